@@ -1,0 +1,5 @@
+//go:build !unix
+
+package connection
+
+func isQuota(error) bool { return false }
