@@ -1,0 +1,181 @@
+package imapclient
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// DriverName is the name of this driver in Settings.
+const DriverName = "imap"
+
+// The values of Config.DeleteMode.
+const (
+	DeleteNone    = "none"    // Delete fails with ErrConfig: nothing is ever removed
+	DeleteFlag    = "flag"    // Delete sets \Deleted and leaves the rest to others
+	DeleteExpunge = "expunge" // Delete sets \Deleted, and expunges as Config.ExpungeEvery says
+)
+
+// Config is the driver's settings. The zero value of a field means its default, but for Server, Username and Password,
+// which are needed, and for ExpungeEvery, where zero has a meaning of its own.
+type Config struct {
+	connection.Identity
+	connection.NetworkSettings
+
+	Username           string            `json:"username" label:"User name"`
+	Password           connection.Secret `json:"password,omitzero" label:"Password"`
+	AllowPlaintextAuth bool              `json:"allow_plaintext_auth,omitempty" label:"Allow plaintext password" help:"send the password also over a connection without TLS; anybody on the path can read it"`
+
+	Folders          []string `json:"folders,omitempty" label:"Folders" help:"names, with / between the levels; none means INBOX"`
+	UnreadOnly       bool     `json:"unread_only,omitempty" label:"Unread messages only" help:"fetch only messages without the flag \\Seen"`
+	MessagesPerCycle int      `json:"messages_per_cycle,omitempty" label:"Messages per cycle" default:"50" min:"1" max:"100" help:"messages asked for with one command"`
+
+	PollingInterval connection.Duration `json:"polling_interval,omitempty" label:"Polling interval" default:"50ms" min:"1ms" help:"wait between two looks at the folders while mail comes in"`
+	PollingIdleMax  connection.Duration `json:"polling_idle_max,omitempty" label:"Longest polling interval" default:"30s" min:"1ms" help:"the wait doubles up to this while no mail comes in"`
+
+	DeleteMode        string `json:"delete_mode,omitempty" label:"Delete" default:"none" enum:"none,flag,expunge" help:"what becomes of a message that is stored: none leaves it; flag marks it \\Deleted; expunge marks and removes it"`
+	ExpungeEvery      int    `json:"expunge_every" label:"Expunge every" default:"500" min:"0" help:"expunge after so many messages were marked, when a Follow finds nothing more, and when the connection is closed; 0 = at the end of each delete"`
+	AllowPlainExpunge bool   `json:"allow_plain_expunge,omitempty" label:"Allow plain expunge" help:"on a server without UIDPLUS, expunge also if that removes messages which somebody else has marked \\Deleted"`
+
+	MaxMessage        int64    `json:"max_message,omitempty" label:"Largest message" min:"0" help:"octets; a larger message is reported and left alone; 0 = no limit"`
+	DisableExtensions []string `json:"disable_extensions,omitempty" label:"Disable extensions" help:"capabilities of the server to ignore, such as UIDPLUS or LITERAL+"`
+}
+
+const (
+	defaultMessagesPerCycle = 50
+	maxMessagesPerCycle     = 100
+	defaultPollingInterval  = 50 * time.Millisecond
+	defaultPollingIdleMax   = 30 * time.Second
+	defaultFolder           = "INBOX"
+)
+
+// Journal returns the Config for a journal mailbox, with the values that suit a mailbox which is emptied continuously:
+// INBOX, 50 messages a cycle, a look every 50 ms while mail flows, every message removed once it is stored, an expunge
+// every 500 messages, TLS where the server offers it (and no password without). 30 s to connect and 60 s without data
+// end a dead connection.
+func Journal(server, username string, password connection.Secret) Config {
+	return Config{
+		NetworkSettings: connection.NetworkSettings{
+			Server:         server,
+			Mode:           connection.ModeTLSWhenAvailable,
+			ConnectTimeout: connection.Duration(30 * time.Second),
+			NoDataTimeout:  connection.Duration(60 * time.Second),
+		},
+		Username:         username,
+		Password:         password,
+		MessagesPerCycle: defaultMessagesPerCycle,
+		PollingInterval:  connection.Duration(defaultPollingInterval),
+		PollingIdleMax:   connection.Duration(defaultPollingIdleMax),
+		DeleteMode:       DeleteExpunge,
+		ExpungeEvery:     500,
+	}
+}
+
+// Validate implements [connection.Config].
+func (c Config) Validate() error {
+	if err := c.NetworkSettings.Validate(); err != nil {
+		return err
+	}
+	switch {
+	case c.Username == "":
+		return errors.New("username: missing")
+	case c.Password.IsZero():
+		return errors.New("password: missing")
+	case strings.ContainsAny(c.Username, "\r\n\x00"):
+		return errors.New("username: it must not hold CR, LF or NUL")
+	case strings.ContainsAny(c.Password.Reveal(), "\r\n\x00"):
+		return errors.New("password: it must not hold CR, LF or NUL")
+	case c.MessagesPerCycle < 0 || c.MessagesPerCycle > maxMessagesPerCycle:
+		return fmt.Errorf("messages_per_cycle: %d: want 1 to %d", c.MessagesPerCycle, maxMessagesPerCycle)
+	case c.PollingInterval < 0:
+		return errors.New("polling_interval: negative")
+	case c.PollingIdleMax < 0:
+		return errors.New("polling_idle_max: negative")
+	case c.pollingIdleMax() < c.pollingInterval():
+		return errors.New("polling_idle_max: below polling_interval")
+	case c.ExpungeEvery < 0:
+		return fmt.Errorf("expunge_every: %d: want 0 or more", c.ExpungeEvery)
+	case c.MaxMessage < 0:
+		return errors.New("max_message: negative; 0 means no limit")
+	}
+	for i, name := range c.Folders {
+		if err := validFolder(name); err != nil {
+			return fmt.Errorf("folders: %w", err)
+		}
+		if slices.Contains(c.Folders[:i], name) {
+			return fmt.Errorf("folders: %q: given twice", name)
+		}
+	}
+	switch c.DeleteMode {
+	case "", DeleteNone, DeleteFlag, DeleteExpunge:
+	default:
+		return fmt.Errorf("delete_mode: %q: want %s, %s or %s", c.DeleteMode, DeleteNone, DeleteFlag, DeleteExpunge)
+	}
+	for _, name := range c.DisableExtensions {
+		if !slices.Contains(extensions, strings.ToUpper(name)) {
+			return fmt.Errorf("disable_extensions: %q: unknown; there are %s", name, strings.Join(extensions, ", "))
+		}
+	}
+	return nil
+}
+
+// validFolder refuses names that no command can carry.
+func validFolder(name string) error {
+	switch {
+	case name == "":
+		return errors.New(`"": empty name`)
+	case strings.ContainsAny(name, "\r\n\x00"):
+		return fmt.Errorf("%q: a name must not hold CR, LF or NUL", name)
+	}
+	return nil
+}
+
+// extensions are the capabilities that disable_extensions may name: all that the driver or the library below it would
+// use if the server offers them.
+var extensions = []string{
+	"ACL", "APPENDLIMIT", "BINARY", "CATENATE", "CHILDREN", "COMPRESS=DEFLATE", "CONDSTORE", "CREATE-SPECIAL-USE",
+	"ENABLE", "ESEARCH", "ID", "IDLE", "IMAP4REV2", "LIST-EXTENDED", "LIST-METADATA", "LIST-MYRIGHTS", "LIST-STATUS",
+	"LITERAL+", "LITERAL-", "METADATA", "MOVE", "MULTIAPPEND", "NAMESPACE", "OBJECTID", "PREVIEW", "QRESYNC", "QUOTA",
+	"SASL-IR", "SAVEDATE", "SEARCHRES", "SORT", "SPECIAL-USE", "STATUS=SIZE", "THREAD", "UIDPLUS", "UNAUTHENTICATE",
+	"UNSELECT", "UTF8=ACCEPT", "WITHIN",
+}
+
+func (c *Config) folders() []string {
+	if len(c.Folders) == 0 {
+		return []string{defaultFolder}
+	}
+	return c.Folders
+}
+
+func (c *Config) messagesPerCycle() int {
+	if c.MessagesPerCycle == 0 {
+		return defaultMessagesPerCycle
+	}
+	return c.MessagesPerCycle
+}
+
+func (c *Config) pollingInterval() time.Duration {
+	if c.PollingInterval == 0 {
+		return defaultPollingInterval
+	}
+	return c.PollingInterval.D()
+}
+
+func (c *Config) pollingIdleMax() time.Duration {
+	if c.PollingIdleMax == 0 {
+		return max(defaultPollingIdleMax, c.pollingInterval())
+	}
+	return c.PollingIdleMax.D()
+}
+
+// deletes reports whether Delete may change the folder, so that SELECT must be writable.
+func (c *Config) deletes() bool { return c.DeleteMode == DeleteFlag || c.DeleteMode == DeleteExpunge }
+
+// disabled reports whether the settings hide the capability.
+func (c *Config) disabled(capability string) bool {
+	return slices.ContainsFunc(c.DisableExtensions, func(name string) bool { return strings.EqualFold(name, capability) })
+}

@@ -1,0 +1,20 @@
+// Package imapclient is the mail source "imap": a journal mailbox that is emptied continuously, or accounts that are
+// imported, over IMAP4rev1 or IMAP4rev2 (RFC 3501, RFC 9051).
+//
+// # What it promises
+//
+// Messages are streamed octet for octet and never marked \Seen. One leaves the server only through [Conn.Delete], by
+// UID, under the UIDVALIDITY it was read with, in the way that delete_mode says; the default is to remove nothing. A
+// message that ends early, that arrives as NIL, or that the server forgets to send is never taken for a short or empty
+// one: it is asked for again, singly, and reported with its Ref if it cannot be had.
+//
+// # How it works
+//
+// A [Conn] dials when a verb needs it and keeps its sessions for the next one. Fetch has a session of its own that
+// reads ahead while the caller works; Delete uses a second one, so that it may be called from within the loop. If the
+// server allows one session only, messages are spooled and the two take turns. A session that dies is replaced, after a
+// wait that grows, and Fetch goes on with the messages it has not yielded yet.
+//
+// Everything from the server passes a guard that limits lines, literals and nesting and repairs what is known to kill
+// the protocol library above it.
+package imapclient
