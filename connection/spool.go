@@ -21,7 +21,7 @@ const defaultSpoolMemory = 256 << 10
 // A Spooled is a message whose body can be read again, by several readers at once, after the iterator that yielded it
 // went on. Close it when done.
 type Spooled struct {
-	Message       // as it was, but for Body (nil: use Reader) and Size (the octets counted)
+	Message // as it was, but for Body (nil: use Reader) and Size (the octets counted)
 	data    []byte
 	file    *os.File
 	name    string // of a file that could not be removed while open

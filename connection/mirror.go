@@ -1,0 +1,331 @@
+package connection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A ChangeSink keeps what [Mirror] brings. Its methods must be safe for concurrent use; those of one mailbox are called
+// one after the other. It must bear the same change more than once.
+type ChangeSink interface {
+	// Store makes c durable. For Added, c.Message has a Body to read; Store may return without reading it to the end if
+	// it has the message already.
+	Store(ctx context.Context, mailbox string, c *Change) error
+	// Known reports for each of refs whether the sink has that message. It is asked when a mailbox's Checkpoint is lost,
+	// so that not everything is downloaded again. The slice has the length of refs.
+	Known(ctx context.Context, mailbox string, refs []Ref) ([]bool, error)
+}
+
+// MirrorOptions are the options of [Mirror].
+type MirrorOptions struct {
+	Mailboxes *MailboxOptions               // which mailboxes; nil = all
+	Match     func(*Mailbox) bool           // a further filter; nil = all
+	Folders   []string                      // which folders; empty = what the driver's settings say
+	Workers   int                           // mailboxes synced at once; 0 = 4
+	Interval  time.Duration                 // sync again and again with this pause between, until ctx ends; 0 = once
+	OnError   func(mailbox string, e error) // told of each failure; mailbox "" is the listing's. Called from several goroutines
+	Progress  func(MirrorStats)             // told after each checkpoint and mailbox, never by two goroutines at once
+	Observe   func(Event)                   // as Env.Observe
+
+	// MaxAttempts is how often one mailbox is tried in one round, after temporary errors without progress; 0 = 3.
+	MaxAttempts int
+	// RetryDelay is the first wait between them; it doubles up to a minute, with jitter. 0 = 1s.
+	RetryDelay time.Duration
+}
+
+// MirrorStats count what [Mirror] did.
+type MirrorStats struct {
+	Mailboxes   int64 `json:"mailboxes"`   // syncs that reached the end of the history
+	Failed      int64 `json:"failed"`      // syncs that did not
+	Added       int64 `json:"added"`       // changes stored, by kind
+	Updated     int64 `json:"updated"`     //
+	Removed     int64 `json:"removed"`     //
+	Folders     int64 `json:"folders"`     // folder changes stored
+	Skipped     int64 `json:"skipped"`     // messages that could not be read; they were reported to OnError
+	Checkpoints int64 `json:"checkpoints"` // saved
+}
+
+// Mirror brings the changes of many mailboxes to sink, with a pool of workers, and saves a Checkpoint in cps only after
+// the sink has stored everything up to it. A crash brings the changes since the last saved Checkpoint again.
+//
+// A mailbox whose Checkpoint is ErrStale is read from the beginning, asking sink.Known what is there already. A message
+// that cannot be read (an *Error with a Ref) is reported and holds back the mailbox's Checkpoint, so that it is tried
+// again the next time. A mailbox that fails does not stop the others: it is reported to OnError, and without Interval the
+// error joins one for each. With Interval the mailboxes are listed anew each round, and only the end of ctx ends Mirror.
+// A Save that meets ErrChanged means that another process mirrors this mailbox: it fails, and nothing is overwritten.
+// opts may be nil.
+func Mirror(ctx context.Context, src MailboxSyncer, sink ChangeSink, cps CheckpointStore, opts *MirrorOptions) (MirrorStats, error) {
+	m := &mirror{src: src, sink: sink, cps: cps}
+	if opts != nil {
+		m.opts = *opts
+	}
+	if m.opts.Workers <= 0 {
+		m.opts.Workers = 4
+	}
+	if m.opts.MaxAttempts <= 0 {
+		m.opts.MaxAttempts = defaultAttempts
+	}
+	if m.opts.RetryDelay <= 0 {
+		m.opts.RetryDelay = time.Second
+	}
+	err := m.rounds(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stats, err
+}
+
+type mirror struct {
+	src  MailboxSyncer
+	sink ChangeSink
+	cps  CheckpointStore
+	opts MirrorOptions
+
+	mu         sync.Mutex
+	stats      MirrorStats
+	progressMu sync.Mutex
+}
+
+func (m *mirror) rounds(ctx context.Context) error {
+	for {
+		err := m.round(ctx)
+		if ctx.Err() != nil {
+			return canceled(ctx, "mirror")
+		}
+		if m.opts.Interval <= 0 {
+			return err
+		}
+		if err := sleep(ctx, m.opts.Interval); err != nil {
+			return canceled(ctx, "mirror")
+		}
+	}
+}
+
+// round syncs every mailbox once.
+func (m *mirror) round(ctx context.Context) error {
+	var (
+		mu     sync.Mutex
+		failed = make(map[string]error)
+		jobs   = make(chan string)
+		pool   sync.WaitGroup
+	)
+	for range m.opts.Workers {
+		pool.Go(func() {
+			for name := range jobs {
+				if err := m.mailbox(ctx, name); err != nil {
+					mu.Lock()
+					failed[name] = err
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	listErr := m.list(ctx, jobs)
+	close(jobs)
+	pool.Wait()
+	if listErr != nil {
+		m.report(ctx, "", listErr)
+	}
+	errs := []error{listErr}
+	for _, name := range slices.Sorted(maps.Keys(failed)) {
+		errs = append(errs, fmt.Errorf("mailbox %q: %w", name, failed[name]))
+	}
+	return errors.Join(errs...)
+}
+
+func (m *mirror) list(ctx context.Context, jobs chan<- string) error {
+	seen := make(map[string]bool) // a mailbox listed twice must not be synced by two workers at once
+	for mb, err := range m.src.Mailboxes(ctx, m.opts.Mailboxes) {
+		if err != nil {
+			return err
+		}
+		if seen[mb.Name] || m.opts.Match != nil && !m.opts.Match(mb) {
+			continue
+		}
+		seen[mb.Name] = true
+		select {
+		case jobs <- mb.Name:
+		case <-ctx.Done():
+			return canceled(ctx, "mirror")
+		}
+	}
+	return nil
+}
+
+// mailbox syncs one mailbox to the end of its history, through temporary failures and a lost Checkpoint.
+func (m *mirror) mailbox(ctx context.Context, name string) error {
+	var err error
+	for futile := 0; futile < m.opts.MaxAttempts; {
+		if futile > 0 {
+			delay := backoffDelay(m.opts.RetryDelay, futile, RetryAfter(err))
+			m.emit(Event{Kind: EventRetry, Mailbox: name, Until: time.Now().Add(delay), Err: err, Detail: err.Error()})
+			if sleep(ctx, delay) != nil {
+				break
+			}
+		}
+		var saved int
+		saved, err = m.sync(ctx, name)
+		if err == nil {
+			m.count(func(s *MirrorStats) { s.Mailboxes++ })
+			return nil
+		}
+		m.report(ctx, name, err)
+		if ctx.Err() != nil || !Temporary(err) {
+			break
+		}
+		if saved > 0 {
+			futile = 0
+		}
+		futile++
+	}
+	m.count(func(s *MirrorStats) { s.Failed++ })
+	return err
+}
+
+// sync runs one Sync from the saved Checkpoint, and returns how many Checkpoints it saved.
+func (m *mirror) sync(ctx context.Context, name string) (saved int, err error) {
+	old, err := m.cps.Load(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("loading the checkpoint: %w", err)
+	}
+	run := &mirrorRun{mirror: m, name: name, saved: old}
+	err = run.from(ctx, old)
+	if KindOf(err) == ErrStale && old != "" && run.saves == 0 {
+		m.emit(Event{Kind: EventRestarted, Mailbox: name, Detail: err.Error()})
+		run.held = false
+		err = run.from(ctx, "")
+	}
+	return run.saves, err
+}
+
+// A mirrorRun is one Sync of one mailbox.
+type mirrorRun struct {
+	*mirror
+	name  string
+	saved Checkpoint // what the store holds
+	saves int
+	held  bool  // a message could not be read: no Checkpoint beyond it may be saved
+	first error // why
+}
+
+func (r *mirrorRun) from(ctx context.Context, since Checkpoint) error {
+	opts := &SyncOptions{Mailbox: r.name, Folders: r.opts.Folders}
+	opts.Known = func(ctx context.Context, refs []Ref) ([]bool, error) {
+		known, err := r.sink.Known(ctx, r.name, refs)
+		if err == nil && len(known) != len(refs) {
+			err = &Error{Op: "mirror", Kind: ErrInvalid, Err: fmt.Errorf("the sink's Known answered %d of %d refs", len(known), len(refs))}
+		}
+		return known, err
+	}
+	if since != "" {
+		opts.Known = nil // a stale Checkpoint shall be told, so that the restart is seen
+	}
+	for c, err := range r.src.Sync(ctx, since, opts) {
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) || e.Ref.IsZero() {
+				return err
+			}
+			if e.Kind == ErrNotFound {
+				continue // gone meanwhile
+			}
+			r.hold(err)
+			r.report(ctx, r.name, err)
+			r.count(func(s *MirrorStats) { s.Skipped++ })
+			continue
+		}
+		if err := r.store(ctx, c); err != nil {
+			return err
+		}
+	}
+	return r.first
+}
+
+func (r *mirrorRun) hold(err error) {
+	if !r.held {
+		r.held, r.first = true, err
+	}
+}
+
+func (r *mirrorRun) store(ctx context.Context, c *Change) error {
+	if c.Op != Progressed {
+		var body *watchedBody
+		if c.Message != nil && c.Message.Body != nil {
+			body = &watchedBody{r: c.Message.Body}
+			c.Message.Body = body
+		}
+		err := r.sink.Store(ctx, r.name, c)
+		switch {
+		case body != nil && body.err != nil:
+			// Whatever the sink made of it, it did not see the whole message.
+			r.hold(body.err)
+			r.report(ctx, r.name, body.err)
+			r.count(func(s *MirrorStats) { s.Skipped++ })
+			if ctx.Err() != nil {
+				return body.err
+			}
+			return nil
+		case err != nil:
+			return fmt.Errorf("storing a change: %w", err)
+		}
+		r.count(func(s *MirrorStats) { s.add(c.Op) })
+	}
+	if c.Checkpoint == "" || r.held || c.Checkpoint == r.saved {
+		return nil
+	}
+	if err := r.cps.Save(ctx, r.name, r.saved, c.Checkpoint); err != nil {
+		return fmt.Errorf("saving the checkpoint: %w", err)
+	}
+	r.saved = c.Checkpoint
+	r.saves++
+	r.count(func(s *MirrorStats) { s.Checkpoints++ })
+	r.emit(Event{Kind: EventCheckpoint, Mailbox: r.name})
+	return nil
+}
+
+func (s *MirrorStats) add(op ChangeOp) {
+	switch op {
+	case Added:
+		s.Added++
+	case Updated:
+		s.Updated++
+	case Removed:
+		s.Removed++
+	case FolderAdded, FolderRemoved, FolderRenamed:
+		s.Folders++
+	case Progressed:
+	}
+}
+
+func (m *mirror) count(change func(*MirrorStats)) {
+	m.mu.Lock()
+	change(&m.stats)
+	m.mu.Unlock()
+	if m.opts.Progress == nil {
+		return
+	}
+	m.progressMu.Lock()
+	defer m.progressMu.Unlock()
+	m.mu.Lock()
+	stats := m.stats
+	m.mu.Unlock()
+	m.opts.Progress(stats)
+}
+
+func (m *mirror) report(ctx context.Context, mailbox string, err error) {
+	if m.opts.OnError != nil && ctx.Err() == nil {
+		m.opts.OnError(mailbox, err)
+	}
+}
+
+func (m *mirror) emit(ev Event) {
+	if m.opts.Observe == nil {
+		return
+	}
+	ev.Time = time.Now()
+	m.opts.Observe(ev)
+}
