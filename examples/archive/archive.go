@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// An Archive keeps messages in an object store:
+//
+//	messages/aa/bb/<sha256>.eml         a message, octet for octet, named by its SHA-256 and written once
+//	manifests/<run>/<sha256>.jsonl      where messages came from: a segment of the run's manifest, see [Entry]
+//
+// Every object is named by its own digest, so that damage shows and the same message twice costs nothing. Nothing is
+// ever appended to or renamed, so that any object store will do and a run that is killed leaves nothing half done.
+//
+// Its methods may be called from several goroutines at once.
+type Archive struct {
+	store    connection.ObjectStore
+	manifest *manifest
+
+	added, known, repaired atomic.Int64
+}
+
+// Counts say what became of the messages given to [Archive.Store].
+type Counts struct {
+	Added    int64 `json:"added"`    // new to the archive
+	Known    int64 `json:"known"`    // the archive had them already, whole
+	Repaired int64 `json:"repaired"` // the archive had a damaged copy, which was replaced
+}
+
+// NewArchive returns an Archive in store for one run that reads from source. It does no I/O.
+func NewArchive(store connection.ObjectStore, source connection.Info) *Archive {
+	return &Archive{store: store, manifest: newManifest(store, source)}
+}
+
+// Counts returns what was stored so far.
+func (a *Archive) Counts() Counts {
+	return Counts{Added: a.added.Load(), Known: a.known.Load(), Repaired: a.repaired.Load()}
+}
+
+// Run returns the name of this run, under which its manifest is kept. Names sort by time.
+func (a *Archive) Run() string { return a.manifest.run }
+
+// Store is a [connection.Sink]. It returns nil once the message and the manifest line that tells where it came from are
+// both durable. The same message may be stored any number of times.
+func (a *Archive) Store(ctx context.Context, m *connection.Message) error {
+	// The digest is the name, so the body is read twice. Drain with several workers has spooled it already.
+	body, ok := m.Body.(io.ReadSeeker)
+	if !ok {
+		spooled, err := connection.Spool(m, nil)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = spooled.Close() }() // a temporary copy: the outcome does not hang on it
+		body = spooled.Reader()
+	}
+	hash := sha256.New()
+	size, err := io.Copy(hash, body)
+	if err != nil {
+		return fmt.Errorf("reading the message: %w", err)
+	}
+	sum := hex.EncodeToString(hash.Sum(nil))
+	key := messageKey(sum)
+	if err := a.put(ctx, key, body, connection.PutOptions{Size: size, SHA256: sum, IfAbsent: true}); err != nil {
+		return err
+	}
+	return a.manifest.add(ctx, newEntry(m, key, size))
+}
+
+// put makes sure that key holds the octets of body.
+func (a *Archive) put(ctx context.Context, key string, body io.ReadSeeker, opts connection.PutOptions) error {
+	count := &a.added
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the message again: %w", err)
+	}
+	_, err := a.store.Put(ctx, key, body, &opts)
+	if errors.Is(err, connection.ErrExists) {
+		// The source's copy may be deleted on the strength of this one, so it is read, not just believed.
+		count = &a.known
+		var whole bool
+		if whole, err = a.whole(ctx, key, opts.Size); err == nil && !whole {
+			count = &a.repaired
+			opts.IfAbsent = false
+			if _, err = body.Seek(0, io.SeekStart); err == nil {
+				_, err = a.store.Put(ctx, key, body, &opts)
+			}
+		}
+	}
+	if err == nil {
+		count.Add(1)
+	}
+	return err
+}
+
+// whole reports whether the archive's copy under key has the size given and hashes to its name.
+func (a *Archive) whole(ctx context.Context, key string, size int64) (bool, error) {
+	info, err := a.store.Stat(ctx, key)
+	if err != nil || info.Size != size {
+		return false, err
+	}
+	sum, _, err := digest(ctx, a.store, key)
+	switch {
+	case errors.Is(err, connection.ErrArchived):
+		return true, nil // in a cold tier: the size must do
+	case errors.Is(err, connection.ErrCorrupt):
+		return false, nil
+	}
+	return messageKey(sum) == key, err
+}
+
+// digest reads the object under key to its end and returns the SHA-256 of what is there, in hex, and the size.
+func digest(ctx context.Context, store connection.Getter, key string) (string, int64, error) {
+	object, err := store.Get(ctx, key, &connection.GetOptions{NoVerify: true}) // it is done here
+	if err != nil {
+		return "", 0, err
+	}
+	hash := sha256.New()
+	size, err := io.Copy(hash, object.Body)
+	if err = errors.Join(err, object.Body.Close()); err != nil {
+		return "", size, err
+	}
+	return hex.EncodeToString(hash.Sum(nil)), size, nil
+}
+
+const (
+	messagesPrefix  = "messages/"
+	manifestsPrefix = "manifests/"
+	messageSuffix   = ".eml"
+	manifestSuffix  = ".jsonl"
+)
+
+// messageKey returns the key of the message with the SHA-256 given. Two levels of folders keep each of them small on a
+// disk, and spread the load over the partitions of an object store.
+func messageKey(sum string) string {
+	if len(sum) != hex.EncodedLen(sha256.Size) {
+		return ""
+	}
+	return messagesPrefix + sum[:2] + "/" + sum[2:4] + "/" + sum + messageSuffix
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// An Entry is one line of a manifest: a message that was stored, and all that the source said about it.
+type Entry struct {
+	Key      string               `json:"key"`  // of the message in the archive
+	Size     int64                `json:"size"` // octets
+	Ref      connection.Ref       `json:"ref"`  // where it was at the source
+	Folder   string               `json:"folder,omitempty"`
+	Received time.Time            `json:"received,omitzero"` // arrival at the source
+	Flags    []connection.Flag    `json:"flags,omitempty"`
+	Labels   []string             `json:"labels,omitempty"`
+	Envelope *connection.Envelope `json:"envelope,omitempty"`
+	Stored   time.Time            `json:"stored"`
+}
+
+// A segmentHeader is the first line of each segment of a manifest.
+type segmentHeader struct {
+	Run     string `json:"run"`
+	Segment int    `json:"segment"` // 1, 2, 3… A number that is missing is a segment that is lost
+	Lines   int    `json:"lines"`   // entries that follow
+	Source  string `json:"source"`  // where the run reads from
+}
+
+func newEntry(m *connection.Message, key string, size int64) Entry {
+	return Entry{
+		Key: key, Size: size, Ref: m.Ref, Folder: m.Folder, Received: writable(m.Received),
+		Flags: m.Flags, Labels: m.Labels, Envelope: m.Envelope, Stored: writable(time.Now()),
+	}
+}
+
+// writable returns t as JSON can hold it: a server's year 10000 must not keep a message out of the archive.
+func writable(t time.Time) time.Time {
+	t = t.UTC()
+	if t.Year() < 0 || t.Year() > 9999 {
+		return time.Time{}
+	}
+	return t
+}
+
+// A manifest writes the entries of one run. Object stores cannot append, and an object for each entry would cost as
+// much as the messages do: so entries that arrive while one segment is being written share the next one.
+type manifest struct {
+	store  connection.Putter
+	source string
+	run    string // sorts by time and is unique
+
+	lead    chan struct{} // holds a token while a segment is being written
+	written int           // segments; guarded by lead
+
+	mu   sync.Mutex
+	next *segment // collects entries; nil if there are none
+}
+
+// A segment is a group of entries that become durable together.
+type segment struct {
+	lines bytes.Buffer
+	count int
+	done  chan struct{} // closed when err is final
+	err   error
+}
+
+func newManifest(store connection.Putter, source connection.Info) *manifest {
+	name := source.Driver
+	for _, part := range []string{source.Endpoint, source.ID} {
+		if part != "" {
+			name += " " + part
+		}
+	}
+	run := time.Now().UTC().Format("20060102T150405.000000000Z") + "-" + rand.Text()[:8]
+	return &manifest{store: store, source: name, run: run, lead: make(chan struct{}, 1)}
+}
+
+// errLeft says that a segment was given up because the caller that wrote it for all was canceled.
+var errLeft = errors.New("the writer of this part of the manifest was canceled")
+
+// add returns nil once e is durable.
+func (m *manifest) add(ctx context.Context, e Entry) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	for {
+		err := m.commit(ctx, m.join(line))
+		if !errors.Is(err, errLeft) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// join puts line into the segment that will be written next.
+func (m *manifest) join(line []byte) *segment {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.next == nil {
+		m.next = &segment{done: make(chan struct{})}
+	}
+	m.next.lines.Write(line)
+	m.next.lines.WriteByte('\n')
+	m.next.count++
+	return m.next
+}
+
+// commit waits until s is written; the first caller that finds nobody writing does it for all.
+func (m *manifest) commit(ctx context.Context, s *segment) error {
+	select {
+	case <-s.done:
+		return s.err
+	case <-ctx.Done():
+		return context.Cause(ctx) // the line may be written by others yet; it is true all the same
+	case m.lead <- struct{}{}:
+	}
+	defer func() { <-m.lead }()
+	m.mu.Lock()
+	mine := m.next == s
+	if mine {
+		m.next = nil
+	}
+	m.mu.Unlock()
+	if mine {
+		s.err = m.write(ctx, s)
+		close(s.done)
+	}
+	<-s.done // who took s has let go of lead, so it is done
+	return s.err
+}
+
+// write puts s into the store, and returns errLeft if ctx kept it from that.
+func (m *manifest) write(ctx context.Context, s *segment) error {
+	var data bytes.Buffer
+	data.Grow(256 + s.lines.Len())
+	header := segmentHeader{Run: m.run, Segment: m.written + 1, Lines: s.count, Source: m.source}
+	if err := json.NewEncoder(&data).Encode(header); err != nil {
+		return err
+	}
+	data.Write(s.lines.Bytes())
+	sum := sha256.Sum256(data.Bytes())
+	digest := hex.EncodeToString(sum[:])
+	opts := &connection.PutOptions{Size: int64(data.Len()), SHA256: digest, IfAbsent: true}
+	_, err := m.store.Put(ctx, manifestsPrefix+m.run+"/"+digest+manifestSuffix, bytes.NewReader(data.Bytes()), opts)
+	switch {
+	case err == nil, errors.Is(err, connection.ErrExists): // the name is the content
+		m.written++
+		return nil
+	case ctx.Err() != nil:
+		return errors.Join(errLeft, err)
+	}
+	return err
+}
