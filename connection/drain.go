@@ -38,8 +38,8 @@ type DrainOptions struct {
 	RetryDelay time.Duration
 
 	OnError  func(ref Ref, err error) // told of each failed try; ref is zero if the failure is not one message's
-	Progress func(DrainStats)         // told after each message and each delete, never by two goroutines at once
-	Observe  func(Event)              // as Env.Observe
+	Progress func(DrainStats)         // told after each message and each delete
+	Observe  func(Event)              // as Env.Observe; OnError and Progress are never run by two goroutines at once
 }
 
 // DrainStats count what [Drain] did.
@@ -93,9 +93,9 @@ type drain struct {
 	trouble troubles
 	kept    keptRefs
 
-	progressMu sync.Mutex
-	acks       *acker // nil with Keep
-	abort      context.CancelCauseFunc
+	tellMu sync.Mutex // held while OnError or Progress runs
+	acks   *acker     // nil with Keep
+	abort  context.CancelCauseFunc
 }
 
 func newDrain(src FetchDeleter, sink Sink, opts *DrainOptions) *drain {
@@ -148,8 +148,9 @@ func (d *drain) passes(ctx context.Context) error {
 	for {
 		stored := d.storedSoFar()
 		err := d.pass(ctx)
+		var undeleted error // a Delete may be repeated, whatever its error; what is hopeless has ended ctx
 		if d.acks != nil && ctx.Err() == nil {
-			err = errors.Join(err, d.acks.flush(ctx))
+			undeleted = d.acks.flush(ctx)
 		}
 		if d.storedSoFar() > stored {
 			futile = 0
@@ -159,13 +160,15 @@ func (d *drain) passes(ctx context.Context) error {
 			return canceled(ctx, "drain")
 		case errors.Is(err, errRetryDue):
 			continue
-		case err != nil:
+		case err != nil || undeleted != nil:
 			futile++
-			if !Temporary(err) || !d.opts.Fetch.Follow && futile >= d.opts.MaxAttempts {
-				return err
+			if err != nil && !Temporary(err) || !d.opts.Fetch.Follow && futile >= d.opts.MaxAttempts {
+				return errors.Join(err, undeleted)
 			}
-			d.report(Ref{}, err)
-			if err := d.wait(ctx, futile, err); err != nil {
+			if err != nil {
+				d.report(Ref{}, err)
+			}
+			if err := d.wait(ctx, futile, errors.Join(err, undeleted)); err != nil {
 				return err
 			}
 			continue
@@ -222,8 +225,8 @@ func (d *drain) count(change func(*DrainStats)) {
 	if d.opts.Progress == nil {
 		return
 	}
-	d.progressMu.Lock()
-	defer d.progressMu.Unlock()
+	d.tellMu.Lock()
+	defer d.tellMu.Unlock()
 	d.mu.Lock()
 	stats := d.stats
 	d.mu.Unlock()
@@ -232,6 +235,8 @@ func (d *drain) count(change func(*DrainStats)) {
 
 func (d *drain) report(ref Ref, err error) {
 	if d.opts.OnError != nil {
+		d.tellMu.Lock()
+		defer d.tellMu.Unlock()
 		d.opts.OnError(ref, err)
 	}
 }

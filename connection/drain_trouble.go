@@ -47,7 +47,9 @@ func (p *pass) failed(ref Ref, err error, source bool) {
 	case !source && Temporary(err) && row >= p.opts.MaxAttempts+p.opts.Workers:
 		p.cancel(err) // the sink is down: wait, and begin again
 	}
-	if poisoned {
+	if !poisoned {
+		p.armRetry()
+	} else {
 		p.count(func(s *DrainStats) { s.Poisoned++ })
 		p.emit(Event{Kind: EventPoisoned, Ref: ref, Detail: err.Error(), Err: err})
 	}

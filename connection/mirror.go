@@ -23,16 +23,17 @@ type ChangeSink interface {
 
 // MirrorOptions are the options of [Mirror].
 type MirrorOptions struct {
-	Mailboxes *MailboxOptions               // which mailboxes; nil = all
-	Match     func(*Mailbox) bool           // a further filter; nil = all
-	Folders   []string                      // which folders; empty = what the driver's settings say
-	Workers   int                           // mailboxes synced at once; 0 = 4
-	Interval  time.Duration                 // sync again and again with this pause between, until ctx ends; 0 = once
-	OnError   func(mailbox string, e error) // told of each failure; mailbox "" is the listing's. Called from several goroutines
-	Progress  func(MirrorStats)             // told after each checkpoint and mailbox, never by two goroutines at once
-	Observe   func(Event)                   // as Env.Observe
+	Mailboxes *MailboxOptions                 // which mailboxes; nil = all
+	Match     func(*Mailbox) bool             // a further filter; nil = all
+	Folders   []string                        // which folders; empty = what the driver's settings say
+	Workers   int                             // mailboxes synced at once; 0 = 4
+	Interval  time.Duration                   // sync again and again with this pause between, until ctx ends; 0 = once
+	OnError   func(mailbox string, err error) // told of each failure; mailbox "" is the listing's
+	Progress  func(MirrorStats)               // told after each checkpoint and mailbox
+	Observe   func(Event)                     // as Env.Observe; OnError and Progress are never run by two goroutines at once
 
-	// MaxAttempts is how often one mailbox is tried in one round, after temporary errors without progress; 0 = 3.
+	// MaxAttempts is how often one mailbox is tried in one round, after temporary errors without progress, and how often
+	// one message that cannot be read; 0 = 3.
 	MaxAttempts int
 	// RetryDelay is the first wait between them; it doubles up to a minute, with jitter. 0 = 1s.
 	RetryDelay time.Duration
@@ -46,7 +47,7 @@ type MirrorStats struct {
 	Updated     int64 `json:"updated"`     //
 	Removed     int64 `json:"removed"`     //
 	Folders     int64 `json:"folders"`     // folder changes stored
-	Skipped     int64 `json:"skipped"`     // messages that could not be read; they were reported to OnError
+	Skipped     int64 `json:"skipped"`     // messages given up, since they could not be read
 	Checkpoints int64 `json:"checkpoints"` // saved
 }
 
@@ -54,8 +55,8 @@ type MirrorStats struct {
 // the sink has stored everything up to it. A crash brings the changes since the last saved Checkpoint again.
 //
 // A mailbox whose Checkpoint is ErrStale is read from the beginning, asking sink.Known what is there already. A message
-// that cannot be read (an *Error with a Ref) is reported and holds back the mailbox's Checkpoint, so that it is tried
-// again the next time. A mailbox that fails does not stop the others: it is reported to OnError, and without Interval the
+// that cannot be read (an *Error with a Ref) is reported, holds back the mailbox's Checkpoint and is tried again; after
+// MaxAttempts it is given up, so that it does not hold back the others for ever, and the mailbox's error says so. A mailbox that fails does not stop the others: it is reported to OnError, and without Interval the
 // error joins one for each. With Interval the mailboxes are listed anew each round, and only the end of ctx ends Mirror.
 // A Save that meets ErrChanged means that another process mirrors this mailbox: it fails, and nothing is overwritten.
 // opts may be nil.
@@ -85,9 +86,10 @@ type mirror struct {
 	cps  CheckpointStore
 	opts MirrorOptions
 
-	mu         sync.Mutex
-	stats      MirrorStats
-	progressMu sync.Mutex
+	mu       sync.Mutex
+	stats    MirrorStats
+	attempts map[Ref]int // failed reads of single messages
+	tellMu   sync.Mutex
 }
 
 func (m *mirror) rounds(ctx context.Context) error {
@@ -158,7 +160,7 @@ func (m *mirror) list(ctx context.Context, jobs chan<- string) error {
 
 // mailbox syncs one mailbox to the end of its history, through temporary failures and a lost Checkpoint.
 func (m *mirror) mailbox(ctx context.Context, name string) error {
-	var err error
+	var err, givenUp error
 	for futile := 0; futile < m.opts.MaxAttempts; {
 		if futile > 0 {
 			delay := backoffDelay(m.opts.RetryDelay, futile, RetryAfter(err))
@@ -168,13 +170,13 @@ func (m *mirror) mailbox(ctx context.Context, name string) error {
 			}
 		}
 		var saved int
-		saved, err = m.sync(ctx, name)
+		saved, err = m.sync(ctx, name, &givenUp)
 		if err == nil {
 			m.count(func(s *MirrorStats) { s.Mailboxes++ })
-			return nil
+			return givenUp
 		}
 		m.report(ctx, name, err)
-		if ctx.Err() != nil || !Temporary(err) {
+		if ctx.Err() != nil || !Temporary(err) && !errors.Is(err, errHeld) {
 			break
 		}
 		if saved > 0 {
@@ -187,16 +189,16 @@ func (m *mirror) mailbox(ctx context.Context, name string) error {
 }
 
 // sync runs one Sync from the saved Checkpoint, and returns how many Checkpoints it saved.
-func (m *mirror) sync(ctx context.Context, name string) (saved int, err error) {
+func (m *mirror) sync(ctx context.Context, name string, givenUp *error) (saved int, err error) {
 	old, err := m.cps.Load(ctx, name)
 	if err != nil {
 		return 0, fmt.Errorf("loading the checkpoint: %w", err)
 	}
-	run := &mirrorRun{mirror: m, name: name, saved: old}
+	run := &mirrorRun{mirror: m, name: name, saved: old, givenUp: givenUp}
 	err = run.from(ctx, old)
 	if KindOf(err) == ErrStale && old != "" && run.saves == 0 {
 		m.emit(Event{Kind: EventRestarted, Mailbox: name, Detail: err.Error()})
-		run.held = false
+		run.held = nil
 		err = run.from(ctx, "")
 	}
 	return run.saves, err
@@ -208,9 +210,13 @@ type mirrorRun struct {
 	name  string
 	saved Checkpoint // what the store holds
 	saves int
-	held  bool  // a message could not be read: no Checkpoint beyond it may be saved
-	first error // why
+
+	held    error  // a message could not be read: no Checkpoint beyond it may be saved
+	givenUp *error // the last message that was given up
 }
+
+// errHeld marks a sync that went through but for messages that are to be tried again.
+var errHeld = errors.New("not all messages could be read")
 
 func (r *mirrorRun) from(ctx context.Context, since Checkpoint) error {
 	opts := &SyncOptions{Mailbox: r.name, Folders: r.opts.Folders}
@@ -233,22 +239,37 @@ func (r *mirrorRun) from(ctx context.Context, since Checkpoint) error {
 			if e.Kind == ErrNotFound {
 				continue // gone meanwhile
 			}
-			r.hold(err)
-			r.report(ctx, r.name, err)
-			r.count(func(s *MirrorStats) { s.Skipped++ })
+			r.unread(ctx, e.Ref, err)
 			continue
 		}
 		if err := r.store(ctx, c); err != nil {
 			return err
 		}
 	}
-	return r.first
+	return r.held
 }
 
-func (r *mirrorRun) hold(err error) {
-	if !r.held {
-		r.held, r.first = true, err
+// unread notes that ref could not be read: to be tried again, or given up.
+func (r *mirrorRun) unread(ctx context.Context, ref Ref, err error) {
+	if ctx.Err() != nil {
+		r.held = err
+		return
 	}
+	r.report(ctx, r.name, err)
+	r.mu.Lock()
+	if r.attempts == nil || len(r.attempts) > maxTroubled {
+		r.attempts = make(map[Ref]int)
+	}
+	r.attempts[ref]++
+	tries := r.attempts[ref]
+	r.mu.Unlock()
+	if tries < r.opts.MaxAttempts && KindOf(err) != ErrTooLarge {
+		r.held = fmt.Errorf("%w: %w", errHeld, err)
+		return
+	}
+	*r.givenUp = fmt.Errorf("given up after %d tries: %w", tries, err)
+	r.emit(Event{Kind: EventPoisoned, Mailbox: r.name, Ref: ref, Err: err, Detail: err.Error()})
+	r.count(func(s *MirrorStats) { s.Skipped++ })
 }
 
 func (r *mirrorRun) store(ctx context.Context, c *Change) error {
@@ -262,19 +283,14 @@ func (r *mirrorRun) store(ctx context.Context, c *Change) error {
 		switch {
 		case body != nil && body.err != nil:
 			// Whatever the sink made of it, it did not see the whole message.
-			r.hold(body.err)
-			r.report(ctx, r.name, body.err)
-			r.count(func(s *MirrorStats) { s.Skipped++ })
-			if ctx.Err() != nil {
-				return body.err
-			}
-			return nil
+			r.unread(ctx, c.Ref, body.err)
+			return ctx.Err()
 		case err != nil:
 			return fmt.Errorf("storing a change: %w", err)
 		}
 		r.count(func(s *MirrorStats) { s.add(c.Op) })
 	}
-	if c.Checkpoint == "" || r.held || c.Checkpoint == r.saved {
+	if c.Checkpoint == "" || r.held != nil || c.Checkpoint == r.saved {
 		return nil
 	}
 	if err := r.cps.Save(ctx, r.name, r.saved, c.Checkpoint); err != nil {
@@ -308,8 +324,8 @@ func (m *mirror) count(change func(*MirrorStats)) {
 	if m.opts.Progress == nil {
 		return
 	}
-	m.progressMu.Lock()
-	defer m.progressMu.Unlock()
+	m.tellMu.Lock()
+	defer m.tellMu.Unlock()
 	m.mu.Lock()
 	stats := m.stats
 	m.mu.Unlock()
@@ -318,6 +334,8 @@ func (m *mirror) count(change func(*MirrorStats)) {
 
 func (m *mirror) report(ctx context.Context, mailbox string, err error) {
 	if m.opts.OnError != nil && ctx.Err() == nil {
+		m.tellMu.Lock()
+		defer m.tellMu.Unlock()
 		m.opts.OnError(mailbox, err)
 	}
 }
