@@ -2,7 +2,6 @@ package peertest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -20,68 +19,105 @@ func dovecotVersion(ctx context.Context, binary string) (string, error) {
 	return version, nil
 }
 
-// config writes dovecot.conf.
+// config collects the lines of dovecot.conf.
+type config struct{ strings.Builder }
+
+// line adds one line, or several.
+func (c *config) line(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }
+
+// config writes dovecot.conf in the language of the version installed.
 func (s *DovecotServer) config() (string, error) {
-	if strings.HasPrefix(s.Version, "2.3.") {
-		return s.config23(), nil
+	var c config
+	switch {
+	case strings.HasPrefix(s.Version, "2.3."):
+		s.settings23(&c)
+	case strings.HasPrefix(s.Version, "2.4."):
+		s.settings24(&c)
+	default:
+		return "", fmt.Errorf("version %s: this package writes the configuration of 2.3 and 2.4", s.Version)
 	}
-	return "", errors.New("version " + s.Version + " has another configuration language than 2.3, which this package writes")
+	s.settings(&c)
+	c.line("%s", s.opts.Settings)
+	return c.String(), nil
 }
 
-// config23 writes the configuration of Dovecot 2.3.
-func (s *DovecotServer) config23() string {
-	var b strings.Builder
-	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	at := func(name string) string { return filepath.Join(s.dir, name) }
-	line("protocols = %s", strings.Join(s.opts.Protocols, " "))
-	line("listen = %s", s.Host)
-	line("base_dir = %s", at("run"))
-	line("state_dir = %s", at("state"))
-	line("instance_name = %s", filepath.Base(s.dir))
-	line("log_path = /dev/stderr")
-	if s.opts.NoTLS {
-		line("ssl = no")
-	} else {
-		line("ssl = yes\nssl_cert = <%s\nssl_key = <%s", at("cert.pem"), at("key.pem"))
+// at returns the path of something that belongs to the server.
+func (s *DovecotServer) at(name string) string { return filepath.Join(s.dir, name) }
+
+// settings23 writes what Dovecot 2.3 has its own words for.
+func (s *DovecotServer) settings23(c *config) {
+	c.line("protocols = %s", strings.Join(s.opts.Protocols, " "))
+	if !s.opts.NoTLS {
+		c.line("ssl_cert = <%s\nssl_key = <%s", s.at("cert.pem"), s.at("key.pem"))
 	}
-	line("disable_plaintext_auth = no")
-	line("auth_mechanisms = %s", s.opts.Mechanisms)
-	line("passdb {\n driver = passwd-file\n args = %s\n}", at("passwd"))
-	line("userdb {\n driver = static\n args = uid=%d gid=%d home=%s/%%u\n}", s.owner.uid, s.owner.gid, at("mail"))
-	line("first_valid_uid = 1\nfirst_valid_gid = 1") // nobody is a system user
-	line("mail_location = maildir:~/Maildir")
-	line("namespace inbox {\n inbox = yes\n separator = /")
-	for _, special := range []string{"Sent", "Trash", "Drafts", "Junk", "Archive"} {
-		line(" mailbox %s {\n  special_use = \\%[1]s\n }", special)
-	}
-	line("}")
-	line("mail_save_crlf = yes") // else an appended message loses its CRs on disk
-	line("mail_fsync = never")   // the mail is not meant to outlive the machine
-	line("mail_max_userip_connections = %d", s.opts.MaxPerUser)
-	line("default_process_limit = 1000\ndefault_client_limit = 4000\ndefault_vsz_limit = 1 G")
-	// By default a wrong password costs 2 seconds, and each further one from the same address 6.
-	line("auth_failure_delay = 0\nservice anvil {\n unix_listener anvil-auth-penalty {\n  mode = 0\n }\n}")
+	c.line("disable_plaintext_auth = no")
+	c.line("passdb {\n driver = passwd-file\n args = %s\n}", s.at("passwd"))
+	c.line("userdb {\n driver = static\n args = uid=%d gid=%d home=%s/%%u\n}", s.owner.uid, s.owner.gid, s.at("mail"))
+	c.line("mail_location = maildir:~/Maildir")
 	if s.opts.Compress {
-		line("mail_plugins = zlib\nprotocol imap {\n mail_plugins = zlib imap_zlib\n}")
+		c.line("mail_plugins = zlib\nprotocol imap {\n mail_plugins = zlib imap_zlib\n}")
 	}
+}
+
+// settings24 writes what Dovecot 2.4 has its own words for. It offers COMPRESS always.
+func (s *DovecotServer) settings24(c *config) {
+	c.line("dovecot_config_version = 2.4.0\ndovecot_storage_version = 2.4.0") // must be first
+	c.line("protocols {")
 	for _, p := range s.opts.Protocols {
-		line("service %s-login {\n inet_listener %[1]s {\n  port = %[2]d\n }\n inet_listener %[1]ss {\n  port = %[3]d\n  ssl = yes\n }\n}", p, s.ports[p], s.ports[p+"s"])
+		c.line(" %s = yes", p)
 	}
-	for _, service := range s.chrooted() {
-		line("service %s {\n chroot =\n}", service)
+	c.line("}")
+	if !s.opts.NoTLS {
+		c.line("ssl_server_cert_file = %s\nssl_server_key_file = %s", s.at("cert.pem"), s.at("key.pem"))
+	}
+	c.line("auth_allow_cleartext = yes")
+	c.line("passdb passwd-file {\n passwd_file_path = %s\n}", s.at("passwd"))
+	c.line("userdb static {\n fields {\n  uid = %d\n  gid = %d\n  home = %s/%%{user}\n }\n}", s.owner.uid, s.owner.gid, s.at("mail"))
+	c.line("mail_driver = maildir\nmail_path = ~/Maildir")
+}
+
+// settings writes what all versions understand.
+func (s *DovecotServer) settings(c *config) {
+	c.line("listen = %s", s.Host)
+	c.line("base_dir = %s\nstate_dir = %s\ninstance_name = %s", s.at("run"), s.at("state"), filepath.Base(s.dir))
+	c.line("log_path = /dev/stderr")
+	if s.opts.NoTLS {
+		c.line("ssl = no")
+	} else {
+		c.line("ssl = yes")
+	}
+	c.line("auth_mechanisms = %s", s.opts.Mechanisms)
+	c.line("first_valid_uid = 1\nfirst_valid_gid = 1") // nobody is a system user
+	c.line("namespace inbox {\n inbox = yes\n separator = /")
+	for _, special := range []string{"Sent", "Trash", "Drafts", "Junk", "Archive"} {
+		c.line(" mailbox %s {\n  special_use = \\%[1]s\n }", special)
+	}
+	c.line("}")
+	c.line("mail_save_crlf = yes") // else an appended message loses its CRs on disk
+	c.line("mail_fsync = never")   // the mail is not meant to outlive the machine
+	c.line("mail_max_userip_connections = %d", s.opts.MaxPerUser)
+	c.line("default_process_limit = 1000\ndefault_client_limit = 4000\ndefault_vsz_limit = 1 G")
+	// By default a wrong password costs 2 seconds, and each further one from the same address 6.
+	c.line("auth_failure_delay = 0\nservice anvil {\n unix_listener anvil-auth-penalty {\n  mode = 0\n }\n}")
+	for _, p := range s.opts.Protocols {
+		c.line("service %s-login {", p)
+		c.line(" inet_listener %s {\n  port = %d\n }", p, s.ports[p])
+		c.line(" inet_listener %ss {\n  port = %d\n  ssl = yes\n }\n}", p, s.ports[p+"s"]) // port 0: none
+	}
+	// Only root may change the root directory, and nothing here needs that protection.
+	for _, service := range slices.Concat([]string{"anvil", "stats"}, s.logins()) {
+		c.line("service %s {\n chroot =\n}", service)
 	}
 	if s.owner.name != "" { // not root: all processes run as this user
-		line("default_internal_user = %s\ndefault_internal_group = %s\ndefault_login_user = %[1]s", s.owner.name, s.owner.group)
-		line("service auth {\n user = %s\n}\nservice auth-worker {\n user = %[1]s\n}", s.owner.name)
+		c.line("default_internal_user = %s\ndefault_internal_group = %s\ndefault_login_user = %[1]s", s.owner.name, s.owner.group)
+		c.line("service auth {\n user = %s\n}\nservice auth-worker {\n user = %[1]s\n}", s.owner.name)
 	}
-	line("%s", s.opts.Settings)
-	return b.String()
 }
 
-// chrooted names the services whose chroot the configuration takes away: only root can enter one.
-func (s *DovecotServer) chrooted() []string {
-	names := []string{"anvil", "stats"}
-	for _, p := range slices.Sorted(slices.Values(s.opts.Protocols)) {
+// logins names the services that take the protocols' connections.
+func (s *DovecotServer) logins() []string {
+	var names []string
+	for _, p := range s.opts.Protocols {
 		names = append(names, p+"-login")
 	}
 	return names

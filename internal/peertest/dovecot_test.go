@@ -158,6 +158,33 @@ func TestDovecotPOP3AndRestart(t *testing.T) {
 	}
 }
 
+func TestDovecotOptionsReachTheServer(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		opts    peertest.DovecotOptions
+		want    string
+		without string
+	}{
+		{name: "plain", opts: peertest.DovecotOptions{NoTLS: true}, want: "IMAP4rev1", without: "STARTTLS"},
+		{name: "starttls", want: "STARTTLS"},
+		{name: "mechanisms", opts: peertest.DovecotOptions{Mechanisms: "cram-md5"}, want: "AUTH=CRAM-MD5", without: "AUTH=PLAIN"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			srv := peertest.Dovecot(t, &test.opts)
+			got := talk(t, srv, "imap").do("CAPABILITY")
+			if !strings.Contains(got, test.want) || test.without != "" && strings.Contains(got, test.without) {
+				t.Errorf("got %q, want %q in it and not %q", got, test.want, test.without)
+			}
+		})
+	}
+	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Compress: true, Hosts: []string{"mail.example.org"}})
+	c := talk(t, srv, "imaps") // verified for that name
+	c.login(srv)
+	if got := c.do("CAPABILITY"); !strings.Contains(got, "COMPRESS=DEFLATE") {
+		t.Errorf("got %q, want COMPRESS=DEFLATE in it", got)
+	}
+}
+
 func TestDovecotEndsWithItsTest(t *testing.T) {
 	var pid int
 	t.Run("inner", func(t *testing.T) {
