@@ -120,13 +120,13 @@ func decodeStrict(data []byte, v any) error {
 func syntaxError(data []byte, err error) error {
 	var syn *json.SyntaxError
 	if errors.As(err, &syn) {
-		return fmt.Errorf("%s: no JSON: %w", position(data, syn.Offset), err)
+		return fmt.Errorf("%s: no JSON: %w", position(data, syn.Offset-1), err)
 	}
 	return fmt.Errorf("no JSON: the text ends too early: %w", err)
 }
 
 func position(data []byte, offset int64) string {
-	before := data[:min(int(offset), len(data))]
+	before := data[:min(max(int(offset), 0), len(data))]
 	line := 1 + bytes.Count(before, []byte("\n"))
 	return fmt.Sprintf("line %d, column %d", line, len(before)-bytes.LastIndexByte(before, '\n'))
 }
@@ -134,7 +134,11 @@ func position(data []byte, offset int64) string {
 // decodeObject fills the struct dst. Its defaults come first, so that a field that is given wins.
 func decodeObject(raw json.RawMessage, dst reflect.Value, path string) error {
 	if trimmed := bytes.TrimSpace(raw); len(trimmed) == 0 || trimmed[0] != '{' {
-		return fmt.Errorf("%sgot %s, want an object", path, kindOfJSON(raw))
+		field := ""
+		if path != "" {
+			field = strings.TrimSuffix(path, ".") + ": "
+		}
+		return fmt.Errorf("%sgot %s, want an object", field, kindOfJSON(raw))
 	}
 	known := settingsOf(dst.Type())
 	names := make([]string, len(known))

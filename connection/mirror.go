@@ -161,6 +161,7 @@ func (m *mirror) list(ctx context.Context, jobs chan<- string) error {
 // mailbox syncs one mailbox to the end of its history, through temporary failures and a lost Checkpoint.
 func (m *mirror) mailbox(ctx context.Context, name string) error {
 	var err, givenUp error
+	furthest := 0 // changes stored by one sync since a Checkpoint was saved
 	for futile := 0; futile < m.opts.MaxAttempts; {
 		if futile > 0 {
 			delay := backoffDelay(m.opts.RetryDelay, futile, RetryAfter(err))
@@ -169,8 +170,8 @@ func (m *mirror) mailbox(ctx context.Context, name string) error {
 				break
 			}
 		}
-		var saved int
-		saved, err = m.sync(ctx, name, &givenUp)
+		var saved, stored int
+		saved, stored, err = m.sync(ctx, name, &givenUp)
 		if err == nil {
 			m.count(func(s *MirrorStats) { s.Mailboxes++ })
 			return givenUp
@@ -179,8 +180,11 @@ func (m *mirror) mailbox(ctx context.Context, name string) error {
 		if ctx.Err() != nil || !Temporary(err) && !errors.Is(err, errHeld) {
 			break
 		}
-		if saved > 0 {
-			futile = 0
+		switch {
+		case saved > 0:
+			futile, furthest = 0, 0
+		case stored > furthest:
+			futile, furthest = 0, stored
 		}
 		futile++
 	}
@@ -188,11 +192,11 @@ func (m *mirror) mailbox(ctx context.Context, name string) error {
 	return err
 }
 
-// sync runs one Sync from the saved Checkpoint, and returns how many Checkpoints it saved.
-func (m *mirror) sync(ctx context.Context, name string, givenUp *error) (saved int, err error) {
+// sync runs one Sync from the saved Checkpoint, and returns how many Checkpoints it saved, and how many changes it stored.
+func (m *mirror) sync(ctx context.Context, name string, givenUp *error) (saved, stored int, err error) {
 	old, err := m.cps.Load(ctx, name)
 	if err != nil {
-		return 0, fmt.Errorf("loading the checkpoint: %w", err)
+		return 0, 0, fmt.Errorf("loading the checkpoint: %w", err)
 	}
 	run := &mirrorRun{mirror: m, name: name, saved: old, givenUp: givenUp}
 	err = run.from(ctx, old)
@@ -201,15 +205,16 @@ func (m *mirror) sync(ctx context.Context, name string, givenUp *error) (saved i
 		run.held = nil
 		err = run.from(ctx, "")
 	}
-	return run.saves, err
+	return run.saves, run.stored, err
 }
 
 // A mirrorRun is one Sync of one mailbox.
 type mirrorRun struct {
 	*mirror
-	name  string
-	saved Checkpoint // what the store holds
-	saves int
+	name   string
+	saved  Checkpoint // what the store holds
+	saves  int
+	stored int
 
 	held    error  // a message could not be read: no Checkpoint beyond it may be saved
 	givenUp *error // the last message that was given up
@@ -288,6 +293,7 @@ func (r *mirrorRun) store(ctx context.Context, c *Change) error {
 		case err != nil:
 			return fmt.Errorf("storing a change: %w", err)
 		}
+		r.stored++
 		r.count(func(s *MirrorStats) { s.add(c.Op) })
 	}
 	if c.Checkpoint == "" || r.held != nil || c.Checkpoint == r.saved {
