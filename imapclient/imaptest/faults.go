@@ -1,0 +1,136 @@
+package imaptest
+
+import (
+	"slices"
+	"strings"
+)
+
+type faultKind uint8
+
+const (
+	faultReply  faultKind = iota // the command is not obeyed, the reply is the test's
+	faultInject                  // lines before the command is obeyed
+	faultStall                   // not obeyed, no reply
+	faultDrop                    // not obeyed, connection closed
+	faultLose                    // obeyed, connection closed before the reply
+)
+
+// fault is what a test wants to happen at a command.
+type fault struct {
+	pattern string
+	kind    faultKind
+	lines   []string
+	left    int // how often; negative = always
+}
+
+// lineFault is what a test wants to happen to a connection after some octets.
+type lineFault struct {
+	after int64
+	stall bool
+	left  int
+}
+
+func times(n []int) int {
+	if len(n) == 0 {
+		return -1
+	}
+	return n[0]
+}
+
+func (s *Server) addFault(f fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, &f)
+}
+
+// Fail makes the server refuse commands instead of obeying them. The command is a name, perhaps with first arguments,
+// without regard to case: "STORE" (with or without UID), "UID STORE", "SELECT Archive". The reply is what follows the
+// tag: "NO [OVERQUOTA] full". Of several lines (separated by "\n") the last is tagged and the others are sent as they
+// are; a line that begins with "BYE" is sent untagged and ends the connection. With times only so many commands fail,
+// otherwise all until [Server.ClearFaults]. If several faults match a command, the oldest one that is not used up
+// applies.
+func (s *Server) Fail(command, reply string, n ...int) {
+	s.addFault(fault{pattern: command, kind: faultReply, lines: strings.Split(reply, "\n"), left: times(n)})
+}
+
+// Inject makes the server send lines, as they are, before it obeys command: unsolicited data, or what no server
+// should send. Command and times are as for [Server.Fail].
+func (s *Server) Inject(command, lines string, n ...int) {
+	s.addFault(fault{pattern: command, kind: faultInject, lines: strings.Split(lines, "\n"), left: times(n)})
+}
+
+// Stall makes the server fall silent at a command: it is not obeyed, there is no reply, and the connection stays open
+// until the client closes it. Command and times are as for [Server.Fail].
+func (s *Server) Stall(command string, n ...int) {
+	s.addFault(fault{pattern: command, kind: faultStall, left: times(n)})
+}
+
+// Drop makes the server close the connection at a command, which it does not obey. Command and times are as for
+// [Server.Fail].
+func (s *Server) Drop(command string, n ...int) {
+	s.addFault(fault{pattern: command, kind: faultDrop, left: times(n)})
+}
+
+// LoseReply makes the server obey a command and close the connection before the reply: the client cannot know.
+// Command and times are as for [Server.Fail].
+func (s *Server) LoseReply(command string, n ...int) {
+	s.addFault(fault{pattern: command, kind: faultLose, left: times(n)})
+}
+
+// CutAfter makes the server close the next connection as soon as it has sent so many octets on it. Octets are counted
+// as IMAP sees them: above TLS, from the greeting on, STARTTLS included. 0 closes it before the greeting. With times
+// that many of the next connections are cut, with a negative number all until [Server.ClearFaults]. What was sent
+// before the cut arrives. See [Server.Sent] for how many octets a whole session has.
+func (s *Server) CutAfter(octets int64, n ...int) { s.addLineFault(octets, false, n) }
+
+// StallAfter makes the server fall silent for ever on the next connection as soon as it has sent so many octets on
+// it. Octets and times are as for [Server.CutAfter].
+func (s *Server) StallAfter(octets int64, n ...int) { s.addLineFault(octets, true, n) }
+
+func (s *Server) addLineFault(octets int64, stall bool, n []int) {
+	left := 1
+	if len(n) > 0 {
+		left = n[0]
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lineFaults = append(s.lineFaults, &lineFault{after: octets, stall: stall, left: left})
+}
+
+// ClearFaults makes the server healthy again. A connection that is already stalled stays so, and one that was accepted
+// under a CutAfter is still cut.
+func (s *Server) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults, s.lineFaults = nil, nil
+}
+
+// takeFault returns the fault that applies to c, and counts it. While the command is still being read (early), only
+// those faults apply that keep it from being obeyed.
+func (s *Server) takeFault(c Command, early bool) *fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.faults, func(f *fault) bool { return f.left != 0 && c.matches(f.pattern) })
+	if i < 0 || early && (s.faults[i].kind == faultInject || s.faults[i].kind == faultLose) {
+		return nil
+	}
+	if s.faults[i].left > 0 {
+		s.faults[i].left--
+	}
+	return s.faults[i]
+}
+
+// takeLineFault sets up m, of a connection that is new. The caller holds the lock.
+func (s *Server) takeLineFault(m *meter) {
+	m.limit = -1
+	for _, f := range s.lineFaults {
+		if f.left == 0 {
+			continue
+		}
+		if f.left > 0 {
+			f.left--
+		}
+		m.limit, m.stall = f.after, f.stall
+		return
+	}
+}

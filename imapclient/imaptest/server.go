@@ -1,0 +1,315 @@
+package imaptest
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/imapclient"
+)
+
+// The login of a server whose Options name no other.
+const (
+	DefaultUsername = "archive@example.org"
+	DefaultPassword = "correct horse battery staple"
+)
+
+const defaultMaxMessage = 512 << 20
+
+// Options say what server to start. The zero value is a well-behaved server with TLS from the first octet, everything
+// this package knows, and an empty INBOX.
+type Options struct {
+	// Mode is how the server is secured: "" and ModeTLS with TLS from the first octet; ModeSTARTTLS and
+	// ModeTLSWhenAvailable with STARTTLS on offer; ModeInsecure without any TLS. [Server.Config] has the same Mode.
+	Mode connection.Mode
+	// TLS replaces the server's own TLS configuration: another certificate, old versions, client certificates. If
+	// it holds no certificate, the server adds its own.
+	TLS *tls.Config
+	// Addr is the address to listen on; "" is a free port of 127.0.0.1.
+	Addr string
+
+	// Username and Password are the only login; "" means DefaultUsername and DefaultPassword.
+	Username, Password string
+	// LoginDisabled refuses passwords on a connection without TLS and advertises LOGINDISABLED there.
+	LoginDisabled bool
+	// MaxSessions refuses a login with NO [LIMIT] while so many are logged in; 0 = no limit.
+	MaxSessions int
+
+	// Folders are there from the start, besides INBOX.
+	Folders []Folder
+	// Delimiter stands between the levels of a folder's name: "" means "/", "NIL" that there are no levels.
+	Delimiter string
+
+	// Without switches off capabilities, and what they stand for: "UIDPLUS", "MOVE", "IDLE"… (see [Capabilities]).
+	Without []string
+	// Advertise adds capabilities to the list, with nothing behind them.
+	Advertise []string
+	// Quirks are habits of other servers.
+	Quirks Quirks
+
+	// MaxMessage is the largest message that APPEND takes, in octets; 0 = 512 MiB.
+	MaxMessage int64
+	// MaxWrite, if not 0, cuts what the server sends into pieces of so many octets: 1 is octet by octet.
+	MaxWrite int
+}
+
+// A Folder is a folder that is there when the server starts.
+type Folder struct {
+	Name       string   // UTF-8; on the wire it is modified UTF-7
+	Wire       string   // the name's octets on the wire, if they should be others: bad UTF-7, 8-bit characters
+	Attributes []string // of LIST, as sent: `\Trash`, `\Noselect` (which is then obeyed)
+	ReadOnly   bool     // SELECT answers [READ-ONLY], and nothing can be changed
+}
+
+// Quirks are deviations, each of which real servers show. The zero value has none.
+type Quirks struct {
+	UIDLast          bool              // FETCH: UID comes after the body (Microsoft 365)
+	FlagsFirst       bool              // FETCH: flags come in a FETCH response of their own before the rest
+	NilExpunged      bool              // FETCH: a message that another session expunged has NIL for a body, and OK [EXPUNGEISSUED] (Dovecot)
+	IgnorePartial    bool              // FETCH: <offset.count> is not obeyed, and the whole is sent
+	Size             func(int64) int64 // RFC822.SIZE from the true size (Exchange: approximate)
+	SearchDescending bool              // SEARCH: numbers come in descending order
+	NoUIDNext        bool              // SELECT and STATUS do not tell UIDNEXT
+	NoUIDValidity    bool              // SELECT and STATUS do not tell UIDVALIDITY
+	UIDNotSticky     bool              // SELECT answers [UIDNOTSTICKY]
+}
+
+// capability names in the order of the list; the flag says whether it is told before login.
+var capabilities = [...]struct {
+	name   string
+	before bool
+}{
+	{"LITERAL+", true}, {"SASL-IR", true}, {"ID", true}, {"ENABLE", true}, {"IDLE", true}, {"NAMESPACE", false},
+	{"UIDPLUS", false}, {"MOVE", false}, {"UNSELECT", false}, {"CHILDREN", false}, {"SPECIAL-USE", false},
+}
+
+// Capabilities returns what Options.Without may name.
+func Capabilities() []string {
+	names := make([]string, 0, len(capabilities))
+	for _, c := range capabilities {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// A Server is an IMAP4rev1 server on the loopback, with one user. All its methods may be called at any time, from
+// several goroutines at once.
+type Server struct {
+	opts     Options
+	listener net.Listener
+	tls      *tls.Config
+	caPEM    string
+	without  map[string]bool
+	journal  *journal
+	running  sync.WaitGroup
+
+	mu         sync.Mutex // guards what follows, and the store
+	closed     bool
+	store      *store
+	sessions   map[*session]bool
+	meters     []*meter // of every connection, in the order of acceptance
+	loggedIn   int
+	faults     []*fault
+	lineFaults []*lineFault
+}
+
+// NewServer starts a server that is closed when the test ends. opts may be nil.
+func NewServer(t testing.TB, opts *Options) *Server {
+	t.Helper()
+	s, err := Listen(opts)
+	if err != nil {
+		t.Fatalf("imaptest: %v", err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Listen starts a server outside a test. Close it when done. opts may be nil.
+func Listen(opts *Options) (*Server, error) {
+	s := &Server{without: make(map[string]bool), sessions: make(map[*session]bool)}
+	if opts != nil {
+		s.opts = *opts
+	}
+	if err := s.setUp(); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", s.opts.Addr)
+	if err != nil {
+		return nil, err
+	}
+	s.listener = l
+	s.running.Add(1)
+	go s.accept()
+	return s, nil
+}
+
+// setUp checks the options and fills in their defaults.
+func (s *Server) setUp() error {
+	o := &s.opts
+	o.Mode = o.Mode.Or()
+	if err := o.Mode.Validate(); err != nil {
+		return err
+	}
+	if o.Addr == "" {
+		o.Addr = "127.0.0.1:0"
+	}
+	if o.Username == "" {
+		o.Username = DefaultUsername
+	}
+	if o.Password == "" {
+		o.Password = DefaultPassword
+	}
+	if o.MaxMessage == 0 {
+		o.MaxMessage = defaultMaxMessage
+	}
+	switch o.Delimiter {
+	case "":
+		o.Delimiter = "/"
+	case "NIL":
+		o.Delimiter = ""
+	default:
+		if len(o.Delimiter) != 1 {
+			return fmt.Errorf("delimiter %q: want one character, or NIL", o.Delimiter)
+		}
+	}
+	for _, name := range o.Without {
+		if !slices.Contains(Capabilities(), strings.ToUpper(name)) {
+			return fmt.Errorf("capability %q: unknown; there are %s", name, strings.Join(Capabilities(), ", "))
+		}
+		s.without[strings.ToUpper(name)] = true
+	}
+	s.journal = newJournal(o.Username, o.Password)
+	s.store = newStore(o.Delimiter)
+	for _, f := range o.Folders {
+		name := f.Wire
+		if name == "" {
+			name = wireName(f.Name)
+		}
+		made := s.store.get(name)
+		if made == nil {
+			made = s.store.create(name)
+		}
+		made.attrs, made.readOnly, made.subscribed = f.Attributes, f.ReadOnly, true
+		made.noSelect = slices.ContainsFunc(f.Attributes, func(a string) bool {
+			return strings.EqualFold(a, `\Noselect`) || strings.EqualFold(a, `\NonExistent`)
+		})
+	}
+	if o.Mode != connection.ModeInsecure {
+		var err error
+		if s.tls, s.caPEM, err = serverTLS(o.TLS); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Addr returns the server's address, "127.0.0.1:port".
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Config returns driver settings that fit the server: address, login, certificate; everything else is left at its
+// default, so that nothing is deleted until delete_mode is set.
+func (s *Server) Config() imapclient.Config {
+	return config(s.Addr(), s.opts.Mode, s.caPEM, s.opts.Username, s.opts.Password)
+}
+
+// Env returns an environment that trusts the server's certificate, for drivers whose settings do not.
+func (s *Server) Env() *connection.Env { return env(s.caPEM) }
+
+// Settings returns Config as JSON with the password in it, as a host stores it.
+func (s *Server) Settings() connection.Settings { return settings(s.Config()) }
+
+func config(addr string, mode connection.Mode, caPEM, username, password string) imapclient.Config {
+	c := imapclient.Config{Username: username, Password: connection.NewSecret(password)}
+	c.Server, c.Mode, c.CAPEM = addr, mode, caPEM
+	c.AllowPlaintextAuth = mode == connection.ModeInsecure
+	c.ExpungeEvery = 500
+	return c
+}
+
+func env(caPEM string) *connection.Env {
+	if caPEM == "" {
+		return &connection.Env{}
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(caPEM))
+	return &connection.Env{TLS: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+}
+
+func settings(c imapclient.Config) connection.Settings {
+	raw, err := json.Marshal(map[string]any{
+		"server": c.Server, "mode": c.Mode, "ca_pem": c.CAPEM, "allow_plaintext_auth": c.AllowPlaintextAuth,
+		"username": c.Username, "password": c.Password.Reveal(),
+	})
+	if err != nil {
+		panic(err) // strings and a boolean always encode
+	}
+	return connection.Settings{ID: "imaptest", Name: "test server", Driver: imapclient.DriverName, Config: raw}
+}
+
+// Close ends all connections and the server, at once. No goroutine is left when it returns. A second Close does
+// nothing.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	_ = s.listener.Close() // the second time it is an error, which means nothing
+	s.CloseConnections()
+	s.running.Wait()
+}
+
+// CloseConnections ends all connections that are open now, without a word, as a server does that crashes and is
+// started again.
+func (s *Server) CloseConnections() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for session := range s.sessions {
+		session.meter.cut()
+	}
+}
+
+func (s *Server) accept() {
+	defer s.running.Done()
+	for {
+		conn, err := s.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // one client that was gone before it was accepted
+		}
+		s.serve(conn)
+	}
+}
+
+// serve starts a session on conn.
+func (s *Server) serve(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = conn.Close() // nobody has seen it
+		return
+	}
+	m := &meter{Conn: conn, raw: conn, maxWrite: s.opts.MaxWrite}
+	s.takeLineFault(m)
+	s.meters = append(s.meters, m)
+	session := newSession(s, m, len(s.meters))
+	s.sessions[session] = true
+	s.running.Go(func() {
+		session.run()
+		m.end()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.sessions, session)
+		if session.state >= stateAuthenticated {
+			s.loggedIn--
+		}
+	})
+}
