@@ -1,0 +1,38 @@
+// Package mailconn is the front door of a library for programs that archive mail. It holds nothing but this tour: the code is in the
+// packages named below.
+//
+// # Get mail out of a server without losing any
+//
+// Open a source ([github.com/mailconn/mailconn/imapclient], [github.com/mailconn/mailconn/maildir]) and give it to
+// [github.com/mailconn/mailconn/connection.Drain] with a function that stores one message and returns nil only when it is
+// on stable storage. Drain fetches, stores, and only then deletes; it bears cut connections, bad messages, outages of the
+// store, and being killed. The program examples/archive does just that.
+//
+// # Keep many mailboxes in step
+//
+// [github.com/mailconn/mailconn/connection.Mirror] runs the Sync of many mailboxes with a pool of workers and saves a
+// checkpoint only after everything up to it is stored.
+//
+// # Keep what was fetched
+//
+// [github.com/mailconn/mailconn/objectstore/filestore] is an object store in a directory: durable, all or nothing, safe for
+// several processes. The engines of cloud providers follow the same interface,
+// [github.com/mailconn/mailconn/connection.ObjectStore].
+//
+// # Let a host configure connections
+//
+// [github.com/mailconn/mailconn/connection.Settings] are what a host stores for each connection, as JSON;
+// [github.com/mailconn/mailconn/connection/alldrivers] opens them; Driver.Fields describes each driver's settings for a
+// form, and Connection.Test tells an administrator which setting is wrong and what to do.
+//
+// # Test your own product
+//
+// [github.com/mailconn/mailconn/imapclient/imaptest] is an IMAP server on loopback that keeps octets exactly and fails on
+// command. [github.com/mailconn/mailconn/connection/connectiontest] has in-memory doubles, network faults, a corpus of
+// difficult messages, and a conformance suite for drivers.
+//
+// # Look at what happens
+//
+// Give connection.Env a Logger (slog), and an Observe function for events. At connection.LevelTrace the logger receives the
+// protocol, without passwords and without mail.
+package mailconn
