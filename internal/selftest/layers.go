@@ -1,0 +1,101 @@
+package selftest
+
+import (
+	"slices"
+	"strings"
+)
+
+// Layers says what each package may import besides the standard library, in the files that are not tests: packages of
+// this module by their path below it, modules of others by their path. A package that is missing here is a finding, so
+// every new dependency of a package is somebody's decision.
+//
+// connection imports nothing, drivers never import each other, and a program that imports one driver links no other's
+// dependencies.
+func Layers() map[string][]string {
+	network := []string{"connection", "internal/netx", "internal/saslx", "internal/backoff", "internal/wirelog", emersionSASL}
+	return map[string][]string{
+		"":                          {},
+		"connection":                {},
+		"connection/connectiontest": {"connection"},
+		"connection/alldrivers":     append([]string{"connection"}, Drivers()...),
+
+		"internal/backoff":  {},
+		"internal/wirelog":  {"connection"},
+		"internal/netx":     {"connection", "internal/wirelog", "internal/backoff"},
+		"internal/saslx":    {"connection", emersionSASL},
+		"internal/peertest": {},
+		"internal/selftest": {},
+
+		"imapclient":          append([]string{"github.com/emersion/go-imap/v2"}, network...),
+		"imapclient/imaptest": {"connection", "imapclient"},
+
+		"maildir":             {"connection", "internal/backoff", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
+		"maildir/maildirtest": {"connection", "maildir"},
+
+		"objectstore":            {"connection", "internal/backoff"},
+		"objectstore/objecttest": {"connection", "objectstore"},
+		"objectstore/filestore":  {"connection", "objectstore", "internal/backoff", "golang.org/x/sys"},
+	}
+}
+
+const emersionSASL = "github.com/emersion/go-sasl"
+
+// Drivers names the packages that export Config, Open and Driver.
+func Drivers() []string {
+	return []string{"imapclient", "maildir", "objectstore/filestore"}
+}
+
+// CheckLayers holds p against [Layers]. Programs may import what they like.
+func CheckLayers(p *Package) []Finding {
+	if first, _, _ := strings.Cut(p.Path, "/"); first == "examples" || first == "bench" || len(p.Code()) == 0 {
+		return nil
+	}
+	allowed, ok := Layers()[p.Path]
+	if !ok {
+		return []Finding{p.find(p.Code()[0].Package, "package %s has no line in selftest.Layers", p.Path)}
+	}
+	var found []Finding
+	for _, f := range p.Code() {
+		for _, spec := range f.Imports {
+			target := strings.Trim(spec.Path.Value, `"`)
+			if standard(target) || permitted(target, allowed) {
+				continue
+			}
+			found = append(found, p.find(spec.Pos(), "%s may not import %s", p.Path, target))
+		}
+	}
+	return found
+}
+
+// standard reports whether target is a package of the standard library: those have no dot before the first slash.
+func standard(target string) bool {
+	first, _, _ := strings.Cut(target, "/")
+	return !strings.Contains(first, ".")
+}
+
+// permitted reports whether one of allowed covers target: a package of this module exactly, another module whole.
+func permitted(target string, allowed []string) bool {
+	if own, ok := strings.CutPrefix(target, modulePath+"/"); ok {
+		return slices.Contains(allowed, own)
+	}
+	return slices.ContainsFunc(allowed, func(module string) bool {
+		return target == module || strings.HasPrefix(target, module+"/")
+	})
+}
+
+// CheckDriver holds a driver package against the shape that all have in common: Config, Open, Driver and Conn.
+func CheckDriver(p *Package) []Finding {
+	declared := make(map[string]bool)
+	for _, f := range p.Code() {
+		for name := range exported(f) {
+			declared[name] = true
+		}
+	}
+	var found []Finding
+	for _, want := range []string{"type Config", "type Conn", "func Open", "func Driver"} {
+		if !declared[want] {
+			found = append(found, Finding{Where: p.Path, What: "has no exported " + want})
+		}
+	}
+	return found
+}

@@ -1,0 +1,142 @@
+package selftest_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mailconn/mailconn/internal/selftest"
+)
+
+// root is the module's folder.
+const root = "../.."
+
+func load(t *testing.T) []*selftest.Package {
+	t.Helper()
+	packages, err := selftest.Load(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(packages) < 5 {
+		t.Fatalf("found %d packages below %s", len(packages), root)
+	}
+	return packages
+}
+
+func report(t *testing.T, found []selftest.Finding) {
+	t.Helper()
+	for _, f := range found {
+		t.Error(f)
+	}
+}
+
+// run returns what a command says on its standard output.
+func run(t *testing.T, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("%s: %v\n%s", name, err, exit.Stderr)
+		}
+		t.Fatalf("%s: %v", name, err)
+	}
+	return out
+}
+
+func TestModuleKeepsTheRules(t *testing.T) {
+	packages := load(t)
+	for _, rule := range selftest.Rules() {
+		t.Run(rule.Name, func(t *testing.T) {
+			for _, p := range packages {
+				report(t, rule.Check(p))
+			}
+		})
+	}
+	t.Run("packages import what their layer may", func(t *testing.T) {
+		for _, p := range packages {
+			report(t, selftest.CheckLayers(p))
+		}
+	})
+	t.Run("drivers have one shape", func(t *testing.T) {
+		for _, p := range packages {
+			if slices.Contains(selftest.Drivers(), p.Path) {
+				report(t, selftest.CheckDriver(p))
+			}
+		}
+	})
+}
+
+func TestModuleDependencies(t *testing.T) {
+	required, err := selftest.ParseRequirements(run(t, "go", "mod", "edit", "-json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(required) == 0 {
+		t.Fatal("go.mod requires nothing: it was not read")
+	}
+	list, err := os.ReadFile(filepath.Join(root, ".ci", "deps.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report(t, selftest.CheckDependencies(required, list))
+	report(t, selftest.CheckFloors(required, selftest.Floors()))
+}
+
+// TestEachDriverLinksItsOwn asks the go command what a program that imports one driver links.
+func TestEachDriverLinksItsOwn(t *testing.T) {
+	links := map[string][]string{
+		"connection":            {},
+		"imapclient":            {"github.com/emersion/go-imap/v2", "github.com/emersion/go-message", "github.com/emersion/go-sasl", "golang.org/x/text"},
+		"maildir":               {"github.com/fsnotify/fsnotify", "golang.org/x/sys"},
+		"objectstore/filestore": {"golang.org/x/sys"},
+	}
+	for _, driver := range append(selftest.Drivers(), "connection") {
+		t.Run(driver, func(t *testing.T) {
+			allowed, ok := links[driver]
+			if !ok {
+				t.Fatal("this test has no line for it")
+			}
+			out := run(t, "go", "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}", "./"+driver)
+			for module := range strings.FieldsSeq(string(out)) {
+				if !slices.Contains(allowed, module) {
+					t.Errorf("links %s", module)
+				}
+			}
+		})
+	}
+}
+
+func TestRepositoryNamesNoMachine(t *testing.T) {
+	var files int
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "testdata"):
+			return filepath.SkipDir
+		case !entry.Type().IsRegular():
+			return nil
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		files++
+		if !strings.Contains(filepath.ToSlash(name), "internal/selftest/") { // the rule itself and its planted violations
+			report(t, selftest.CheckText(name, bytes.ReplaceAll(text, []byte("\r"), nil)))
+		}
+		return nil
+	})
+	if err != nil || files < 20 {
+		t.Errorf("read %d files: %v", files, err)
+	}
+}
