@@ -67,7 +67,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.test, "test", false, "test the connections of -from and -to and stop; writes a small object to -to and removes it")
 	flags.BoolVar(&o.asJSON, "json", false, "print JSON lines for programs instead of text")
 	flags.BoolVar(&o.verbose, "v", false, "log what the connections do, with the protocol but without secrets, to standard error")
-	flags.IntVar(&o.workers, "workers", 8, "messages stored at once")
+	flags.IntVar(&o.workers, "workers", 16, "messages stored at once")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}

@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,8 +82,13 @@ func newManifest(store connection.Putter, source connection.Info) *manifest {
 			name += " " + part
 		}
 	}
-	run := time.Now().UTC().Format("20060102T150405.000000000Z") + "-" + rand.Text()[:8]
-	return &manifest{store: store, source: name, run: run, lead: make(chan struct{}, 1)}
+	return &manifest{store: store, source: name, run: newRun(time.Now()), lead: make(chan struct{}, 1)}
+}
+
+// newRun returns a name that sorts by time, that no other run has, and that is a file name as it is on any system.
+func newRun(now time.Time) string {
+	now = now.UTC()
+	return fmt.Sprintf("%s-%09d-%s", now.Format("20060102-150405"), now.Nanosecond(), strings.ToLower(rand.Text()[:8]))
 }
 
 // errLeft says that a segment was given up because the caller that wrote it for all was canceled.
