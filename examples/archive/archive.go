@@ -45,7 +45,8 @@ func (a *Archive) Counts() Counts {
 	return Counts{Added: a.added.Load(), Known: a.known.Load(), Repaired: a.repaired.Load()}
 }
 
-// Run returns the name of this run, under which its manifest is kept. Names sort by time.
+// Run returns the name of this run, under which its manifest is kept. Names sort by time; a run of very many messages
+// continues under later names.
 func (a *Archive) Run() string { return a.manifest.run }
 
 // Store is a [connection.Sink]. It returns nil once the message and the manifest line that tells where it came from are

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -314,6 +316,27 @@ func TestManifestLostReply(t *testing.T) {
 	}
 	if report, err := Verify(t.Context(), s, nil); err != nil || report.Damaged != 0 || report.Lines != 2 {
 		t.Errorf("got %+v, %v; want 2 lines and no damage", report, err)
+	}
+}
+
+// A run that goes on for years must not fill one folder with all its segments.
+func TestManifestContinuesUnderAnotherName(t *testing.T) {
+	s := newMemStore()
+	m := newManifest(s, connection.Info{})
+	for i := range maxSegments + 1 {
+		if err := m.add(t.Context(), Entry{Size: int64(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	under := map[string]int{}
+	for _, key := range s.keys(manifestsPrefix) {
+		under[path.Dir(key)]++
+	}
+	if len(under) != 2 || under[manifestsPrefix+m.run] != maxSegments {
+		t.Errorf("got %v segments under each name, want %d and 1", under, maxSegments)
+	}
+	if names := slices.Sorted(maps.Keys(under)); len(names) > 0 && names[0] != manifestsPrefix+m.run {
+		t.Errorf("got names %q, want the first to sort first", names)
 	}
 }
 

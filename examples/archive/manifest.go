@@ -61,7 +61,8 @@ type manifest struct {
 	run    string // sorts by time and is unique
 
 	lead    chan struct{} // holds a token while a segment is being written
-	written int           // segments; guarded by lead
+	name    string        // what the segments stand under now; guarded by lead, as is
+	written int           // how many there are
 
 	mu   sync.Mutex
 	next *segment // collects entries; nil if there are none
@@ -82,7 +83,8 @@ func newManifest(store connection.Putter, source connection.Info) *manifest {
 			name += " " + part
 		}
 	}
-	return &manifest{store: store, source: name, run: newRun(time.Now()), lead: make(chan struct{}, 1)}
+	run := newRun(time.Now())
+	return &manifest{store: store, source: name, run: run, name: run, lead: make(chan struct{}, 1)}
 }
 
 // newRun returns a name that sorts by time, that no other run has, and that is a file name as it is on any system.
@@ -148,11 +150,18 @@ func (m *manifest) commit(ctx context.Context, s *segment) error {
 	return s.err
 }
 
+// maxSegments is how many segments stand under one name. A run that follows its source for years goes on under another
+// one then, so that no folder grows without end.
+const maxSegments = 10_000
+
 // write puts s into the store, and returns errLeft if ctx kept it from that.
 func (m *manifest) write(ctx context.Context, s *segment) error {
+	if m.written == maxSegments {
+		m.name, m.written = newRun(time.Now()), 0
+	}
 	var data bytes.Buffer
 	data.Grow(256 + s.lines.Len())
-	header := segmentHeader{Run: m.run, Segment: m.written + 1, Lines: s.count, Source: m.source}
+	header := segmentHeader{Run: m.name, Segment: m.written + 1, Lines: s.count, Source: m.source}
 	if err := json.NewEncoder(&data).Encode(header); err != nil {
 		return err
 	}
@@ -160,7 +169,7 @@ func (m *manifest) write(ctx context.Context, s *segment) error {
 	sum := sha256.Sum256(data.Bytes())
 	digest := hex.EncodeToString(sum[:])
 	opts := &connection.PutOptions{Size: int64(data.Len()), SHA256: digest, IfAbsent: true}
-	_, err := m.store.Put(ctx, manifestsPrefix+m.run+"/"+digest+manifestSuffix, bytes.NewReader(data.Bytes()), opts)
+	_, err := m.store.Put(ctx, manifestsPrefix+m.name+"/"+digest+manifestSuffix, bytes.NewReader(data.Bytes()), opts)
 	switch {
 	case err == nil, errors.Is(err, connection.ErrExists): // the name is the content
 		m.written++
