@@ -26,6 +26,8 @@ func Layers() map[string][]string {
 		"internal/peertest": {},
 		"internal/selftest": {},
 
+		"internal/selftest/apilist": {"internal/selftest"},
+
 		"imapclient":          append([]string{"github.com/emersion/go-imap/v2"}, network...),
 		"imapclient/imaptest": {"connection", "imapclient"},
 

@@ -106,7 +106,7 @@ func (p *Package) Add(name, text string) error {
 // tests use.
 func (p *Package) Library() bool {
 	first, _, _ := strings.Cut(p.Path, "/")
-	return first != "examples" && first != "bench" && p.Path != "internal/peertest" && p.Path != "internal/selftest"
+	return first != "examples" && first != "bench" && p.Path != "internal/peertest" && !strings.HasPrefix(p.Path, "internal/selftest")
 }
 
 // Code returns the files that are not tests.

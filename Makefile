@@ -1,0 +1,28 @@
+.PHONY: test lint bench fuzz api peers
+
+# Every test, against the real servers too. On Debian it installs those first; elsewhere their tests are skipped.
+test: peers
+	@began=$$(date +%s); race=-race; \
+	if [ "$$(go env CGO_ENABLED)" != 1 ]; then race=; echo "no C compiler: testing without the race detector"; fi; \
+	echo "go test $$race -shuffle=on ./..."; \
+	go test $$race -shuffle=on ./... && echo "tested in $$(($$(date +%s) - $$began)) s"
+
+peers:
+	@.ci/peers dovecot=dovecot-imapd gcc=gcc
+
+# gofumpt, go vet on all systems, staticcheck, errcheck, errorlint, bodyclose, go.mod tidy, the recorded API.
+lint:
+	@.ci/lint
+
+# Side by side with the limit and with other programs; BENCH="-scale 0.1 imap-s" runs a part.
+bench:
+	@.ci/peers dovecot=dovecot-imapd mbsync=isync
+	go run ./bench $(BENCH)
+
+# Each fuzz target for FUZZTIME (30s).
+fuzz:
+	@.ci/fuzz
+
+# Records the exported API in .ci/api, to be committed with the change that made it.
+api:
+	go run ./internal/selftest/apilist .ci/api
