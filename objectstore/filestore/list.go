@@ -139,7 +139,7 @@ func isNotDirectory(err error) bool {
 }
 
 func (w *walker) file(n node, name, key string) error {
-	if !w.wanted(key, fileName) {
+	if !w.wanted(key, fileName) || objectstore.CheckKey(key) != nil {
 		return nil
 	}
 	st, err := n.stat(name)
