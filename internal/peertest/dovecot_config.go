@@ -23,7 +23,7 @@ func dovecotVersion(ctx context.Context, binary string) (string, error) {
 type config struct{ strings.Builder }
 
 // line adds one line, or several.
-func (c *config) line(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }
+func (c *config) line(format string, args ...any) { fmt.Fprintf(&c.Builder, format+"\n", args...) }
 
 // config writes dovecot.conf in the language of the version installed.
 func (s *DovecotServer) config() (string, error) {
