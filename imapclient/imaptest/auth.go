@@ -189,7 +189,7 @@ func (s *session) authenticate(c *command) (string, error) {
 		if err := s.flush(); err != nil {
 			return "", err
 		}
-		line, err := s.readLine(maxLineBefore)
+		line, err := readLine(s.r, maxLineBefore)
 		if err != nil {
 			return "", err
 		}

@@ -23,13 +23,6 @@ type fault struct {
 	left    int // how often; negative = always
 }
 
-// lineFault is what a test wants to happen to a connection after some octets.
-type lineFault struct {
-	after int64
-	stall bool
-	left  int
-}
-
 func times(n []int) int {
 	if len(n) == 0 {
 		return -1
@@ -77,32 +70,13 @@ func (s *Server) LoseReply(command string, n ...int) {
 	s.addFault(fault{pattern: command, kind: faultLose, left: times(n)})
 }
 
-// CutAfter makes the server close the next connection as soon as it has sent so many octets on it. Octets are counted
-// as IMAP sees them: above TLS, from the greeting on, STARTTLS included. 0 closes it before the greeting. With times
-// that many of the next connections are cut, with a negative number all until [Server.ClearFaults]. What was sent
-// before the cut arrives. See [Server.Sent] for how many octets a whole session has.
-func (s *Server) CutAfter(octets int64, n ...int) { s.addLineFault(octets, false, n) }
-
-// StallAfter makes the server fall silent for ever on the next connection as soon as it has sent so many octets on
-// it. Octets and times are as for [Server.CutAfter].
-func (s *Server) StallAfter(octets int64, n ...int) { s.addLineFault(octets, true, n) }
-
-func (s *Server) addLineFault(octets int64, stall bool, n []int) {
-	left := 1
-	if len(n) > 0 {
-		left = n[0]
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lineFaults = append(s.lineFaults, &lineFault{after: octets, stall: stall, left: left})
-}
-
 // ClearFaults makes the server healthy again. A connection that is already stalled stays so, and one that was accepted
 // under a CutAfter is still cut.
 func (s *Server) ClearFaults() {
+	s.clear()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults, s.lineFaults = nil, nil
+	s.faults = nil
 }
 
 // takeFault returns the fault that applies to c, and counts it. While the command is still being read (early), only
@@ -118,19 +92,4 @@ func (s *Server) takeFault(c Command, early bool) *fault {
 		s.faults[i].left--
 	}
 	return s.faults[i]
-}
-
-// takeLineFault sets up m, of a connection that is new. The caller holds the lock.
-func (s *Server) takeLineFault(m *meter) {
-	m.limit = -1
-	for _, f := range s.lineFaults {
-		if f.left == 0 {
-			continue
-		}
-		if f.left > 0 {
-			f.left--
-		}
-		m.limit, m.stall = f.after, f.stall
-		return
-	}
 }

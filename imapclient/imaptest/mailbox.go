@@ -125,28 +125,6 @@ func (s *Server) SetFlags(name string, uid uint32, flags ...connection.Flag) {
 // With patterns, only those that match one of them, as for [Server.Fail].
 func (s *Server) Transcript(patterns ...string) []Command { return s.journal.all(patterns) }
 
-// Sent returns how many octets the server has sent on each connection so far, counted as for [Server.CutAfter].
-func (s *Server) Sent() []int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make([]int64, len(s.meters))
-	for i, m := range s.meters {
-		out[i] = m.sent.Load()
-	}
-	return out
-}
-
-// Received returns how many octets the server has received on each connection so far.
-func (s *Server) Received() []int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make([]int64, len(s.meters))
-	for i, m := range s.meters {
-		out[i] = m.received.Load()
-	}
-	return out
-}
-
 // folder finds a folder by its name on the wire, or in UTF-8. The caller holds the lock.
 func (s *Server) folder(name string) *folder {
 	if f := s.store.get(name); f != nil {

@@ -239,7 +239,7 @@ func (s *session) idle(c *command) (string, error) {
 		defer close(stopped)
 		s.tell(done)
 	}()
-	line, err := s.readLine(maxLineBefore)
+	line, err := readLine(s.r, maxLineBefore)
 	close(done)
 	<-stopped
 	switch {

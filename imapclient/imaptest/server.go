@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -103,6 +102,7 @@ func Capabilities() []string {
 // A Server is an IMAP4rev1 server on the loopback, with one user. All its methods may be called at any time, from
 // several goroutines at once.
 type Server struct {
+	wire
 	opts     Options
 	listener net.Listener
 	tls      *tls.Config
@@ -111,14 +111,12 @@ type Server struct {
 	journal  *journal
 	running  sync.WaitGroup
 
-	mu         sync.Mutex // guards what follows, and the store
-	closed     bool
-	store      *store
-	sessions   map[*session]bool
-	meters     []*meter // of every connection, in the order of acceptance
-	loggedIn   int
-	faults     []*fault
-	lineFaults []*lineFault
+	mu       sync.Mutex // guards what follows, and the store
+	closed   bool
+	store    *store
+	sessions map[*session]bool
+	loggedIn int
+	faults   []*fault
 }
 
 // NewServer starts a server that is closed when the test ends. opts may be nil.
@@ -146,8 +144,7 @@ func Listen(opts *Options) (*Server, error) {
 		return nil, err
 	}
 	s.listener = l
-	s.running.Add(1)
-	go s.accept()
+	s.running.Go(func() { accept(l, s.serve) })
 	return s, nil
 }
 
@@ -275,20 +272,6 @@ func (s *Server) CloseConnections() {
 	}
 }
 
-func (s *Server) accept() {
-	defer s.running.Done()
-	for {
-		conn, err := s.listener.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			continue // one client that was gone before it was accepted
-		}
-		s.serve(conn)
-	}
-}
-
 // serve starts a session on conn.
 func (s *Server) serve(conn net.Conn) {
 	s.mu.Lock()
@@ -297,10 +280,8 @@ func (s *Server) serve(conn net.Conn) {
 		_ = conn.Close() // nobody has seen it
 		return
 	}
-	m := &meter{Conn: conn, raw: conn, maxWrite: s.opts.MaxWrite}
-	s.takeLineFault(m)
-	s.meters = append(s.meters, m)
-	session := newSession(s, m, len(s.meters))
+	m, id := s.meter(conn, s.opts.MaxWrite)
+	session := newSession(s, m, id)
 	s.sessions[session] = true
 	s.running.Go(func() {
 		session.run()

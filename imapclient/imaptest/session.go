@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/mailconn/mailconn/connection"
@@ -139,7 +138,7 @@ func (s *session) read() (*command, error) {
 	if s.state == stateGreeted {
 		limit = maxLineBefore
 	}
-	text, err := s.readLine(limit)
+	text, err := readLine(s.r, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +158,7 @@ func (s *session) read() (*command, error) {
 			return nil, err
 		}
 		c.line = append(c.line, 0)
-		if text, err = s.readLine(limit - len(c.line)); err != nil {
+		if text, err = readLine(s.r, limit-len(c.line)); err != nil {
 			return nil, err
 		}
 		text, size, sync, found = cutLiteral(text)
@@ -168,49 +167,6 @@ func (s *session) read() (*command, error) {
 	c.record = describe(s.id, c)
 	s.server.journal.record(c.record)
 	return c, nil
-}
-
-// readLine reads up to and including LF and returns a copy of the line without CRLF.
-func (s *session) readLine(limit int) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := s.r.ReadSlice('\n')
-		if len(line)+len(part) > limit {
-			return nil, violation(fmt.Sprintf("command line over %d octets", limit))
-		}
-		line = append(line, part...)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return nil, err
-		}
-	}
-	line = line[:len(line)-1]
-	if n := len(line); n > 0 && line[n-1] == '\r' {
-		line = line[:n-1]
-	}
-	for _, b := range line {
-		if b == 0 { // RFC 3501, 9: NUL is never allowed, and it is our mark for a literal
-			return nil, violation("NUL in a command")
-		}
-	}
-	return line, nil
-}
-
-// cutLiteral splits the announcement of a literal off the end of line.
-func cutLiteral(line []byte) (text []byte, size uint64, sync, found bool) {
-	open := strings.LastIndexByte(string(line[max(0, len(line)-24):]), '{')
-	if open < 0 || line[len(line)-1] != '}' {
-		return line, 0, false, false
-	}
-	open += max(0, len(line)-24)
-	digits, nonSync := strings.CutSuffix(string(line[open+1:len(line)-1]), "+")
-	size, err := parseNumber(digits)
-	if err != nil {
-		return line, 0, false, false
-	}
-	return line[:open:open], size, !nonSync, true
 }
 
 // readLiteral reads the octets of a literal of c, after the go-ahead if it is a synchronizing one.
@@ -259,20 +215,6 @@ func (s *session) readLiteral(c *command, size uint64, sync bool) error {
 	octets, err := readFull(s.r, int64(size))
 	c.literals = append(c.literals, octets)
 	return err
-}
-
-// readFull reads exactly n octets. Memory grows with what arrives, not with what was announced.
-func readFull(r io.Reader, n int64) ([]byte, error) {
-	if n <= bufferSize {
-		octets := make([]byte, n)
-		_, err := io.ReadFull(r, octets)
-		return octets, err
-	}
-	octets, err := io.ReadAll(io.LimitReader(r, n))
-	if err == nil && int64(len(octets)) < n {
-		err = io.ErrUnexpectedEOF
-	}
-	return octets, err
 }
 
 // reply sends the tagged reply. The error is next, or why it could not be sent.

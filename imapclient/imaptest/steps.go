@@ -1,0 +1,231 @@
+package imaptest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+)
+
+// A Step is one act of a [Script].
+type Step struct {
+	label string
+	play  func(*player) error
+}
+
+// Send sends lines, each with CRLF. $TAG stands for the tag of the last command.
+func Send(lines ...string) Step {
+	return Step{"send", func(p *player) error { return p.send(lines) }}
+}
+
+// SendRaw sends octets as they are, in one write; only $TAG is replaced.
+func SendRaw(octets string) Step {
+	return Step{"send raw", func(p *player) error { return p.write([]byte(p.fill(octets))) }}
+}
+
+// Drip sends lines as Send does, but one octet at a time.
+func Drip(lines ...string) Step {
+	return Step{"drip", func(p *player) error {
+		before := p.meter.maxWrite
+		defer func() { p.meter.maxWrite = before }()
+		p.meter.maxWrite = 1
+		return p.send(lines)
+	}}
+}
+
+// Expect waits for a command. Its pattern is a name, perhaps with first arguments, without regard to case and quotes:
+// "FETCH" (with or without UID), "UID STORE 4 +FLAGS.SILENT". Literals of the command are asked for and read.
+func Expect(pattern string) Step {
+	return Step{"expect " + pattern, func(p *player) error {
+		return p.expect(func(c Command) bool { return c.matches(pattern) })
+	}}
+}
+
+// ExpectRegexp waits for a command whose name and arguments, as a [Command] has them, match a regular expression. It
+// panics if the expression is none.
+func ExpectRegexp(expr string) Step {
+	re := regexp.MustCompile(expr)
+	return Step{"expect " + expr, func(p *player) error {
+		return p.expect(func(c Command) bool { return re.MatchString(strings.TrimSpace(c.Name + " " + c.Args)) })
+	}}
+}
+
+// ExpectLine waits for one line that matches a regular expression, whatever it is: a continuation, DONE, the first
+// line of a command whose literal is not to be asked for. If the line looks like a command its tag is noted. It panics
+// if the expression is none.
+func ExpectLine(expr string) Step {
+	re := regexp.MustCompile(expr)
+	return Step{"expect line " + expr, func(p *player) error {
+		defer p.hurry()()
+		line, err := readLine(p.r, maxLine)
+		if err != nil {
+			return p.absent(err)
+		}
+		c := &command{line: line}
+		if c.head() == nil {
+			p.tag = c.tag
+			p.server.journal.record(describe(p.id, c))
+		} else {
+			p.server.journal.record(Command{Conn: p.id, Args: string(line)})
+		}
+		if !re.Match(line) {
+			return fmt.Errorf("unexpected line: %s", p.server.journal.secrets.Replace(string(line)))
+		}
+		return nil
+	}}
+}
+
+// Answer gives, from here to the end of the script, the same answer to every command that matches pattern (as for
+// [Expect]) and is not the one expected. It waits for nothing.
+func Answer(pattern string, lines ...string) Step {
+	return Step{"answer " + pattern, func(p *player) error {
+		p.answers = append(p.answers, reflex{pattern, lines})
+		return nil
+	}}
+}
+
+// Read reads so many octets of whatever the client sends, and forgets them.
+func Read(octets int64) Step {
+	return Step{"read", func(p *player) error {
+		defer p.hurry()()
+		if _, err := io.CopyN(io.Discard, p.r, octets); err != nil {
+			return p.absent(err)
+		}
+		return nil
+	}}
+}
+
+// Cut closes the connection without a word. What was sent before still arrives.
+func Cut() Step {
+	return Step{"cut", func(p *player) error {
+		p.meter.cut()
+		return errEnd
+	}}
+}
+
+// Reset resets the connection; what was sent before may be lost.
+func Reset() Step {
+	return Step{"reset", func(p *player) error {
+		if tcp, ok := p.meter.raw.(*net.TCPConn); ok {
+			if err := tcp.SetLinger(0); err != nil {
+				return err
+			}
+		}
+		_ = p.meter.raw.Close() // reset, however it goes
+		return errEnd
+	}}
+}
+
+// Stall stays silent, and takes what the client sends, until the connection ends.
+func Stall() Step {
+	return Step{"stall", func(p *player) error {
+		p.meter.silence()
+		return errEnd
+	}}
+}
+
+// Wait waits until gate is closed, or the server. It makes two scripts, or a script and a test, take turns.
+func Wait(gate <-chan struct{}) Step {
+	return Step{"wait", func(p *player) error {
+		select {
+		case <-gate:
+			return nil
+		case <-p.server.done:
+			return errEnd
+		}
+	}}
+}
+
+// StartTLS expects STARTTLS, says OK and shakes hands. Lines that are given go out in the clear, in the same segment
+// behind the OK: what somebody on the path may inject. A client that refuses to go on ends the script.
+func StartTLS(injected ...string) Step {
+	return Step{"starttls", func(p *player) error {
+		if err := p.expect(func(c Command) bool { return c.matches("STARTTLS") }); err != nil {
+			return err
+		}
+		if err := p.send(append([]string{"$TAG OK begin TLS now"}, injected...)); err != nil {
+			return err
+		}
+		if p.secure() != nil {
+			return errEnd
+		}
+		return nil
+	}}
+}
+
+// Do is several steps as one.
+func Do(steps ...Step) Step {
+	return Step{"steps", func(p *player) error {
+		for i, step := range steps {
+			if err := step.play(p); err != nil {
+				if errors.Is(err, errEnd) || errors.Is(err, errCut) {
+					return err
+				}
+				return fmt.Errorf("%d, %s: %w", i+1, step.label, err)
+			}
+		}
+		return nil
+	}}
+}
+
+// Welcome greets with capabilities, answers CAPABILITY, ID and NOOP from then on, and accepts whatever login the
+// client tries, LOGIN or AUTHENTICATE.
+func Welcome(capabilities string) Step {
+	accept := Step{"accept", func(p *player) error {
+		return p.acceptLogin(capabilities)
+	}}
+	return Do(
+		Answer("CAPABILITY", "* CAPABILITY "+capabilities, "$TAG OK that is all"),
+		Answer("ID", "* ID NIL", "$TAG OK so you know"),
+		Answer("NOOP", "$TAG OK done"),
+		Send("* OK [CAPABILITY "+capabilities+"] script ready"),
+		accept,
+	)
+}
+
+func (p *player) acceptLogin(capabilities string) error {
+	var login Command
+	err := p.expect(func(c Command) bool {
+		login = c
+		return c.Name == "LOGIN" || c.Name == "AUTHENTICATE"
+	})
+	if err != nil {
+		return err
+	}
+	if login.Name == "AUTHENTICATE" && !strings.Contains(login.Args, " ") { // no initial response
+		if err := p.send([]string{"+ "}); err != nil {
+			return err
+		}
+		if _, err := readLine(p.r, maxLine); err != nil {
+			return p.absent(err)
+		}
+	}
+	return p.send([]string{"$TAG OK [CAPABILITY " + capabilities + "] welcome"})
+}
+
+// Select expects SELECT or EXAMINE and answers as a server does that has a folder with so many messages.
+func Select(exists, uidValidity, uidNext uint32) Step {
+	return Step{"select", func(p *player) error {
+		code := "READ-WRITE"
+		err := p.expect(func(c Command) bool {
+			if c.Name == "EXAMINE" {
+				code = "READ-ONLY"
+			}
+			return c.Name == "SELECT" || c.Name == "EXAMINE"
+		})
+		if err != nil {
+			return err
+		}
+		return p.send([]string{
+			`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft)`,
+			`* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft \*)] kept`,
+			fmt.Sprintf("* %d EXISTS", exists),
+			"* 0 RECENT",
+			fmt.Sprintf("* OK [UIDVALIDITY %d] valid", uidValidity),
+			fmt.Sprintf("* OK [UIDNEXT %d] next", uidNext),
+			"$TAG OK [" + code + "] selected",
+		})
+	}}
+}
