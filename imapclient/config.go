@@ -144,6 +144,14 @@ var extensions = []string{
 	"UNSELECT", "UTF8=ACCEPT", "WITHIN",
 }
 
+// port is the port of a server that is given without one.
+func (c *Config) port() int {
+	if c.Mode.Or() == connection.ModeTLS {
+		return portTLS
+	}
+	return portClear
+}
+
 func (c *Config) folders() []string {
 	if len(c.Folders) == 0 {
 		return []string{defaultFolder}

@@ -1,0 +1,237 @@
+package imapclient
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// A Conn is a mailbox on an IMAP server. It implements [connection.Source], [connection.Opener] and
+// [connection.FolderLister]. It is safe for concurrent use.
+type Conn struct {
+	cfg  Config
+	env  *connection.Env
+	info connection.Info
+
+	life context.Context // ends at Close
+	end  context.CancelCauseFunc
+	busy sync.WaitGroup // verbs that hold a session; no Add after closed
+
+	tls tlsMemory
+
+	dialing  turn // one login at a time
+	deleting turn // one delete at a time: they share one session
+
+	mu      sync.Mutex
+	closed  bool
+	idle    []*session          // logged in, in nobody's hands
+	fetches map[*fetch]struct{} // those that hold a session
+	oneOnly bool                // the server allows one session, or UIDs live only as long as one
+	shared  chan struct{}       // closed when oneOnly is set
+	flagged map[string]*flagged // by folder: marked \Deleted by us and not expunged yet
+	delim   *rune               // the server's hierarchy delimiter, once known; 0 is none
+}
+
+var (
+	_ connection.Source       = (*Conn)(nil)
+	_ connection.Opener       = (*Conn)(nil)
+	_ connection.FolderLister = (*Conn)(nil)
+)
+
+// Driver returns the driver for a [connection.Registry]. Its name in Settings is "imap".
+func Driver() connection.Driver { return connection.NewDriver(DriverName, Open) }
+
+// Open returns a Conn for cfg. It does no I/O. An invalid cfg is ErrConfig and names the JSON field. env may be nil.
+func Open(cfg Config, env *connection.Env) (*Conn, error) {
+	endpoint := cfg.Server
+	if host, port, err := cfg.HostPort(cfg.port()); err == nil {
+		endpoint = net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, &connection.Error{Op: "open", Driver: DriverName, Endpoint: endpoint, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
+	}
+	c := &Conn{
+		cfg:      cfg,
+		env:      env,
+		info:     connection.Info{ID: cfg.ID, Name: cfg.Name, Driver: DriverName, Endpoint: endpoint},
+		dialing:  newTurn(),
+		deleting: newTurn(),
+		fetches:  make(map[*fetch]struct{}),
+		shared:   make(chan struct{}),
+		flagged:  make(map[string]*flagged),
+	}
+	c.life, c.end = context.WithCancelCause(context.Background())
+	return c, nil
+}
+
+// Info implements [connection.Connection].
+func (c *Conn) Info() connection.Info { return c.info }
+
+// closeLimit bounds what Close does over the network: the outstanding expunge and the LOGOUTs.
+const (
+	closeLimit  = 30 * time.Second
+	logoutLimit = 2 * time.Second
+)
+
+// Close ends every verb under way with ErrClosed, expunges what Delete has marked and not expunged yet (delete_mode
+// expunge), logs out and closes all sessions. An error says which messages are marked \Deleted but may still be there.
+// It takes at most 30 s. A second Close does nothing.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	c.mu.Unlock()
+	c.end(errClosed)
+	c.busy.Wait()
+
+	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+	defer cancel()
+	err := c.expungeAll(ctx, "close")
+	for _, s := range c.idle { // nobody else is left to touch it
+		s.logout(ctx)
+	}
+	c.idle = nil
+	return err
+}
+
+// enter begins a verb: the ctx returned ends with the caller's and with Close, at the latest with cancel. leave must be
+// called when the verb holds no session any more; Close waits for it.
+func (c *Conn) enter(ctx context.Context, op string) (inner context.Context, cancel, leave func(), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, nil, nil, &connection.Error{Op: op, Driver: DriverName, Endpoint: c.info.Endpoint, Kind: connection.ErrClosed, Err: errClosed}
+	}
+	inner, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.life, func() { end(errClosed) })
+	c.busy.Add(1)
+	return inner, func() {
+		stop()
+		end(nil)
+	}, c.busy.Done, nil
+}
+
+// register and unregister keep the fetches that a Delete may borrow a session from.
+func (c *Conn) register(f *fetch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fetches[f] = struct{}{}
+}
+
+func (c *Conn) unregister(f *fetch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.fetches, f)
+}
+
+// passingValidity returns a text that stands for UIDVALIDITY during one SELECT only.
+func (c *Conn) passingValidity() string { return "passing-" + rand.Text() }
+
+// session returns a session that is in nobody else's hands: an idle one, or a new one.
+func (c *Conn) session(ctx context.Context, op string) (*session, error) {
+	for {
+		s := c.takeIdle()
+		if s == nil {
+			return c.dial(ctx, op)
+		}
+		if s.ready(ctx) {
+			return s, nil
+		}
+		s.abandon()
+	}
+}
+
+func (c *Conn) takeIdle() *session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.idle)
+	if n == 0 {
+		return nil
+	}
+	s := c.idle[n-1]
+	c.idle = c.idle[:n-1]
+	return s
+}
+
+// release takes back a session. One that is broken is closed.
+func (c *Conn) release(s *session) {
+	if s.broken() {
+		s.abandon()
+		return
+	}
+	s.idleSince = time.Now()
+	c.mu.Lock()
+	c.idle = append(c.idle, s)
+	c.mu.Unlock()
+}
+
+// dial logs in. At most one login is under way in a Conn, so that a server that refuses is not asked by many at once.
+func (c *Conn) dial(ctx context.Context, op string) (*session, error) {
+	if !c.dialing.take(ctx) {
+		return nil, c.ended(ctx, op, connection.Ref{})
+	}
+	defer c.dialing.give()
+	s, err := newSession(ctx, c, nil)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, c.ended(ctx, op, connection.Ref{})
+		}
+		return nil, c.fault(op, connection.Ref{}, err)
+	}
+	return s, nil
+}
+
+// share makes Fetch and Delete take turns on one session from now on.
+func (c *Conn) share() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.oneOnly {
+		c.oneOnly = true
+		close(c.shared)
+	}
+}
+
+func (c *Conn) sharing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.oneOnly
+}
+
+// emit sends an event with the connection's name.
+func (c *Conn) emit(ev connection.Event) {
+	ev.Connection = c.cfg.ID
+	if ev.Connection == "" {
+		ev.Connection = DriverName
+	}
+	ev.Mailbox = c.cfg.Username
+	c.env.Emit(ev)
+}
+
+// A turn is a mutex that a ctx can end the wait for, first come, first served.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+// take reports whether the turn was had before ctx was done.
+func (t turn) take(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	select {
+	case t <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (t turn) give() { <-t }

@@ -1,0 +1,361 @@
+package imapclient
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	goimap "github.com/emersion/go-imap/v2"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/backoff"
+)
+
+// A place is how far a fetch has come in one folder.
+type place struct {
+	validity string
+	next     uint64 // the lowest UID not dealt with
+	uidNext  uint32 // as the server told it when all was dealt with; 0: not yet
+	exists   uint32
+}
+
+// errRenumbered says that the UIDs in hand are void. The place is set back already.
+var errRenumbered = errors.New("the folder was renumbered")
+
+// follow reads all folders, and with Follow again and again.
+func (f *fetch) follow() error {
+	for idle := 0; ; {
+		found := 0
+		for _, folder := range f.folders {
+			n, err := f.cycle(folder)
+			if err != nil {
+				return err
+			}
+			if found += n; f.full() {
+				return nil
+			}
+		}
+		switch {
+		case !f.opts.Follow:
+			return nil
+		case found >= f.conn.cfg.messagesPerCycle():
+			idle = 0
+			continue // more may be waiting already
+		case found > 0:
+			idle = 0
+		default:
+			idle++
+			f.tidy()
+		}
+		if backoff.Wait(f.ctx, f.conn.cfg.pollDelay(idle)) != nil {
+			return f.endedNow()
+		}
+		f.conn.emit(connection.Event{Kind: connection.EventWakeup, Detail: "poll"})
+	}
+}
+
+// pollDelay returns how long to wait after so many looks that found nothing.
+func (c *Config) pollDelay(idle int) time.Duration {
+	delay, most := c.pollingInterval(), c.pollingIdleMax()
+	for range idle {
+		if delay >= most/2 {
+			return most
+		}
+		delay *= 2
+	}
+	return delay
+}
+
+// tidy expunges what is marked, since the folder is quiet. Where it cannot, the next Delete or Close says why.
+func (f *fetch) tidy() {
+	if err := f.conn.expungeFlagged(f.ctx, f.op, f.folders); err != nil && f.ctx.Err() == nil {
+		f.conn.env.Log().WarnContext(f.ctx, "expunge failed; the messages stay marked as deleted", "driver", DriverName, "endpoint", f.conn.info.Endpoint, "err", err)
+	}
+}
+
+// cycle deals with all that is in folder now. It returns how many messages there were to read.
+func (f *fetch) cycle(folder string) (found int, err error) {
+	for {
+		f.conn.settle(f.ctx, f.op, folder)
+		n, err := f.sweep(folder)
+		found += n
+		switch {
+		case err == nil:
+			f.failures = 0
+			return found, nil
+		case errors.Is(err, errRenumbered):
+		default:
+			if err := f.again(err); err != nil {
+				return found, err
+			}
+		}
+	}
+}
+
+// again decides whether err may pass: it waits and returns nil, or it returns a final error.
+func (f *fetch) again(err error) error {
+	kind, asked := connection.KindOf(err), connection.RetryAfter(err)
+	limit := time.Minute
+	if f.opts.Follow {
+		limit = math.MaxInt64
+	}
+	f.failures++
+	busy := kind == connection.ErrThrottled || kind == connection.ErrUnavailable
+	switch {
+	case f.ctx.Err() != nil:
+		return f.endedNow()
+	case isFinal(err):
+		return err
+	case !connection.Temporary(err) && kind != connection.ErrProtocol:
+		return &final{err} // a refused login above all: trying again locks accounts
+	case kind == connection.ErrProtocol && f.failures > maxFailures, asked > limit:
+		return &final{err}
+	case f.opts.Follow:
+	case f.failures > maxFailures, !f.reached && !busy:
+		return &final{err}
+	}
+	policy := backoff.Policy{Min: 100 * time.Millisecond, Max: 5 * time.Second}
+	if f.opts.Follow {
+		policy.Max = time.Minute
+	}
+	delay := policy.Delay(f.failures, asked)
+	ev := connection.Event{Kind: connection.EventRetry, Err: err, Count: int64(f.failures), Until: time.Now().Add(delay)}
+	if kind == connection.ErrThrottled {
+		ev.Kind = connection.EventThrottled
+	}
+	f.conn.emit(ev)
+	f.conn.env.Log().WarnContext(f.ctx, "fetch interrupted; trying again", "driver", DriverName, "endpoint", f.conn.info.Endpoint, "failures", f.failures, "delay", delay, "err", err)
+	if backoff.Wait(f.ctx, delay) != nil {
+		return f.endedNow()
+	}
+	return nil
+}
+
+// do runs fn with a session that has folder selected. What keeps it from having one is borne as long as again says;
+// the error is then final. Any other error is fn's, or errRenumbered.
+func (f *fetch) do(folder string, anew bool, fn func(*session, *box) error) error {
+	for {
+		if err := f.flush(); err != nil {
+			return err
+		}
+		if !f.turn.take(f.ctx) {
+			return f.endedNow()
+		}
+		b, err := f.ready(folder, anew)
+		if err == nil {
+			err = fn(f.sess, b)
+			f.turn.give()
+			if ended := f.flush(); ended != nil {
+				return ended
+			}
+			return err
+		}
+		f.turn.give()
+		if errors.Is(err, errRenumbered) {
+			return err
+		}
+		if err := f.again(err); err != nil {
+			return err
+		}
+	}
+}
+
+// ready makes sure of a session with folder selected, anew or since earlier, and of the folder's UIDs being those of
+// the place.
+func (f *fetch) ready(folder string, anew bool) (*box, error) {
+	if f.sess != nil && f.sess.broken() {
+		f.sess.abandon()
+		f.sess = nil
+	}
+	if f.sess == nil {
+		s, err := f.conn.session(f.ctx, f.op)
+		if err != nil {
+			return nil, err
+		}
+		f.sess = s
+		if f.reached {
+			f.conn.emit(connection.Event{Kind: connection.EventReconnected})
+		}
+		f.reached = true
+	}
+	b, err := f.look(folder, anew)
+	if err != nil {
+		return nil, err
+	}
+	if b.readOnly && f.op == "fetch" && f.conn.cfg.deletes() {
+		e := f.conn.problem(f.op, connection.Ref{Folder: folder}, connection.ErrPermission, "the folder is read-only, and delete_mode is %s", f.conn.cfg.DeleteMode)
+		e.Hint = "delete_mode: none reads without removing; or give the user the right to delete in this folder"
+		return nil, e
+	}
+	p := f.places[folder]
+	if p == nil {
+		p = &place{validity: b.validity, next: 1}
+		f.places[folder] = p
+	}
+	f.conn.forget(folder, b.validity)
+	if p.validity != b.validity {
+		*p = place{validity: b.validity, next: 1}
+		f.conn.emit(connection.Event{Kind: connection.EventRestarted, Ref: connection.Ref{Folder: folder}, Detail: "UIDVALIDITY is another one: the folder is read from its beginning"})
+		return nil, errRenumbered
+	}
+	return b, nil
+}
+
+// look selects folder. Where UIDs last for one SELECT only, that SELECT is kept, and the server is asked for news.
+func (f *fetch) look(folder string, anew bool) (*box, error) {
+	s := f.sess
+	kept := s.box != nil && s.box.folder == folder && !s.box.lasting
+	if !anew || kept {
+		b, err := s.selected(f.ctx, f.op, folder)
+		if err != nil || !anew {
+			return b, err
+		}
+		if err := s.run(f.ctx, f.op, func() error { return s.client.Noop().Wait() }); err != nil {
+			return nil, err
+		}
+		if m := s.client.Mailbox(); m != nil {
+			b.exists, b.uidNext = m.NumMessages, 0
+		}
+		return b, nil
+	}
+	return s.open(f.ctx, f.op, folder)
+}
+
+const (
+	smallFolder = 10_000  // messages that one SEARCH may list
+	firstWindow = 5_000   // UIDs in a window of a larger folder
+	lastWindow  = 250_000 // the most that a window grows to while it finds nothing
+	askAtOnce   = 1_000   // UIDs that Skip is asked about in one go
+)
+
+// sweep deals with the messages of folder from its place on.
+func (f *fetch) sweep(folder string) (found int, err error) {
+	var b *box
+	if err := f.do(folder, true, func(_ *session, now *box) error { b = now; return nil }); err != nil {
+		return 0, err
+	}
+	p := f.places[folder]
+	if b.exists == 0 || b.uidNext != 0 && b.uidNext == p.uidNext && b.exists == p.exists {
+		return 0, nil
+	}
+	for width := uint64(firstWindow); p.next <= math.MaxUint32; {
+		lo, hi := uint32(p.next), uint32(0)
+		if end := p.next + width - 1; b.exists > smallFolder && end+1 < uint64(b.uidNext) {
+			hi = uint32(end)
+		}
+		uids, err := f.search(folder, lo, hi)
+		if err != nil {
+			return found, err
+		}
+		n, err := f.window(folder, b, uids)
+		found += n
+		if err != nil || f.full() {
+			return found, err
+		}
+		if hi == 0 {
+			break
+		}
+		p.next = uint64(hi) + 1
+		if width = min(2*width, lastWindow); len(uids) > 0 {
+			width = firstWindow
+		}
+	}
+	p.uidNext, p.exists = b.uidNext, b.exists
+	return found, nil
+}
+
+func (f *fetch) search(folder string, lo, hi uint32) (uids []uint32, err error) {
+	criteria := goimap.SearchCriteria{Since: f.since()}
+	if f.unseen {
+		criteria.NotFlag = []goimap.Flag{goimap.FlagSeen}
+	}
+	err = f.do(folder, false, func(s *session, _ *box) error {
+		var err error
+		uids, err = s.search(f.ctx, f.op, lo, hi, criteria)
+		return err
+	})
+	return uids, err
+}
+
+// window hands over the messages of uids, in batches, and moves the place behind each.
+func (f *fetch) window(folder string, b *box, uids []uint32) (found int, err error) {
+	p := f.places[folder]
+	for some := range slices.Chunk(uids, askAtOnce) {
+		wanted, err := f.pass(b, f.conn.unflagged(folder, some))
+		if err != nil {
+			return found, err
+		}
+		found += len(wanted)
+		for len(wanted) > 0 {
+			n := min(len(wanted), f.conn.cfg.messagesPerCycle())
+			if f.opts.Limit > 0 {
+				n = min(n, f.opts.Limit-f.sent)
+			}
+			if err := f.batch(folder, b, wanted[:n]); err != nil {
+				return found, err
+			}
+			p.next = uint64(wanted[n-1]) + 1
+			if wanted = wanted[n:]; f.full() {
+				return found, nil
+			}
+		}
+		p.next = uint64(some[len(some)-1]) + 1
+	}
+	return found, nil
+}
+
+// batch hands over those of uids that the policies let through.
+func (f *fetch) batch(folder string, b *box, uids []uint32) error {
+	uids, err := f.judge(folder, b, uids)
+	if err != nil || len(uids) == 0 {
+		return err
+	}
+	return f.deliver(folder, uids)
+}
+
+// judge asks for sizes and dates where they decide, and returns the UIDs whose bodies are wanted. A message that is too
+// large is reported. Where the server's answer is not to be had, the body's own size will decide.
+func (f *fetch) judge(folder string, b *box, uids []uint32) ([]uint32, error) {
+	most, since := f.conn.cfg.MaxMessage, f.opts.Since
+	if most == 0 && since.IsZero() {
+		return uids, nil
+	}
+	known := make(map[uint32]facts, len(uids))
+	err := f.do(folder, false, func(s *session, _ *box) error {
+		return s.run(f.ctx, f.op, func() error {
+			cmd := s.client.Fetch(uidSet(uids), &goimap.FetchOptions{UID: true, RFC822Size: most > 0, InternalDate: !since.IsZero()})
+			for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+				about := facts{size: -1}
+				for item := msg.Next(); item != nil; item = msg.Next() {
+					about.note(item)
+				}
+				known[about.uid] = about
+			}
+			return cmd.Close()
+		})
+	})
+	if isFinal(err) || errors.Is(err, errRenumbered) || errors.Is(err, context.Canceled) {
+		return nil, err
+	}
+	var wanted []uint32
+	for _, uid := range uids {
+		about, ok := known[uid]
+		switch {
+		case ok && most > 0 && about.size > most:
+			f.tooLarge(b.ref(uid), about.size)
+		case ok && !about.received.IsZero() && about.received.Before(since):
+		default:
+			wanted = append(wanted, uid)
+		}
+	}
+	return wanted, nil
+}
+
+func (f *fetch) tooLarge(ref connection.Ref, size int64) {
+	e := f.conn.problem(f.op, ref, connection.ErrTooLarge, "the message has %d octets, the limit is %d", size, f.conn.cfg.MaxMessage)
+	e.Hint = "max_message: raise it, or 0 for no limit"
+	f.conn.emit(connection.Event{Kind: connection.EventSkipped, Ref: ref, Detail: "over max_message", Bytes: size})
+	f.push(item{err: e})
+}

@@ -1,0 +1,260 @@
+package imapclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	goimap "github.com/emersion/go-imap/v2"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// Delete implements [connection.Deleter]: it marks the messages \Deleted (delete_mode flag), and expunges them as
+// expunge_every says (delete_mode expunge). nil means that all are marked; with delete_mode expunge Close, or Fetch
+// when it finds nothing more to follow, expunges what is outstanding. With delete_mode none it is ErrConfig.
+//
+// A Ref whose UIDVALIDITY is not the folder's is ErrStale and nothing is sent for it. If a reply is lost after the
+// server may have acted, the error is ErrUncertain; Delete may then be repeated, and the next Fetch looks first.
+// Without UIDPLUS the server can only expunge all messages that anybody has marked: if there are others than ours it is
+// ErrUnsupported, and ours are not marked, unless allow_plain_expunge is set.
+func (c *Conn) Delete(ctx context.Context, refs ...connection.Ref) error {
+	const op = "delete"
+	if len(refs) == 0 {
+		return nil
+	}
+	ctx, cancel, leave, err := c.enter(ctx, op)
+	if err != nil {
+		return forEach(refs, err)
+	}
+	defer leave()
+	defer cancel()
+	if !c.cfg.deletes() {
+		e := c.problem(op, connection.Ref{}, connection.ErrConfig, "config: delete_mode: %s: nothing to do", DeleteNone)
+		e.Hint = "delete_mode: set it to flag or expunge, or use DrainOptions.Keep to leave the messages where they are"
+		return forEach(refs, e)
+	}
+	groups, errs := c.group(refs)
+	if !c.deleting.take(ctx) {
+		return forEach(refs, c.ended(ctx, op, connection.Ref{}))
+	}
+	defer c.deleting.give()
+	for _, g := range groups {
+		if err := c.deleteGroup(ctx, op, g); err != nil {
+			errs = append(errs, forEach(g.refs, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// forEach returns err once for each of refs, as the contract of Delete wants it. An err that joins errors of single
+// messages is returned as it is.
+func forEach(refs []connection.Ref, err error) error {
+	var e *connection.Error
+	if !errors.As(err, &e) || !e.Ref.IsZero() && e.Ref.ID != "" {
+		return err
+	}
+	all := make([]error, len(refs))
+	for i, ref := range refs {
+		one := *e
+		one.Ref = ref
+		all[i] = &one
+	}
+	return errors.Join(all...)
+}
+
+// A group is the messages of one Delete that are in one life of one folder.
+type group struct {
+	folder   string
+	validity string
+	uids     []uint32
+	refs     []connection.Ref
+}
+
+// group sorts refs, in the order of their folders' first appearance. Refs that cannot be ours are errors.
+func (c *Conn) group(refs []connection.Ref) (groups []*group, errs []error) {
+	const op = "delete"
+	for _, ref := range refs {
+		validity, uid, ok := parseID(ref.ID)
+		if !ok || validFolder(ref.Folder) != nil || ref.Mailbox != "" && ref.Mailbox != c.cfg.Username {
+			errs = append(errs, c.problem(op, ref, connection.ErrInvalid, "this is no Ref of an IMAP message of this connection"))
+			continue
+		}
+		i := slices.IndexFunc(groups, func(g *group) bool { return g.folder == ref.Folder && g.validity == validity })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, &group{folder: ref.Folder, validity: validity})
+		}
+		groups[i].uids = append(groups[i].uids, uid)
+		groups[i].refs = append(groups[i].refs, ref)
+	}
+	return groups, errs
+}
+
+// storeAtOnce is how many UIDs one STORE or EXPUNGE names.
+const storeAtOnce = 500
+
+func (c *Conn) deleteGroup(ctx context.Context, op string, g *group) error {
+	s, done, err := c.opened(ctx, op, g.folder)
+	if err != nil {
+		return err
+	}
+	defer done()
+	switch {
+	case s.box.validity != g.validity:
+		return c.problem(op, connection.Ref{}, connection.ErrStale, "the folder was renumbered: UIDVALIDITY is %s now", s.box.validity)
+	case s.box.readOnly:
+		e := c.problem(op, connection.Ref{}, connection.ErrPermission, "the folder is read-only")
+		e.Hint = "delete_mode: none reads without removing; or give the user the right to delete in this folder"
+		return e
+	}
+	expunges := c.cfg.DeleteMode == DeleteExpunge
+	if expunges {
+		if err := s.mayExpunge(ctx, op, g.uids); err != nil {
+			return err
+		}
+	}
+	for uids := range slices.Chunk(g.uids, storeAtOnce) {
+		if err := s.mark(ctx, op, uids); err != nil {
+			if expunges && connection.KindOf(err) == connection.ErrUncertain {
+				c.flag(g.folder, g.validity, uids, true)
+			}
+			return err
+		}
+		if expunges {
+			c.flag(g.folder, g.validity, uids, false)
+		} else {
+			c.emit(connection.Event{Kind: connection.EventDeleted, Ref: connection.Ref{Folder: g.folder}, Count: int64(len(uids))})
+		}
+	}
+	if n := c.flaggedIn(g.folder); n > 0 && (n >= c.cfg.ExpungeEvery || !s.box.lasting) {
+		return s.expunge(ctx, op)
+	}
+	return nil
+}
+
+// opened returns a session that has just selected folder for this Delete: what UIDVALIDITY was at an earlier SELECT
+// must not decide what is deleted now. Nothing has been sent that changes anything, so a session that turns out dead is
+// replaced, once.
+func (c *Conn) opened(ctx context.Context, op, folder string) (s *session, done func(), err error) {
+	for try := 0; ; try++ {
+		s, done, err := c.lease(ctx, op)
+		if err != nil {
+			return nil, nil, err
+		}
+		if s.box == nil || s.box.folder != folder || s.box.lasting {
+			_, err = s.open(ctx, op, folder)
+		}
+		if err == nil {
+			return s, done, nil
+		}
+		retry := s.broken() && connection.Temporary(err) && try == 0
+		done()
+		if !retry {
+			return nil, nil, err
+		}
+	}
+}
+
+// lease returns a session for a Delete: one of its own, or, where the server allows only one, that of a Fetch between
+// two commands. done gives it back. c.deleting must be held.
+func (c *Conn) lease(ctx context.Context, op string) (s *session, done func(), err error) {
+	for {
+		if f := c.lender(); f != nil {
+			if !f.turn.take(ctx) {
+				return nil, nil, c.ended(ctx, op, connection.Ref{})
+			}
+			if s := f.sess; s != nil && !s.broken() {
+				return s, f.turn.give, nil
+			}
+			if !f.over {
+				// The Fetch has lost its session: this one is for both.
+				s, err := c.session(ctx, op)
+				if err != nil {
+					f.turn.give()
+					return nil, nil, err
+				}
+				if f.sess != nil {
+					f.sess.abandon()
+				}
+				f.sess = s
+				return s, f.turn.give, nil
+			}
+			f.turn.give()
+			continue
+		}
+		s, err := c.session(ctx, op)
+		switch {
+		case err == nil:
+			return s, func() { c.release(s) }, nil
+		case connection.KindOf(err) == connection.ErrThrottled && c.fetching() && !c.sharing():
+			c.env.Log().InfoContext(ctx, "the server allows one session only: fetch and delete take turns", "driver", DriverName, "endpoint", c.info.Endpoint, "err", err)
+			c.share()
+			continue
+		}
+		return nil, nil, err
+	}
+}
+
+// lender returns a Fetch whose session is to be shared, nil if none is.
+func (c *Conn) lender() *fetch {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.oneOnly || len(c.idle) > 0 {
+		return nil
+	}
+	for f := range c.fetches {
+		return f
+	}
+	return nil
+}
+
+func (c *Conn) fetching() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.fetches) > 0
+}
+
+// mark sets \Deleted on uids. UIDs that are gone are no error (RFC 9051, 6.4.9).
+func (s *session) mark(ctx context.Context, op string, uids []uint32) error {
+	err := s.doubtful(ctx, op, func() error {
+		return s.client.Store(uidSet(uids), &goimap.StoreFlags{Op: goimap.StoreFlagsAdd, Silent: true, Flags: []goimap.Flag{goimap.FlagDeleted}}, nil).Close()
+	})
+	if err == nil || connection.KindOf(err) == connection.ErrUncertain || ctx.Err() != nil || s.broken() {
+		return err
+	}
+	// Some servers say NO for a message that is gone.
+	there, lookErr := s.searchSet(ctx, op, uids, goimap.SearchCriteria{})
+	if lookErr != nil || len(there) > 0 {
+		return err
+	}
+	return nil
+}
+
+// doubtful runs a command that changes something. If its reply is lost, the error is ErrUncertain.
+func (s *session) doubtful(ctx context.Context, op string, command func() error) error {
+	if s.broken() {
+		return s.conn.problem(op, connection.Ref{}, connection.ErrNetwork, "the session is over")
+	}
+	answered := false
+	err := s.run(ctx, op, func() error {
+		err := command()
+		answered = err == nil || errors.As(err, new(*goimap.Error))
+		return err
+	})
+	if err == nil || answered {
+		return err
+	}
+	e := s.conn.problem(op, connection.Ref{}, connection.ErrUncertain, "the server may have acted, its reply was lost: %w", cause(err))
+	return e
+}
+
+// cause returns what is wrong without the *Error around it, whose kind would be a second one in the chain.
+func cause(err error) error {
+	var e *connection.Error
+	if errors.As(err, &e) && e.Err != nil {
+		return fmt.Errorf("%s: %w", e.Kind, e.Err)
+	}
+	return err
+}

@@ -1,0 +1,328 @@
+package imapclient
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// Fetch implements [connection.Fetcher]. Folders come in the order given, messages by ascending UID; one that has to be
+// asked for again may come later. While the caller works on a message, the next ones are read ahead into at most a few
+// MiB of memory; a large body is read from the connection by the caller itself. No flag is changed (RFC 9051, 6.4.5:
+// BODY.PEEK).
+//
+// A message that cannot be had is reported with its Ref, after it was asked for again, singly and over a new session. A
+// session that dies is replaced and Fetch goes on behind the last message yielded; after a few tries without any
+// progress the error is final. With Follow, only an error that is not temporary is. A folder that is renumbered
+// (UIDVALIDITY) is read from its beginning.
+//
+// Messages that Delete has marked and not yet expunged are not fetched. Others that carry \Deleted are.
+func (c *Conn) Fetch(ctx context.Context, opts *connection.FetchOptions) iter.Seq2[*connection.Message, error] {
+	var o connection.FetchOptions
+	if opts != nil {
+		o = *opts
+		o.Folders = slices.Clone(o.Folders)
+	}
+	var used atomic.Bool
+	return func(yield func(*connection.Message, error) bool) {
+		if used.Swap(true) {
+			yield(nil, c.problem("fetch", connection.Ref{}, connection.ErrInvalid, "this iterator was used before; call Fetch again"))
+			return
+		}
+		f, err := c.newFetch(ctx, "fetch", o)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		go f.run(f.follow)
+		defer f.stop()
+		for {
+			it, ok := f.next()
+			if !ok {
+				if f.err != nil {
+					yield(nil, f.err)
+				}
+				return
+			}
+			if !yield(it.msg, it.err) {
+				return
+			}
+			it.end()
+		}
+	}
+}
+
+// A fetch is one running Fetch or Open: a goroutine that reads from a session (run and what it calls), and the caller's,
+// which takes the items (next and stop). They share channels, and what is said to be shared.
+type fetch struct {
+	conn   *Conn
+	op     string
+	opts   connection.FetchOptions
+	ctx    context.Context
+	cancel func()
+	leave  func()
+
+	folders []string
+	unseen  bool
+
+	items  chan item
+	asks   chan question
+	done   chan struct{} // closed when run is over; err may be read then
+	err    error
+	budget *budget
+	last   item // of the caller: what it was given last
+
+	turn turn     // shared: held while session is in use
+	sess *session // under turn
+	over bool     // under turn: run has given up its session
+
+	places   map[string]*place
+	backlog  []item // read, but not handed over yet
+	sent     int    // messages handed over
+	failures int    // consecutive, without progress
+	reached  bool   // a session was had before
+}
+
+// An item is what one loop step yields.
+type item struct {
+	msg  *connection.Message
+	err  error
+	body *body
+}
+
+func (it item) end() {
+	if it.body != nil {
+		it.body.end()
+	}
+}
+
+// A question asks the caller's FetchOptions.Skip, which only the caller's goroutine may call.
+type question struct {
+	refs   []connection.Ref
+	answer chan []bool
+}
+
+const (
+	readAhead   = 4 << 20   // octets of bodies in memory
+	aheadItems  = 512       // bodies in memory, however small
+	largeBody   = 256 << 10 // a larger one is read by the caller
+	maxFailures = 4         // consecutive failures without progress that are borne; Follow bears any number of temporary ones
+)
+
+func (c *Conn) newFetch(ctx context.Context, op string, o connection.FetchOptions) (*fetch, error) {
+	if o.Mailbox != "" && o.Mailbox != c.cfg.Username {
+		return nil, c.problem(op, connection.Ref{}, connection.ErrNotFound, "mailbox %q: this connection has that of %q only", o.Mailbox, c.cfg.Username)
+	}
+	f := &fetch{
+		conn: c, op: op, opts: o,
+		folders: o.Folders,
+		unseen:  o.Unseen || c.cfg.UnreadOnly,
+		items:   make(chan item, aheadItems),
+		asks:    make(chan question),
+		done:    make(chan struct{}),
+		budget:  newBudget(readAhead),
+		turn:    newTurn(),
+		places:  make(map[string]*place),
+	}
+	if len(f.folders) == 0 {
+		f.folders = c.cfg.folders()
+	}
+	for _, name := range f.folders {
+		if err := validFolder(name); err != nil {
+			return nil, c.problem(op, connection.Ref{}, connection.ErrInvalid, "folder %w", err)
+		}
+	}
+	var err error
+	if f.ctx, f.cancel, f.leave, err = c.enter(ctx, op); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// run reads: all that is to be fetched, or one message. It returns when nothing is left to do or an error is final.
+func (f *fetch) run(read func() error) {
+	defer f.leave()
+	defer close(f.done)
+	f.conn.register(f)
+	defer f.giveBack()
+	err := read()
+	if err == nil {
+		err = f.flush()
+	}
+	var end *final
+	switch {
+	case err == nil:
+	case f.ctx.Err() != nil:
+		f.err = f.conn.ended(f.ctx, f.op, connection.Ref{})
+	case errors.As(err, &end):
+		f.err = end.err
+	default:
+		f.err = err
+	}
+}
+
+// giveBack returns the session to the Conn.
+func (f *fetch) giveBack() {
+	f.conn.unregister(f)
+	f.turn <- struct{}{}
+	f.over = true
+	if f.sess != nil {
+		f.conn.release(f.sess)
+		f.sess = nil
+	}
+	f.turn.give()
+}
+
+// next returns the next item; ok is false when there are none left. It answers the questions of run meanwhile.
+func (f *fetch) next() (it item, ok bool) {
+	for {
+		if f.ctx.Err() != nil {
+			<-f.done
+			if f.err == nil && len(f.items) > 0 {
+				f.err = f.conn.ended(f.ctx, f.op, connection.Ref{})
+			}
+			return item{}, false
+		}
+		select {
+		case it = <-f.items:
+			return f.take(it), true
+		default:
+		}
+		select {
+		case it = <-f.items:
+			return f.take(it), true
+		case q := <-f.asks:
+			f.answer(q)
+		case <-f.ctx.Done():
+		case <-f.done:
+			select {
+			case it = <-f.items: // the last ones
+				return f.take(it), true
+			default:
+				return item{}, false
+			}
+		}
+	}
+}
+
+func (f *fetch) take(it item) item {
+	f.last = it
+	return it
+}
+
+func (f *fetch) answer(q question) {
+	skip := make([]bool, len(q.refs))
+	for i, ref := range q.refs {
+		skip[i] = f.opts.Skip(ref)
+	}
+	q.answer <- skip
+}
+
+// stop ends run and everything it has read ahead. It returns when nothing is left.
+func (f *fetch) stop() {
+	f.cancel()
+	f.last.end()
+	<-f.done
+	for {
+		select {
+		case it := <-f.items:
+			it.end()
+		default:
+			return
+		}
+	}
+}
+
+// push hands an item over. While the session is to be shared it never waits for the caller, who may be waiting for the
+// session: the item is kept until flush.
+func (f *fetch) push(it item) {
+	if it.msg != nil {
+		f.sent++
+	}
+	if len(f.backlog) == 0 {
+		select {
+		case f.items <- it:
+			return
+		case <-f.conn.shared:
+		case <-f.ctx.Done():
+		}
+	}
+	f.backlog = append(f.backlog, it)
+}
+
+// flush hands over what push kept. The session must not be held.
+func (f *fetch) flush() error {
+	for i, it := range f.backlog {
+		select {
+		case f.items <- it:
+		case <-f.ctx.Done():
+			for _, it := range f.backlog[i:] {
+				it.end()
+			}
+			f.backlog = nil
+			return f.endedNow()
+		}
+	}
+	f.backlog = nil
+	return nil
+}
+
+// pass removes the messages that FetchOptions.Skip wants to be passed over.
+func (f *fetch) pass(b *box, uids []uint32) ([]uint32, error) {
+	if f.opts.Skip == nil || len(uids) == 0 {
+		return uids, nil
+	}
+	q := question{refs: make([]connection.Ref, len(uids)), answer: make(chan []bool, 1)}
+	for i, uid := range uids {
+		q.refs[i] = b.ref(uid)
+	}
+	select {
+	case f.asks <- q:
+	case <-f.ctx.Done():
+		return nil, f.endedNow()
+	}
+	select {
+	case skip := <-q.answer:
+		var left []uint32
+		for i, uid := range uids {
+			if !skip[i] {
+				left = append(left, uid)
+			}
+		}
+		return left, nil
+	case <-f.ctx.Done():
+		return nil, f.endedNow()
+	}
+}
+
+// failItem reports one message that cannot be had.
+func (f *fetch) failItem(ref connection.Ref, err error) {
+	f.push(item{err: f.conn.fault(f.op, ref, err)})
+}
+
+// full reports whether FetchOptions.Limit is reached.
+func (f *fetch) full() bool { return f.opts.Limit > 0 && f.sent >= f.opts.Limit }
+
+// since returns the date to search from: a day early, since servers compare dates without regard to time zones
+// (RFC 9051, 6.4.4). The exact comparison is ours.
+func (f *fetch) since() time.Time {
+	if f.opts.Since.IsZero() {
+		return time.Time{}
+	}
+	return f.opts.Since.AddDate(0, 0, -1)
+}
+
+// A final error ends the fetch: it is not one message's, and trying again is no use or was of none.
+type final struct{ err error }
+
+func (e *final) Error() string { return e.err.Error() }
+func (e *final) Unwrap() error { return e.err }
+
+func isFinal(err error) bool { return errors.As(err, new(*final)) }
+
+func (f *fetch) endedNow() error { return &final{f.conn.ended(f.ctx, f.op, connection.Ref{})} }

@@ -1,0 +1,307 @@
+package imapclient
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	goimap "github.com/emersion/go-imap/v2"
+	goclient "github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// A session is one login. One goroutine at a time may use it, for one command at a time: go-imap reads the bodies of a
+// FETCH on the goroutine that decodes all replies, so that any second command would wait for the first one's reader.
+type session struct {
+	conn      *Conn
+	guard     *guard
+	client    *goclient.Client
+	strays    strays // FETCH replies that go-imap could not match to a command
+	box       *box   // the folder selected; nil if none
+	dead      bool   // a command ended in doubt: nothing may follow it
+	idleSince time.Time
+}
+
+// A box is a folder as one SELECT found it.
+type box struct {
+	folder   string
+	validity string // UIDVALIDITY as the server wrote it, or a text that only this SELECT has if UIDs do not last
+	lasting  bool   // UIDs keep their meaning in later sessions
+	uidNext  uint32 // 0: not told
+	exists   uint32
+	readOnly bool
+	mark     uint64 // the guard's, after the SELECT
+}
+
+// newSession logs in. step, if not nil, is told of each part of it.
+func newSession(ctx context.Context, c *Conn, step func(connection.Step)) (*session, error) {
+	l, err := c.tls.connect(ctx, &c.cfg, c.env, step)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{conn: c}
+	s.guard = newGuard(l, func(quirk string) {
+		c.emit(connection.Event{Kind: connection.EventQuirk, Detail: quirk})
+	})
+	s.client = goclient.New(s.guard, &goclient.Options{
+		UnilateralDataHandler: &goclient.UnilateralDataHandler{Fetch: s.strays.receive},
+	})
+	// The greeting is the guard's own. Without waiting, the first command would race it.
+	if err := s.run(ctx, "connect", s.client.WaitGreeting); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+// watch makes the end of ctx break the connection below. The func returned ends that; it reports whether the session
+// survived.
+func (s *session) watch(ctx context.Context) (release func() bool) {
+	stop := context.AfterFunc(ctx, func() { s.guard.fail(ctx.Err()) })
+	return func() bool {
+		if !stop() {
+			s.dead = true
+		}
+		return !s.dead
+	}
+}
+
+// run runs one command, from its sending to its tagged reply, under ctx. The error is an *Error of the verb op.
+func (s *session) run(ctx context.Context, op string, command func() error) error {
+	if s.broken() {
+		return s.conn.problem(op, connection.Ref{}, connection.ErrNetwork, "the session is over")
+	}
+	mark := s.guard.Mark()
+	release := s.watch(ctx)
+	err := command()
+	if release() && err == nil {
+		return nil
+	}
+	return s.commandError(ctx, op, mark, err)
+}
+
+// broken reports whether the session can serve no more.
+func (s *session) broken() bool {
+	if s.dead || s.guard.Err() != nil {
+		return true
+	}
+	select {
+	case <-s.client.Closed():
+		return true
+	default:
+		return false
+	}
+}
+
+// idleTrust is for how long an unused session is taken to be alive without asking.
+const idleTrust = 5 * time.Second
+
+// ready reports whether a session that was idle can be used.
+func (s *session) ready(ctx context.Context) bool {
+	if s.broken() {
+		return false
+	}
+	if time.Since(s.idleSince) < idleTrust {
+		return true
+	}
+	return s.run(ctx, "connect", func() error { return s.client.Noop().Wait() }) == nil
+}
+
+// abandon closes the connection at once. No literal may be unread, unless the guard has failed.
+func (s *session) abandon() {
+	s.dead = true
+	_ = s.guard.Close()  // the connection is given up: nothing depends on how it ends
+	_ = s.client.Close() // returns what made it die, which was reported where it happened
+	s.strays.discard()
+}
+
+// logout ends the session as RFC 9051, 6.1.3 wants, or at once if that takes too long. It never sends CLOSE, which
+// would expunge what others have marked (6.4.1).
+func (s *session) logout(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, logoutLimit)
+	defer cancel()
+	if !s.broken() {
+		_ = s.run(ctx, "close", func() error { return s.client.Logout().Wait() }) // a courtesy
+	}
+	s.abandon()
+}
+
+// has reports whether the server offers an extension that the settings do not disable.
+func (s *session) has(capability goimap.Cap) bool {
+	return !s.conn.cfg.disabled(string(capability)) && s.client.Caps().Has(capability)
+}
+
+// open selects folder anew and returns what the server says of it. Writable is asked for when delete_mode removes.
+func (s *session) open(ctx context.Context, op, folder string) (*box, error) {
+	wire, err := s.wireName(ctx, op, folder)
+	if err != nil {
+		return nil, err
+	}
+	s.box = nil
+	mark := s.guard.Mark()
+	var data *goimap.SelectData
+	err = s.run(ctx, op, func() error {
+		var err error
+		data, err = s.client.Select(wire, &goimap.SelectOptions{ReadOnly: !s.conn.cfg.deletes()}).Wait()
+		return err
+	})
+	if err != nil {
+		return nil, s.conn.folderError(op, folder, err)
+	}
+	b := &box{folder: folder, uidNext: uint32(data.UIDNext), exists: data.NumMessages, lasting: true}
+	if data.UIDValidity != 0 {
+		b.validity = strconv.FormatUint(uint64(data.UIDValidity), 10)
+	}
+	for _, n := range s.guard.Since(mark) {
+		switch n.Code {
+		case "READ-ONLY":
+			b.readOnly = true
+		case "READ-WRITE":
+			b.readOnly = false
+		case "UIDVALIDITY":
+			// The server's own text: go-imap cannot hold a number that is out of range.
+			b.validity = strings.TrimLeft(n.Arg, "0")
+		case "UIDNOTSTICKY":
+			b.lasting = false // RFC 4315, 2
+		}
+	}
+	if b.validity == "" || !b.lasting {
+		b.lasting = false
+		b.validity = s.conn.passingValidity()
+		s.conn.share() // only the session that read a UID knows what it means
+	}
+	if len(data.PermanentFlags) > 0 && !slices.Contains(data.PermanentFlags, goimap.FlagDeleted) {
+		b.readOnly = true // RFC 9051, 7.1: the client cannot set \Deleted for good
+	}
+	b.mark = s.guard.Mark()
+	s.box = b
+	return b, nil
+}
+
+// selected returns the folder as the last SELECT of this session found it, selecting it if need be.
+func (s *session) selected(ctx context.Context, op, folder string) (*box, error) {
+	if s.box != nil && s.box.folder == folder && !s.renumbered() {
+		return s.box, nil
+	}
+	return s.open(ctx, op, folder)
+}
+
+// renumbered reports whether the server has told, since the SELECT, that the folder's UIDs are void.
+func (s *session) renumbered() bool {
+	for _, n := range s.guard.Since(s.box.mark) {
+		if n.Code == "UIDVALIDITY" && n.Arg != s.box.validity {
+			return true
+		}
+	}
+	return false
+}
+
+// folderError adds to the error of a SELECT what the settings have to do with it.
+func (c *Conn) folderError(op, folder string, err error) error {
+	e := c.fault(op, connection.Ref{Folder: folder}, err)
+	switch e.Kind {
+	case connection.ErrRejected, connection.ErrNotFound:
+		// RFC 9051, 6.3.2: NO is "no such mailbox, can't access mailbox"; the code is optional.
+		e.Kind = connection.ErrNotFound
+		e.Hint = fmt.Sprintf("folders: is %q spelled as on the server? Folders lists what there is", folder)
+	case connection.ErrPermission:
+		e.Hint = fmt.Sprintf("folders: the user may not open %q; username names who asks", folder)
+	}
+	return e
+}
+
+// search returns the UIDs of the selected folder that match, ascending, each once, within lo and hi (0: no end).
+func (s *session) search(ctx context.Context, op string, lo, hi uint32, criteria goimap.SearchCriteria) ([]uint32, error) {
+	criteria.UID = []goimap.UIDSet{{{Start: goimap.UID(lo), Stop: goimap.UID(hi)}}}
+	var data *goimap.SearchData
+	err := s.run(ctx, op, func() error {
+		var err error
+		data, err = s.client.UIDSearch(&criteria, nil).Wait()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.uids(op, data, lo, hi)
+}
+
+// searchSet returns those of uids that the server still has.
+func (s *session) searchSet(ctx context.Context, op string, uids []uint32, criteria goimap.SearchCriteria) ([]uint32, error) {
+	criteria.UID = []goimap.UIDSet{uidSet(uids)}
+	var data *goimap.SearchData
+	err := s.run(ctx, op, func() error {
+		var err error
+		data, err = s.client.UIDSearch(&criteria, nil).Wait()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.uids(op, data, 1, 0)
+	if err != nil {
+		return nil, err
+	}
+	sorted := slices.Sorted(slices.Values(uids))
+	return slices.DeleteFunc(found, func(uid uint32) bool {
+		_, asked := slices.BinarySearch(sorted, uid)
+		return !asked
+	}), nil
+}
+
+// maxHits bounds what one SEARCH may find: ranges in the answer cost the server nothing.
+const maxHits = 1 << 22
+
+func (s *session) uids(op string, data *goimap.SearchData, lo, hi uint32) ([]uint32, error) {
+	set, ok := data.All.(goimap.UIDSet)
+	if !ok {
+		return nil, nil
+	}
+	if hi == 0 {
+		hi = ^uint32(0)
+	}
+	var all []uint32
+	for _, r := range set {
+		// RFC 9051, 6.4.8: "n:*" always includes the last message, also if its UID is below n.
+		first, last := max(uint32(r.Start), lo, 1), min(uint32(r.Stop), hi)
+		if first > last {
+			continue
+		}
+		if uint64(last-first)+uint64(len(all)) >= maxHits {
+			return nil, s.conn.problem(op, connection.Ref{}, connection.ErrProtocol, "a search found over %d messages", maxHits)
+		}
+		for uid := uint64(first); uid <= uint64(last); uid++ {
+			all = append(all, uint32(uid))
+		}
+	}
+	return all, nil
+}
+
+func uidSet(uids []uint32) goimap.UIDSet {
+	var set goimap.UIDSet
+	for _, uid := range uids {
+		set.AddNum(goimap.UID(uid))
+	}
+	return set
+}
+
+// ref returns the address of a message in the folder.
+func (b *box) ref(uid uint32) connection.Ref {
+	return connection.Ref{Folder: b.folder, ID: b.validity + ":" + strconv.FormatUint(uint64(uid), 10)}
+}
+
+// parseID splits a Ref's ID.
+func parseID(id string) (validity string, uid uint32, ok bool) {
+	i := strings.LastIndexByte(id, ':')
+	if i <= 0 {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(id[i+1:], 10, 32)
+	if err != nil || n == 0 || strings.HasPrefix(id[i+1:], "+") {
+		return "", 0, false
+	}
+	return id[:i], uint32(n), true
+}

@@ -1,0 +1,235 @@
+package imapclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	goimap "github.com/emersion/go-imap/v2"
+	goclient "github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// Test implements [connection.Connection]. It makes a connection of its own, in the steps resolve, connect, tls,
+// greeting, capabilities and auth, then opens each configured folder (open) and reads the first KiB of one message
+// without marking it as read (read). It writes nothing, even with TestOptions.Write: the steps write and remove are
+// reported as skipped. The order of steps is that of the protocol, so mode starttls has its greeting before tls.
+func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connection.Report, error) {
+	r := &connection.Report{Info: c.info, Started: time.Now()}
+	var o connection.TestOptions
+	if opts != nil {
+		o = *opts
+	}
+	step := func(s connection.Step) {
+		r.Steps = append(r.Steps, s)
+		if o.Progress != nil {
+			o.Progress(s)
+		}
+	}
+	ctx, cancel, leave, err := c.enter(ctx, "test")
+	if err != nil {
+		step(connection.Step{Name: "connect", Status: connection.StatusFailed, Err: err})
+		return r, err
+	}
+	defer leave()
+	defer cancel()
+	t := &tester{conn: c, ctx: ctx, step: step}
+	err = t.run()
+	if err != nil && r.OK() {
+		// Every failure belongs to a step: one between two of them is the next one's.
+		step(connection.Step{Name: "open", Status: connection.StatusFailed, Err: err})
+	}
+	t.skipRest(r, o.Write)
+	if err != nil {
+		err = c.fault("test", connection.Ref{}, err)
+	}
+	return r, err
+}
+
+type tester struct {
+	conn *Conn
+	ctx  context.Context
+	step func(connection.Step)
+}
+
+// skipRest reports the steps that were not reached.
+func (t *tester) skipRest(r *connection.Report, write bool) {
+	names := []string{"resolve", "connect", "tls", "greeting", "capabilities", "auth", "open", "read"}
+	if write {
+		names = append(names, "write", "remove")
+	}
+	for _, name := range names {
+		if slices.ContainsFunc(r.Steps, func(s connection.Step) bool { return s.Name == name }) {
+			continue
+		}
+		detail := "an earlier step failed"
+		switch {
+		case name == "write" || name == "remove":
+			detail = "this driver does not write"
+		case name == "read" && r.OK():
+			detail = "the folders are empty"
+		case r.OK():
+			detail = "not needed"
+		}
+		t.step(connection.Step{Name: name, Status: connection.StatusSkipped, Detail: detail})
+	}
+}
+
+// run returns the first failed step's error.
+func (t *tester) run() error {
+	s, err := newSession(t.ctx, t.conn, t.step)
+	if err != nil {
+		return err
+	}
+	defer s.logout(t.ctx)
+	var first error
+	read := ""
+	for _, folder := range t.conn.cfg.folders() {
+		exists, err := t.open(s, folder)
+		if err != nil && first == nil {
+			first = err
+		}
+		if s.broken() {
+			return first
+		}
+		if exists > 0 && read == "" {
+			read = folder
+		}
+	}
+	if first != nil || read == "" {
+		return first
+	}
+	return t.read(s, read)
+}
+
+// open reports whether folder can be opened as the verbs will, and what is there.
+func (t *tester) open(s *session, folder string) (exists uint32, err error) {
+	began := time.Now()
+	report := connection.Step{Name: "open", Status: connection.StatusOK}
+	b, err := s.open(t.ctx, "test", folder)
+	if err == nil {
+		report.Detail, report.Hint = t.describe(s, b)
+		if report.Hint != "" {
+			report.Status = connection.StatusWarned
+		}
+		exists = b.exists
+		if b.readOnly && t.conn.cfg.deletes() {
+			e := t.conn.problem("test", connection.Ref{Folder: folder}, connection.ErrPermission, "the folder is read-only, and delete_mode is %s", t.conn.cfg.DeleteMode)
+			e.Hint = "delete_mode: none reads without removing; or give the user the right to delete in this folder"
+			err = e
+		}
+	} else {
+		err = t.nearest(s, folder, err)
+	}
+	if err != nil {
+		report.Status, report.Err = connection.StatusFailed, err
+		var e *connection.Error
+		if errors.As(err, &e) {
+			report.Hint = e.Hint
+		}
+	}
+	report.Elapsed = time.Since(began)
+	t.step(report)
+	return exists, err
+}
+
+// describe says what a folder is, and what a person should know before mail is deleted in it.
+func (t *tester) describe(s *session, b *box) (detail, warning string) {
+	access := "read-write"
+	if b.readOnly {
+		access = "read-only"
+	}
+	if !t.conn.cfg.deletes() {
+		access = "opened for reading only, since delete_mode is none"
+	}
+	detail = fmt.Sprintf("%s: %d messages, %s", b.folder, b.exists, access)
+	switch {
+	case !b.lasting:
+		warning = "folders: the server does not number messages for good (no UIDVALIDITY, or UIDNOTSTICKY): a message can be deleted only over the connection that read it"
+	case t.conn.cfg.DeleteMode == DeleteExpunge && !s.has(goimap.CapUIDPlus) && t.conn.cfg.AllowPlainExpunge:
+		warning = "allow_plain_expunge: the server has no UIDPLUS, so each expunge also removes what others have marked as deleted"
+	case t.conn.cfg.DeleteMode == DeleteExpunge && !s.has(goimap.CapUIDPlus):
+		warning = "delete_mode: the server has no UIDPLUS; expunge works only while nobody else marks messages as deleted, and a message marked by another client in the same instant is removed too"
+	}
+	return detail, warning
+}
+
+// nearest adds to the error of a folder that is missing the names of those that are there.
+func (t *tester) nearest(s *session, folder string, err error) error {
+	if connection.KindOf(err) != connection.ErrNotFound || s.broken() {
+		return err
+	}
+	all, listErr := s.list(t.ctx, "test")
+	if listErr != nil || len(all) == 0 {
+		return err
+	}
+	const most = 10
+	var names []string
+	for _, f := range all[:min(len(all), most)] {
+		names = append(names, f.Name)
+	}
+	if len(all) > most {
+		names = append(names, "…")
+	}
+	e := t.conn.fault("test", connection.Ref{Folder: folder}, err)
+	e.Hint = fmt.Sprintf("folders: there is no %q; the server has %s", folder, strings.Join(names, ", "))
+	return e
+}
+
+// testRead is how much of a message Test reads.
+const testRead = 1 << 10
+
+// read fetches the beginning of the first message.
+func (t *tester) read(s *session, folder string) error {
+	began := time.Now()
+	report := connection.Step{Name: "read", Status: connection.StatusOK}
+	got, octets := false, int64(0)
+	_, err := s.selected(t.ctx, "test", folder)
+	if err == nil {
+		err = s.run(t.ctx, "test", func() error {
+			cmd := s.client.Fetch(goimap.SeqSetNum(1), &goimap.FetchOptions{UID: true, BodySection: []*goimap.FetchItemBodySection{
+				{Peek: true, Partial: &goimap.SectionPartial{Size: testRead}},
+			}})
+			var failed error
+			got, octets, failed = firstLiteral(cmd.Next)
+			if failed != nil {
+				return failed
+			}
+			return cmd.Close()
+		})
+	}
+	switch {
+	case err != nil:
+		report.Status, report.Err = connection.StatusFailed, err
+	case !got:
+		report.Status = connection.StatusWarned
+		report.Detail = "the server sent nothing of the first message; somebody may have removed it just now"
+	default:
+		report.Detail = fmt.Sprintf("%s: the first %d octets of a message", folder, octets)
+	}
+	report.Elapsed = time.Since(began)
+	t.step(report)
+	return err
+}
+
+// firstLiteral counts the octets of the first body in a FETCH. After an error the command must not be touched.
+func firstLiteral(next func() *goclient.FetchMessageData) (got bool, octets int64, err error) {
+	for msg := next(); msg != nil; msg = next() {
+		for item := msg.Next(); item != nil; item = msg.Next() {
+			section, ok := item.(goclient.FetchItemDataBodySection)
+			if !ok || section.Literal == nil || got {
+				continue
+			}
+			got = true
+			if octets, err = io.Copy(io.Discard, section.Literal); err != nil {
+				return got, octets, err
+			}
+		}
+	}
+	return got, octets, nil
+}
