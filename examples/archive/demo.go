@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/imapclient/imaptest"
 )

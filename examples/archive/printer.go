@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -38,13 +37,16 @@ func newPrinter(out, errs io.Writer, asJSON bool) *printer {
 		info, err := f.Stat()
 		p.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	p.next = time.Now().Add(p.interval())
+	p.next = time.Now().Add(shortest)
 	return p
 }
 
+// shortest is the time between two updates on a terminal, and to the first one elsewhere.
+const shortest = 100 * time.Millisecond
+
 func (p *printer) interval() time.Duration {
 	if p.terminal {
-		return 100 * time.Millisecond
+		return shortest
 	}
 	return 2 * time.Second
 }
