@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/connection/alldrivers"
+)
+
+// A task is what a child is to do.
+type task struct {
+	Kind    string `json:"kind"` // raw-imap, raw-maildir, drain
+	Dir     string `json:"dir,omitempty"`
+	Sync    bool   `json:"sync,omitempty"`
+	Workers int    `json:"workers,omitempty"`
+
+	// Of raw-imap.
+	Address  string `json:"address,omitempty"`
+	TLS      bool   `json:"tls,omitempty"`
+	CAPEM    string `json:"ca_pem,omitempty"`
+	User     string `json:"user,omitempty"`
+	Password string `json:"password,omitempty"`
+
+	// Of drain.
+	Driver string         `json:"driver,omitempty"`
+	Config map[string]any `json:"config,omitempty"`
+	Sink   string         `json:"sink,omitempty"` // discard, files, store
+}
+
+// child does the task that it reads, and writes its tally.
+func child(ctx context.Context, in io.Reader, out io.Writer) error {
+	var t task
+	if err := json.NewDecoder(in).Decode(&t); err != nil {
+		return err
+	}
+	var done tally
+	var err error
+	switch t.Kind {
+	case "raw-imap":
+		done, err = rawIMAP(t)
+	case "raw-maildir":
+		done, err = rawMaildir(t)
+	case "drain":
+		done, err = drain(ctx, t)
+	default:
+		err = fmt.Errorf("task %q", t.Kind)
+	}
+	if err != nil {
+		return err
+	}
+	if peak, err := peakOf("self"); err == nil {
+		done.PeakRSS = peak
+	}
+	return json.NewEncoder(out).Encode(done)
+}
+
+// drain is this module at work: connection.Drain from any source that its settings name.
+func drain(ctx context.Context, t task) (done tally, err error) {
+	registry := alldrivers.New()
+	c, err := open(registry, t.Driver, t.Config)
+	if err != nil {
+		return tally{}, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	src, err := connection.As[connection.Source](c)
+	if err != nil {
+		return tally{}, err
+	}
+	var sink connection.Sink
+	switch t.Sink {
+	case "discard":
+		sink = discard
+	case "files":
+		sink = files(t.Dir, t.Sync)
+	case "store":
+		var closeStore func() error
+		if sink, closeStore, err = store(registry, t); err != nil {
+			return tally{}, err
+		}
+		defer func() { err = errors.Join(err, closeStore()) }()
+	default:
+		return tally{}, fmt.Errorf("sink %q", t.Sink)
+	}
+	var failures []error
+	stats, err := connection.Drain(ctx, src, sink, &connection.DrainOptions{
+		Keep: true, Workers: t.Workers,
+		OnError: func(_ connection.Ref, err error) { failures = append(failures, err) },
+	})
+	if err == nil && stats.Failed > 0 {
+		err = errors.Join(failures...)
+	}
+	return tally{Messages: int(stats.Stored), Octets: stats.Bytes}, err
+}
+
+// open opens a connection by a driver's name and settings, as a host does.
+func open(registry *connection.Registry, driver string, config map[string]any) (connection.Connection, error) {
+	raw, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	return registry.Open(connection.Settings{Driver: driver, Config: raw}, nil)
+}
+
+func discard(_ context.Context, m *connection.Message) error {
+	_, err := io.Copy(io.Discard, m.Body)
+	return err
+}
+
+// files stores each message as a file, as mail programs do: under another name first, then renamed.
+func files(dir string, sync bool) connection.Sink {
+	var last atomic.Int64
+	return func(_ context.Context, m *connection.Message) error {
+		name := filepath.Join(dir, strconv.FormatInt(last.Add(1), 10))
+		f, err := os.OpenFile(name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(f, m.Body)
+		if sync && err == nil {
+			err = f.Sync()
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		return os.Rename(name+".tmp", name)
+	}
+}
+
+// store puts each message under its SHA-256 into a file store: synced as the store does it, or not at all.
+func store(registry *connection.Registry, t task) (connection.Sink, func() error, error) {
+	durability := "none"
+	if t.Sync {
+		durability = "full"
+	}
+	if err := os.Mkdir(filepath.Join(t.Dir, "mail"), 0o700); err != nil {
+		return nil, nil, err
+	}
+	c, err := open(registry, "file", map[string]any{"location": t.Dir, "bucket": "mail", "sync": durability})
+	if err != nil {
+		return nil, nil, err
+	}
+	vol, err := connection.As[connection.Putter](c)
+	if err != nil {
+		return nil, nil, errors.Join(err, c.Close())
+	}
+	buffers := sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	sink := func(ctx context.Context, m *connection.Message) error {
+		// With several workers the body can seek: hash it, then read it again. With one, keep it.
+		body, ok := m.Body.(io.ReadSeeker)
+		if !ok {
+			b := buffers.Get().(*bytes.Buffer)
+			defer buffers.Put(b)
+			b.Reset()
+			if _, err := b.ReadFrom(m.Body); err != nil {
+				return err
+			}
+			body = bytes.NewReader(b.Bytes())
+		}
+		hash := sha256.New()
+		if _, err := io.Copy(hash, body); err != nil {
+			return err
+		}
+		if _, err := body.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		sum := hex.EncodeToString(hash.Sum(nil))
+		_, err := vol.Put(ctx, "messages/"+sum[:2]+"/"+sum[2:4]+"/"+sum+".eml", body, &connection.PutOptions{IfAbsent: true})
+		return err
+	}
+	return sink, c.Close, nil
+}
