@@ -60,8 +60,8 @@ func (r rule) run(t testing.TB, h *Harness) (failures []failure, without string)
 		defer x.closeAll()
 		defer x.recoverPanic()
 		c := x.open()
-		if why := r.needs(h, c); why != "" {
-			x.skip(why)
+		if err := r.needs(h, c); err != nil {
+			x.skip(err.Error())
 		}
 		r.check(x)
 	})

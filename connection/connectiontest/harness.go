@@ -68,6 +68,7 @@ type Harness struct {
 	Skip map[string]string
 
 	limit time.Duration // longest time for one rule; 0 = 5 minutes
+	big   int           // octets of the big messages; 0 = 5 MiB
 }
 
 // A Sent is one message as it arrived from a Sender.
@@ -93,8 +94,8 @@ func Rules() []Rule {
 }
 
 // Run checks the promises of package connection against the driver of h, one subtest a rule. Which rules apply follows
-// from the capabilities that the connection has and from what h can do; a rule that does not apply is skipped and says
-// why. A failure prints the promise that is broken.
+// from the capabilities that the connection has; a rule that the harness leaves out, or for which it lacks something, is
+// skipped and says why. A failure prints the promise that is broken.
 //
 // Run uses goroutine labels to tell the driver's goroutines from others, so it may run beside other tests.
 func Run(t *testing.T, h Harness) {
@@ -102,20 +103,45 @@ func Run(t *testing.T, h Harness) {
 	if err := h.check(); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range rules {
+	applying, lacking := h.applying(t)
+	if lacking != "" {
+		t.Logf("rules of capabilities that the connection does not have are left out: %s", lacking)
+	}
+	for _, r := range applying {
 		t.Run(r.name, func(t *testing.T) {
 			if reason, ok := h.Skip[r.name]; ok {
 				t.Skipf("left out by the harness: %s", reason)
 			}
 			failures, without := r.run(t, &h)
-			if without != "" {
-				t.Skipf("does not apply: %s", without)
-			}
 			for _, f := range failures {
 				t.Error(f)
 			}
+			if without != "" {
+				t.Skipf("does not apply: %s", without)
+			}
 		})
 	}
+}
+
+// applying returns the rules of the capabilities that a connection has, and names the others.
+func (h *Harness) applying(t testing.TB) (applying []rule, lacking string) {
+	h.Reset(t)
+	c := h.Open(t, &connection.Env{})
+	if c == nil {
+		t.Fatal("connectiontest: the harness's Open returned nil")
+	}
+	var names []string
+	for _, r := range rules {
+		if errors.Is(r.needs(h, c), connection.ErrUnsupported) {
+			names = append(names, r.name)
+		} else {
+			applying = append(applying, r)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Fatalf("connectiontest: closing a connection that was not used: %v", err)
+	}
+	return applying, strings.Join(names, ", ")
 }
 
 // check reports what the harness lacks or misspells.
@@ -151,6 +177,14 @@ func (h *Harness) soon() time.Duration {
 	return h.Soon
 }
 
+func (h *Harness) bigSize() int {
+	if h.big == 0 {
+		return bigMessage
+	}
+	return h.big
+}
+
+// patience is how long a verb may take that has work to do.
 func (h *Harness) patience() time.Duration { return 10*time.Second + h.Eventual }
 
 // A failure is one broken promise.
@@ -178,59 +212,72 @@ type rule struct {
 	check   func(x *exam)
 }
 
-// A need says why a rule does not apply to a connection, "" if it does.
-type need func(h *Harness, c connection.Connection) string
+// A need says why a rule does not apply to a connection, nil if it does. ErrUnsupported is the lack of a capability.
+type need func(h *Harness, c connection.Connection) error
 
 // can is the need of the capability T.
-func can[T any](_ *Harness, c connection.Connection) string {
-	if _, err := connection.As[T](c); err != nil {
-		return err.Error()
-	}
-	return ""
+func can[T any](_ *Harness, c connection.Connection) error {
+	_, err := connection.As[T](c)
+	return err
 }
 
-func needFill(h *Harness, _ connection.Connection) string {
-	if h.Fill == nil || h.Left == nil {
-		return "the harness has no Fill and Left"
-	}
-	return ""
+func needFill(h *Harness, _ connection.Connection) error {
+	return lacks(h.Fill == nil || h.Left == nil, "the harness has no Fill and Left")
 }
 
-func needLeft(h *Harness, _ connection.Connection) string {
-	if h.Left == nil {
-		return "the harness has no Left"
-	}
-	return ""
+func needLeft(h *Harness, _ connection.Connection) error {
+	return lacks(h.Left == nil, "the harness has no Left")
 }
 
-func needOutbox(h *Harness, _ connection.Connection) string {
-	if h.Outbox == nil {
-		return "the harness has no Outbox"
-	}
-	return ""
+func needOutbox(h *Harness, _ connection.Connection) error {
+	return lacks(h.Outbox == nil, "the harness has no Outbox")
 }
 
+func needBroken(h *Harness, _ connection.Connection) error {
+	return lacks(len(h.Broken) == 0, "the harness has nothing Broken")
+}
+
+func needSpoil(h *Harness, _ connection.Connection) error {
+	return lacks(h.Spoil == nil, "the harness has no Spoil")
+}
+
+func needRefused(h *Harness, _ connection.Connection) error {
+	return lacks(h.Refused == "", "the harness has no recipient that is Refused")
+}
+
+func needSecret(h *Harness, _ connection.Connection) error {
+	return lacks(h.Secret == "", "the harness has no Secret")
+}
+
+func lacks(it bool, what string) error {
+	if it {
+		return errors.New(what)
+	}
+	return nil
+}
+
+// anything is the need of a rule that applies to every connection.
+func anything(*Harness, connection.Connection) error { return nil }
+
+// all is the need of everything given.
 func all(needs ...need) need {
-	return func(h *Harness, c connection.Connection) string {
+	return func(h *Harness, c connection.Connection) error {
 		for _, n := range needs {
-			if why := n(h, c); why != "" {
-				return why
+			if err := n(h, c); err != nil {
+				return err
 			}
 		}
-		return ""
+		return nil
 	}
 }
 
-func either(needs ...need) need {
-	return func(h *Harness, c connection.Connection) string {
-		var whys []string
-		for _, n := range needs {
-			why := n(h, c)
-			if why == "" {
-				return ""
-			}
-			whys = append(whys, why)
+// either is the need of one of two.
+func either(a, b need) need {
+	return func(h *Harness, c connection.Connection) error {
+		err := a(h, c)
+		if err == nil || b(h, c) == nil {
+			return nil
 		}
-		return strings.Join(whys, "; ")
+		return err
 	}
 }

@@ -40,6 +40,9 @@ func bigLetter(n, size int) []byte {
 func (x *exam) carried(samples []Sample) (give, want [][]byte) {
 	for _, s := range samples {
 		raw := s.Raw
+		if len(raw) > x.h.bigSize() {
+			continue
+		}
 		if x.h.Normalize != nil {
 			changed, reason := x.h.Normalize(Sample{Name: s.Name, Raw: bytes.Clone(s.Raw)})
 			switch {

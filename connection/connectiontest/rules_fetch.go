@@ -326,7 +326,7 @@ func checkFetchConcurrent(x *exam) {
 }
 
 func checkFetchCancel(x *exam) {
-	want := x.fillRaw(letter(0), bigLetter(1, bigMessage), letter(1), bigLetter(2, bigMessage), letter(2))
+	want := x.fillRaw(letter(0), bigLetter(1, x.h.bigSize()), letter(1), bigLetter(2, x.h.bigSize()), letter(2))
 	f := x.fetcher()
 	for _, deadline := range []bool{false, true} {
 		ctx, cancel := context.WithCancel(x.ctx)
