@@ -1,0 +1,211 @@
+package objectstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// Stat implements connection.ObjectStore.
+func (s *Store) Stat(ctx context.Context, key string) (connection.ObjectInfo, error) {
+	verb, finish, err := s.begin(ctx)
+	if err != nil {
+		return connection.ObjectInfo{}, s.fail(nil, "stat", key, err)
+	}
+	defer finish()
+	var info connection.ObjectInfo
+	if err = CheckKey(key); err == nil {
+		err = s.repeat(verb, "stat", func(ctx context.Context, _ *watchdog) error {
+			info, err = s.backend.Stat(ctx, key)
+			return err
+		})
+	}
+	if err != nil {
+		return connection.ObjectInfo{}, s.fail(verb, "stat", key, err)
+	}
+	info.Key = key
+	return info, nil
+}
+
+// maxEmptyPages is how many pages without an entry may follow each other.
+const maxEmptyPages = 10_000
+
+// List implements connection.ObjectStore. A server that goes back in the order, or gives pages without end, is
+// ErrProtocol.
+func (s *Store) List(ctx context.Context, opts *connection.ListOptions) iter.Seq2[connection.ObjectInfo, error] {
+	var o connection.ListOptions
+	if opts != nil {
+		o = *opts
+	}
+	return func(yield func(connection.ObjectInfo, error) bool) {
+		req := ListRequest{Prefix: o.Prefix, Delimiter: o.Delimiter, After: o.After, Limit: o.Limit}
+		last, empty, count := o.After, 0, 0
+		for {
+			page, err := s.page(ctx, &req)
+			if err != nil {
+				yield(connection.ObjectInfo{}, err)
+				return
+			}
+			for _, info := range page.Entries {
+				if info.Key == "" || info.Key < last {
+					yield(connection.ObjectInfo{}, s.fail(ctx, "list", info.Key, &connection.Error{Kind: connection.ErrProtocol,
+						Err: fmt.Errorf("the listing goes back: this key follows %q", last)}))
+					return
+				}
+				if info.Key == last {
+					continue // a common prefix that a page border fell into, or that After named
+				}
+				last = info.Key
+				if err := ctx.Err(); err != nil {
+					yield(connection.ObjectInfo{}, s.fail(ctx, "list", "", err))
+					return
+				}
+				if !yield(info, nil) {
+					return
+				}
+				if count++; count == o.Limit {
+					return
+				}
+			}
+			if page.Token == "" {
+				return
+			}
+			if empty++; len(page.Entries) > 0 {
+				empty = 0
+			}
+			if page.Token == req.Token || empty > maxEmptyPages {
+				yield(connection.ObjectInfo{}, s.fail(ctx, "list", "", &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the pages of the listing have no end")}))
+				return
+			}
+			req.Token = page.Token
+			if o.Limit > 0 {
+				req.Limit = o.Limit - count
+			}
+		}
+	}
+}
+
+// page asks for one page; nothing stays open when it returns.
+func (s *Store) page(ctx context.Context, req *ListRequest) (page *Page, err error) {
+	verb, finish, err := s.begin(ctx)
+	if err != nil {
+		return nil, s.fail(nil, "list", "", err)
+	}
+	defer finish()
+	err = s.repeat(verb, "list", func(ctx context.Context, _ *watchdog) error {
+		page, err = s.backend.List(ctx, req)
+		return err
+	})
+	if err != nil {
+		return nil, s.fail(verb, "list", "", err)
+	}
+	return page, nil
+}
+
+// Delete implements connection.ObjectStore: by bulk requests if the Backend is a [BulkDeleter], else Tuning.Workers at a
+// time.
+func (s *Store) Delete(ctx context.Context, keys ...string) error {
+	verb, finish, err := s.begin(ctx)
+	if err != nil {
+		return s.eachFails(nil, keys, err)
+	}
+	defer finish()
+	errs := make([]error, len(keys))
+	var valid []int
+	for i, key := range keys {
+		if errs[i] = CheckKey(key); errs[i] == nil {
+			valid = append(valid, i)
+		}
+	}
+	bulk, ok := s.backend.(BulkDeleter)
+	switch {
+	case ok && len(valid) > 1:
+		s.deleteBulk(verb, bulk, keys, valid, errs)
+	default:
+		s.deleteEach(verb, keys, valid, errs)
+	}
+	for i, err := range errs {
+		if err != nil {
+			errs[i] = s.fail(verb, "delete", keys[i], err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) eachFails(ctx context.Context, keys []string, err error) error {
+	errs := make([]error, len(keys))
+	for i, key := range keys {
+		errs[i] = s.fail(ctx, "delete", key, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) deleteEach(ctx context.Context, keys []string, valid []int, errs []error) {
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(s.tuning.Workers, len(valid)) {
+		wg.Go(func() {
+			for i := range next {
+				errs[i] = s.repeat(ctx, "delete", func(ctx context.Context, _ *watchdog) error { return s.backend.Delete(ctx, keys[i]) })
+			}
+		})
+	}
+	for _, i := range valid {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+}
+
+// deleteBulk removes the keys by requests for several, and repeats those that may succeed yet.
+func (s *Store) deleteBulk(ctx context.Context, bulk BulkDeleter, keys []string, valid []int, errs []error) {
+	size := max(1, bulk.MaxDelete())
+	for len(valid) > 0 {
+		part := valid[:min(size, len(valid))]
+		valid = valid[len(part):]
+		for b := s.newBudget(); len(part) > 0; {
+			part = s.deletePart(ctx, bulk, keys, part, errs)
+			if len(part) > 0 && !s.again(ctx, &b, "delete", errs[part[0]]) {
+				for _, i := range part {
+					errs[i] = b.wrap(errs[i])
+				}
+				break
+			}
+		}
+	}
+}
+
+// deletePart makes one request and returns those of part that are worth another.
+func (s *Store) deletePart(ctx context.Context, bulk BulkDeleter, keys []string, part []int, errs []error) (left []int) {
+	names := make([]string, len(part))
+	for j, i := range part {
+		names[j] = keys[i]
+	}
+	var each []error
+	err := s.try(ctx, nil, func(ctx context.Context, _ *watchdog) error {
+		var err error
+		each, err = bulk.DeleteMany(ctx, names)
+		return err
+	})
+	if err == nil && each != nil && len(each) != len(part) {
+		err = &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("%d results for %d keys", len(each), len(part))}
+	}
+	for j, i := range part {
+		switch {
+		case err != nil:
+			errs[i] = err
+		case each != nil:
+			errs[i] = each[j]
+		default:
+			errs[i] = nil
+		}
+		if errs[i] != nil && repeatable(errs[i]) {
+			left = append(left, i)
+		}
+	}
+	return left
+}

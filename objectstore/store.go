@@ -1,0 +1,93 @@
+package objectstore
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// A Store makes a [Backend] reliable: Put, Get, Stat, List and Delete under the contracts of connection.ObjectStore. A
+// driver embeds it in its Conn and adds Info and Test. Its methods may be called from several goroutines.
+type Store struct {
+	backend Backend
+	opts    Options
+	tuning  Tuning
+	env     *connection.Env
+
+	life context.Context //nolint:containedctx // ends with Close, and every verb with it
+	end  context.CancelCauseFunc
+	verb sync.WaitGroup
+	mu   sync.Mutex // guards verb.Add against Close
+}
+
+// New returns a Store over b. It does no I/O. env may be nil.
+func New(b Backend, opts Options, env *connection.Env) *Store {
+	s := &Store{backend: b, opts: opts, tuning: opts.Tuning.withDefaults(), env: env}
+	s.life, s.end = context.WithCancelCause(context.Background())
+	return s
+}
+
+// Close ends what is under way with ErrClosed and waits for it. Bodies that are being read end likewise, and are still to
+// be closed. A second Close does nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.end(connection.ErrClosed)
+	s.mu.Unlock()
+	s.verb.Wait()
+	return nil
+}
+
+// begin returns a context that also ends with Close. finish is to be called when the verb is done.
+func (s *Store) begin(ctx context.Context) (verb context.Context, finish func(), err error) {
+	verb, cancel, err := s.join(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return verb, func() { cancel(); s.verb.Done() }, nil
+}
+
+// join enters a verb and returns its context, which ends with ctx, with Close, and by cancel.
+func (s *Store) join(ctx context.Context) (verb context.Context, cancel func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := errors.Join(context.Cause(s.life), ctx.Err()); err != nil {
+		return nil, nil, err
+	}
+	s.verb.Add(1)
+	verb, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.life, func() { end(connection.ErrClosed) })
+	return verb, func() { stop(); end(connection.ErrClosed) }, nil
+}
+
+func (s *Store) eventID() string {
+	if s.opts.ID != "" {
+		return s.opts.ID
+	}
+	return s.opts.Driver
+}
+
+// fail makes the error that leaves a verb from the last cause. ctx is the verb's: if it ended, that is what happened,
+// unless the outcome is uncertain.
+func (s *Store) fail(ctx context.Context, op, key string, err error) error {
+	e := &connection.Error{Op: op, Driver: s.opts.Driver, Endpoint: s.opts.Endpoint, Key: key, Kind: connection.KindOf(err), Err: err}
+	var inner *connection.Error
+	if errors.As(err, &inner) {
+		e.Code, e.RetryAfter, e.Hint = inner.Code, inner.RetryAfter, inner.Hint
+		if direct, ok := err.(*connection.Error); ok && direct.Driver == "" { //nolint:errorlint // of the Backend or of this package, not wrapped
+			e.Err = direct.Err
+		}
+	}
+	if ctx == nil || ctx.Err() == nil {
+		return e
+	}
+	cause := context.Cause(ctx)
+	if e.Kind != connection.ErrUncertain {
+		e.Kind, e.Code, e.Hint = connection.KindOf(cause), "", ""
+	}
+	if !errors.Is(err, cause) {
+		e.Err = errors.Join(cause, e.Err)
+	}
+	return e
+}
