@@ -1,0 +1,356 @@
+package imapclient
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// repair returns what is handed on of line, which is a piece of text of the response, whole but for literals.
+func (g *guard) repair(line []byte) ([]byte, error) {
+	switch g.kind {
+	case kindSearch:
+		return []byte(g.head), nil
+	case kindStatus:
+		return g.repairStatus(line)
+	case kindUnknown, kindContinue:
+		return line, nil
+	}
+	if g.drop {
+		return line, nil
+	}
+	text, end := splitEnd(line)
+	switch g.kind {
+	case kindFlags:
+		list, after := splitList(text[g.rest:])
+		return g.rebuilt(line, text[:g.rest], g.filterFlags(list), after, end), nil
+	case kindFetch:
+		return g.repairFetch(text, end)
+	case kindList, kindMailbox:
+		return g.repairNames(line)
+	}
+	return append(bytes.TrimRight(text, " "), end...), nil
+}
+
+// rebuilt joins parts, or returns line if that is what they make.
+func (g *guard) rebuilt(line []byte, parts ...[]byte) []byte {
+	if joined := bytes.Join(parts, nil); !bytes.Equal(joined, line) {
+		return joined
+	}
+	return line
+}
+
+// splitEnd splits off the line's end.
+func splitEnd(line []byte) (text, end []byte) {
+	text = bytes.TrimRight(line, "\r\n")
+	return text, line[len(text):]
+}
+
+// splitList splits off the parenthesised list at the beginning of text; list is empty if there is none.
+func splitList(text []byte) (list, after []byte) {
+	if len(text) == 0 || text[0] != '(' {
+		return nil, text
+	}
+	n := valueEnd(text, 0)
+	return text[:n], text[n:]
+}
+
+// filterFlags removes from a list what go-imap does not take for a flag.
+func (g *guard) filterFlags(list []byte) []byte {
+	if len(list) < 2 || list[0] != '(' || list[len(list)-1] != ')' {
+		return list
+	}
+	inner := list[1 : len(list)-1]
+	good := true
+	for flag := range bytes.FieldsSeq(inner) {
+		good = good && validFlag(flag)
+	}
+	if good && !bytes.Contains(inner, []byte("  ")) && !bytes.HasSuffix(inner, []byte(" ")) {
+		return list
+	}
+	kept := []byte{'('}
+	for flag := range bytes.FieldsSeq(inner) {
+		if !validFlag(flag) {
+			g.quirk("flag")
+			continue
+		}
+		if len(kept) > 1 {
+			kept = append(kept, ' ')
+		}
+		kept = append(kept, flag...)
+	}
+	return append(kept, ')')
+}
+
+// validFlag reports whether go-imap takes the octets for a flag.
+func validFlag(flag []byte) bool {
+	if string(flag) == `\*` {
+		return true
+	}
+	flag = bytes.TrimPrefix(flag, []byte(`\`))
+	for _, c := range flag {
+		if !isAtomChar(c) && c < 0xa0 {
+			return false
+		}
+	}
+	return len(flag) > 0
+}
+
+// repairStatus takes notes of a status response, and removes or repairs the codes that go-imap dies of.
+func (g *guard) repairStatus(line []byte) ([]byte, error) {
+	text, end := splitEnd(line)
+	n := parseStatus(string(text))
+	told := n
+	told.Time, told.Text = time.Now(), g.l.clean(n.Text)
+	if n.Tag != "*" {
+		if n.Type == "BYE" || n.Type == "PREAUTH" {
+			return nil, g.violation("a tagged %s", n.Type)
+		}
+		// Before the reply is known: a Read that waits afterwards has nothing to wait for.
+		defer g.answered(n.Tag)
+		if !g.underWay(n.Tag) {
+			return nil, g.violation("a reply to a command that was not sent: %q", g.shown(line))
+		}
+	}
+	if n.Code != "" || n.Type != "OK" {
+		g.notes.add(told)
+	}
+	if n.Tag == "*" {
+		g.l.notice(told)
+		if n.Type == "BYE" {
+			g.farewell(told)
+		}
+	}
+	return g.rebuilt(line, []byte(g.statusText(n)), end), nil
+}
+
+// statusText writes a status response so that go-imap can take it.
+func (g *guard) statusText(n note) string {
+	code, arg := n.Code, n.Arg
+	drop := func(quirk string) { code, arg = "", ""; g.quirk(quirk) }
+	switch code {
+	case "":
+	case "CAPABILITY":
+		code, arg = "", "" // the prelude knows them, and go-imap freezes on some
+	case "UIDVALIDITY":
+		if !isNumber(arg, 32) {
+			arg = "1" // what it is stands in the notes
+			g.quirk("uidvalidity")
+		}
+	case "UIDNEXT":
+		if !isNumber(arg, 32) {
+			drop("uidnext")
+		}
+	case "HIGHESTMODSEQ":
+		if !isNumber(arg, 64) {
+			drop("highestmodseq")
+		}
+	case "APPENDUID":
+		if validity, uid := cutSpace(arg); !isNumber(validity, 32) || !isNumber(uid, 32) {
+			drop("appenduid")
+		}
+	case "COPYUID":
+		validity, rest := cutSpace(arg)
+		from, to := cutSpace(rest)
+		if !isNumber(validity, 32) || !isSet(from) || !isSet(to) || len(arg) > maxNoteArg {
+			drop("copyuid")
+		}
+	case "PERMANENTFLAGS":
+		if arg = string(g.filterFlags([]byte(arg))); !strings.HasPrefix(arg, "(") || !strings.HasSuffix(arg, ")") {
+			drop("flag")
+		}
+	default:
+		if !isAtom(code) {
+			drop("response-code")
+		}
+	}
+	if code == "" && strings.HasPrefix(n.Text, "[") {
+		// go-imap would take this for a code, and look for a missing "]" in the lines that follow.
+		n.Text = strings.TrimLeft(n.Text, "[ ")
+		g.quirk("response-code")
+	}
+	var b strings.Builder
+	b.WriteString(n.Tag + " " + n.Type)
+	if code != "" {
+		b.WriteString(" [" + code)
+		if arg != "" {
+			b.WriteString(" " + arg)
+		}
+		b.WriteByte(']')
+	}
+	if n.Text != "" {
+		// A bare CR would end go-imap's line.
+		b.WriteString(" " + strings.ReplaceAll(n.Text, "\r", " "))
+	}
+	return b.String()
+}
+
+func isNumber(s string, bits int) bool {
+	_, err := strconv.ParseUint(s, 10, bits)
+	return err == nil && s[0] != '+'
+}
+
+// isSet reports whether s is a set of UIDs as COPYUID may hold it: without "*".
+func isSet(s string) bool {
+	for part := range strings.SplitSeq(s, ",") {
+		lo, hi, ranged := strings.Cut(part, ":")
+		if !isNumber(lo, 32) || ranged && !isNumber(hi, 32) || strings.HasPrefix(lo, "0") || strings.HasPrefix(hi, "0") {
+			return false
+		}
+	}
+	return true
+}
+
+func isAtom(s string) bool {
+	for i := range len(s) {
+		if !isAtomChar(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// repairFetch walks the items of a FETCH response, and leaves out or repairs those that go-imap dies of. A piece of text
+// behind a literal goes on in the list that the first piece opened.
+func (g *guard) repairFetch(text, end []byte) ([]byte, error) {
+	out := make([]byte, 0, len(text)+len(end)+1)
+	at := 0
+	if !g.listed {
+		if len(text) <= g.rest || text[g.rest] != '(' {
+			return nil, g.violation("%s without a list", g.head)
+		}
+		g.listed = true
+		at = g.rest + 1
+		out = append(out, text[:at]...)
+	}
+	for {
+		for at < len(text) && text[at] == ' ' {
+			at++
+		}
+		if at == len(text) {
+			break
+		}
+		if text[at] == ')' {
+			out = append(out, ')')
+			out = append(out, bytes.TrimSpace(text[at+1:])...)
+			break
+		}
+		nameEnd := itemNameEnd(text, at)
+		from := nameEnd
+		for from < len(text) && text[from] == ' ' {
+			from++
+		}
+		to := valueEnd(text, from)
+		if to == at {
+			return nil, g.violation("%s with %q in it", g.head, g.shown(text[at:]))
+		}
+		name, value := text[at:nameEnd], text[from:to]
+		at = to
+		value, keep := g.repairItem(name, value)
+		if !keep {
+			if g.more && at == len(text) {
+				return nil, g.violation("%s with a literal as %q", g.head, g.shown(name))
+			}
+			continue
+		}
+		if len(out) == 0 || out[len(out)-1] != '(' {
+			out = append(out, ' ')
+		}
+		out = append(out, name...)
+		if len(value) > 0 {
+			out = append(out, ' ')
+			out = append(out, value...)
+		}
+	}
+	return append(out, end...), nil
+}
+
+// itemNameEnd returns where the name of a FETCH item ends, which may be BODY[HEADER.FIELDS (TO)]<0>.
+func itemNameEnd(text []byte, at int) int {
+	for ; at < len(text); at++ {
+		switch text[at] {
+		case ' ', '(', ')':
+			return at
+		case '[':
+			n := bytes.IndexByte(text[at:], ']')
+			if n < 0 {
+				return len(text)
+			}
+			at += n
+		}
+	}
+	return at
+}
+
+// valueEnd returns where the value ends that begins at from: a list, a quoted string, a literal's announcement, an atom.
+func valueEnd(text []byte, from int) int {
+	depth, quoted := 0, false
+	for at := from; at < len(text); at++ {
+		c := text[at]
+		switch {
+		case quoted && c == '\\':
+			at++
+		case c == '"':
+			quoted = !quoted
+			if !quoted && depth == 0 {
+				return at + 1
+			}
+		case quoted:
+		case c == '(':
+			depth++
+		case c == ')':
+			if depth == 0 {
+				return at
+			}
+			depth--
+			if depth == 0 {
+				return at + 1
+			}
+		case c == ' ' && depth == 0:
+			return at
+		}
+	}
+	return len(text)
+}
+
+// repairItem returns the value to hand on, and whether the item is to be handed on at all.
+func (g *guard) repairItem(name, value []byte) ([]byte, bool) {
+	base, _, section := bytes.Cut(name, []byte("["))
+	var upper [16]byte
+	word := upper[:copy(upper[:], base)]
+	for i, c := range word {
+		if 'a' <= c && c <= 'z' {
+			word[i] = c - 'a' + 'A'
+		}
+	}
+	switch {
+	case len(base) > len(upper):
+	case section && (string(word) == "BODY" || string(word) == "BINARY" || string(word) == "BINARY.SIZE"):
+		if len(value) == 3 && bytes.EqualFold(value, []byte("NIL")) && string(value) != "NIL" {
+			g.quirk("nil")
+			value = []byte("NIL")
+		}
+		return value, true
+	case section:
+	case string(word) == "UID", string(word) == "MODSEQ":
+		return value, true
+	case string(word) == "FLAGS":
+		return g.filterFlags(value), true
+	case string(word) == "INTERNALDATE":
+		// go-imap's layout; what does not fit it is not known then, but the message is.
+		if _, err := time.Parse(`"_2-Jan-2006 15:04:05 -0700"`, string(value)); err == nil {
+			return value, true
+		}
+		g.quirk("internaldate")
+		return nil, false
+	case string(word) == "RFC822.SIZE":
+		if isNumber(string(value), 63) {
+			return value, true
+		}
+		g.quirk("size")
+		return nil, false
+	}
+	g.quirk("unasked-item")
+	return nil, false
+}

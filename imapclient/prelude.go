@@ -1,0 +1,564 @@
+package imapclient
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/netx"
+	"github.com/mailconn/mailconn/internal/wirelog"
+)
+
+// The default ports (RFC 8314, 7.1 and 7.3).
+const (
+	portTLS   = 993
+	portClear = 143
+	portsHint = "993 with mode tls, 143 with the other modes"
+)
+
+// Limits of what a server may say before it is selected. Real servers stay far below.
+const (
+	maxPreludeLine  = 8 << 10   // one line
+	maxCapsLine     = 256 << 10 // one line in answer to CAPABILITY or a login
+	maxPreludeLines = 256       // lines that answer one command
+	maxCaps         = 1000      // capabilities kept
+	maxCapLength    = 128       // of one
+	linkBuffer      = 128 << 10
+)
+
+// A link is an authenticated connection on which no go-imap code has run yet: what [newGuard] takes over.
+type link struct {
+	peer   *netx.Peer
+	conn   *netx.Conn     // the socket
+	stream net.Conn       // conn, or TLS on it
+	tls    *netx.Secured  // nil in the clear
+	br     *bufio.Reader  // of stream, with what it holds already
+	caps   []string       // upper case, as last told; nothing from before TLS
+	hidden []string       // capabilities that the settings disable, upper case
+	trace  *wirelog.Trace // nil unless asked for
+	scrub  *wirelog.Scrubber
+	noData time.Duration
+
+	greeting  string // the server's words
+	mechanism string // "PLAIN", "LOGIN command", "PREAUTH"
+
+	env  *connection.Env
+	id   string
+	step func(connection.Step)
+	tags int
+}
+
+// has reports whether the server offers the capability and the settings do not disable it.
+func (l *link) has(name string) bool {
+	return slices.Contains(l.caps, name) && !slices.Contains(l.hidden, name)
+}
+
+// tlsMemory remembers whether a Conn has had TLS from its server. A server that offered STARTTLS once and does so no
+// longer is most likely somebody on the path (RFC 3207, 6). The zero value is ready.
+type tlsMemory struct{ seen atomic.Bool }
+
+// connect is tlsMemory.connect for a single connection, with nothing remembered.
+func connect(ctx context.Context, cfg *Config, env *connection.Env, step func(connection.Step)) (*link, error) {
+	return new(tlsMemory).connect(ctx, cfg, env, step)
+}
+
+// connect dials, secures and logs in as cfg says. step, if not nil, receives what each step found: resolve, connect,
+// tls, greeting, capabilities, auth. The error is that of the first step that failed, a *connection.Error; the
+// connection is closed then. When ctx ends, connect ends soon; the link it returned is no longer bound to ctx.
+func (m *tlsMemory) connect(ctx context.Context, cfg *Config, env *connection.Env, step func(connection.Step)) (*link, error) {
+	l, err := newLink(cfg, env, step)
+	if err != nil {
+		return nil, err
+	}
+	dialCtx, cancel := l.peer.WithConnectTimeout(ctx)
+	defer cancel()
+	if err := l.dial(dialCtx); err != nil {
+		return nil, err
+	}
+	defer l.conn.Bind(ctx)()
+	if err := l.establish(ctx, dialCtx, cfg, m); err != nil {
+		l.conn.Fail(err)
+		return nil, err
+	}
+	return l, nil
+}
+
+func newLink(cfg *Config, env *connection.Env, step func(connection.Step)) (*link, error) {
+	port := portClear
+	if cfg.Mode.Or() == connection.ModeTLS {
+		port = portTLS
+	}
+	host, port, err := cfg.HostPort(port)
+	if err != nil {
+		return nil, &connection.Error{Op: "connect", Driver: DriverName, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
+	}
+	peer := &netx.Peer{Driver: DriverName, ID: cfg.ID, Host: host, Port: port, Ports: portsHint, Settings: &cfg.NetworkSettings, Env: env}
+	if step == nil {
+		step = func(connection.Step) {}
+	}
+	l := &link{peer: peer, env: env, id: cfg.ID, step: step, noData: cfg.NoDataTimeout.D(), scrub: wirelog.NewScrubber(cfg.Username, cfg.Password)}
+	for _, name := range cfg.DisableExtensions {
+		l.hidden = append(l.hidden, strings.ToUpper(name))
+	}
+	l.trace = wirelog.New(env.Log(), peer.Endpoint(), l.scrub)
+	if err := checkCredentials(cfg); err != nil {
+		return nil, peer.Errorf(connection.ErrConfig, "", "config: %w", err)
+	}
+	return l, nil
+}
+
+// report times one step and tells of it. what and warning are used only when err is nil.
+func (l *link) report(name string, began time.Time, what, warning string, err error) {
+	s := connection.Step{Name: name, Status: connection.StatusOK, Detail: what, Hint: warning, Elapsed: time.Since(began), Err: err}
+	switch {
+	case err != nil:
+		s.Status, s.Detail, s.Hint = connection.StatusFailed, "", ""
+		var e *connection.Error
+		if errors.As(err, &e) {
+			s.Hint = e.Hint
+		}
+	case warning != "":
+		s.Status = connection.StatusWarned
+	}
+	l.step(s)
+}
+
+func (l *link) dial(ctx context.Context) error {
+	began := time.Now()
+	addrs, err := l.peer.Addresses(ctx)
+	l.report("resolve", began, strings.Join(addrs, ", "), "", err)
+	if err != nil {
+		return err
+	}
+	began = time.Now()
+	conn, err := l.peer.Dial(ctx, addrs)
+	if err != nil {
+		l.report("connect", began, "", "", err)
+		return err
+	}
+	l.report("connect", began, conn.RemoteAddr().String(), "", nil)
+	l.conn = conn
+	l.use(conn)
+	return nil
+}
+
+// use makes stream the one that is spoken on. Nothing that was heard on another one is kept.
+func (l *link) use(stream net.Conn) {
+	l.stream, l.br, l.caps = stream, bufio.NewReaderSize(stream, linkBuffer), nil
+}
+
+// establish goes from the first octet to the end of the login. Until TLS and greeting are done it is also under the
+// connect timeout, that of dialCtx.
+func (l *link) establish(ctx, dialCtx context.Context, cfg *Config, m *tlsMemory) error {
+	release := l.conn.Bind(dialCtx)
+	if cfg.Mode.Or() == connection.ModeTLS {
+		if err := l.secure(dialCtx, func() (*netx.Secured, error) { return l.conn.Handshake(dialCtx) }); err != nil {
+			return err
+		}
+	}
+	greeting, err := l.greet()
+	if err != nil {
+		return err
+	}
+	if l.tls == nil {
+		if err := l.upgrade(dialCtx, cfg.Mode, greeting.Type == "PREAUTH", m); err != nil {
+			return err
+		}
+	}
+	if l.tls != nil {
+		m.seen.Store(true)
+	}
+	if !release() {
+		return l.peer.Ended(dialCtx)
+	}
+	if greeting.Type == "PREAUTH" {
+		l.mechanism = "PREAUTH"
+		l.report("auth", time.Now(), "the server says PREAUTH: it knows us without a login, and username and password were not used", "", nil)
+	} else {
+		if err := l.askCaps("before login: "); err != nil {
+			return err
+		}
+		if err := l.authenticate(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	return l.askCaps("after login: ")
+}
+
+// secure reports what handshake made of the connection.
+func (l *link) secure(ctx context.Context, handshake func() (*netx.Secured, error)) error {
+	began := time.Now()
+	s, err := handshake()
+	if err != nil {
+		l.report("tls", began, "", "", err)
+		return err
+	}
+	l.tls = s
+	l.use(s)
+	warning := ""
+	if !s.Trusted {
+		warning = "accept_any_certificate: anybody on the path can read and change everything; set pin_sha256 to " + netx.Pin(s.State.PeerCertificates) + " instead"
+	}
+	l.report("tls", began, s.Describe(), warning, nil)
+	return nil
+}
+
+// greet reads the greeting. Nothing is sent before it (RFC 9051, 7.1).
+func (l *link) greet() (note, error) {
+	began := time.Now()
+	n, err := l.readGreeting()
+	l.report("greeting", began, l.greeting, "", err)
+	return n, err
+}
+
+func (l *link) readGreeting() (note, error) {
+	line, err := l.readLine(maxPreludeLine)
+	if err != nil {
+		return note{}, l.greetingLost(err)
+	}
+	n := parseStatus(line)
+	n.Text = l.clean(n.Text)
+	l.greeting = clip(l.clean(line))
+	if n.Tag != "*" {
+		return n, l.notIMAP(line)
+	}
+	switch n.Type {
+	case "OK", "PREAUTH":
+		if n.Code == "CAPABILITY" {
+			l.caps = parseCaps(n.Arg)
+		}
+		l.notice(n)
+		return n, nil
+	case "BYE":
+		return n, l.refusal(n, "server: the server turned the connection away; its words are in the error")
+	}
+	return n, l.notIMAP(line)
+}
+
+// greetingLost explains why no greeting came.
+func (l *link) greetingLost(err error) error {
+	var e *connection.Error
+	if !errors.As(err, &e) || e.Hint != "" || e.Kind == connection.ErrCanceled {
+		return err
+	}
+	explained := *e
+	switch {
+	case e.Kind == connection.ErrProtocol && l.tls == nil, e.Kind == connection.ErrTimeout && l.tls == nil, e.Kind == connection.ErrNetwork && l.tls == nil:
+		explained.Hint = "mode: no IMAP greeting came; if port " + strconv.Itoa(l.peer.Port) + " speaks TLS from the first octet, set mode to tls (usual ports: " + portsHint + ")"
+	default:
+		explained.Hint = "server: no IMAP greeting came; is this the IMAP port?"
+	}
+	return &explained
+}
+
+// protocols are what other servers say first.
+var protocols = []struct{ prefix, name, hint string }{
+	{"+OK", "POP3", "server: this looks like a POP3 server; give the IMAP port, or use the driver pop3"},
+	{"220", "SMTP or FTP", "server: this looks like an SMTP or FTP server; give the IMAP port"},
+	{"HTTP/", "HTTP", "server: this looks like a web server; give the IMAP port"},
+	{"SSH-", "SSH", "server: this looks like an SSH server; give the IMAP port"},
+	{"\x15\x03", "TLS", "mode: this port speaks TLS from the first octet; set mode to tls"},
+	{"\x16\x03", "TLS", "mode: this port speaks TLS from the first octet; set mode to tls"},
+}
+
+func (l *link) notIMAP(line string) error {
+	for _, p := range protocols {
+		if strings.HasPrefix(line, p.prefix) {
+			return l.peer.Errorf(connection.ErrProtocol, p.hint+" (usual ports: "+portsHint+")", "no IMAP greeting but one of %s: %q", p.name, clip(l.clean(line)))
+		}
+	}
+	return l.peer.Errorf(connection.ErrProtocol, "server: is this the port of an IMAP server? (usual ports: "+portsHint+")", "no IMAP greeting: %q", clip(l.clean(line)))
+}
+
+// upgrade obeys the mode on a connection that is in the clear: see [connection.Mode].
+func (l *link) upgrade(ctx context.Context, mode connection.Mode, preauth bool, m *tlsMemory) error {
+	mode = mode.Or()
+	if mode == connection.ModeInsecure {
+		const what, hint = "no TLS, since mode is insecure", "mode: anybody on the path can read and change everything; use tls or starttls"
+		l.peer.Insecure(ctx, what, hint)
+		l.report("tls", time.Now(), what, hint, nil)
+		return nil
+	}
+	began := time.Now()
+	fail := func(hint, format string, args ...any) error {
+		err := l.peer.Errorf(connection.ErrTLS, hint, format, args...)
+		l.report("tls", began, "", "", err)
+		return err
+	}
+	if preauth {
+		// RFC 9051, 7.1.4: a PREAUTH greeting leaves no room for STARTTLS, so it may be there to prevent it.
+		return fail("mode: use tls, if the server has a port for it", "the server says PREAUTH on a connection without TLS")
+	}
+	if l.caps == nil {
+		if err := l.askCaps(""); err != nil {
+			return err
+		}
+	}
+	switch {
+	case slices.Contains(l.caps, "STARTTLS"):
+		return l.startTLS(ctx)
+	case mode == connection.ModeSTARTTLS:
+		return fail("mode: the server offers no STARTTLS; try port 993 with mode tls", "the server offers no STARTTLS")
+	case m.seen.Load():
+		return fail("mode: somebody on the path may have removed the offer; set mode to starttls, or tls with port 993", "the server used to offer STARTTLS and does so no longer")
+	}
+	const what, hint = "no TLS: the server offers no STARTTLS", "mode: anybody on the path can read and change everything; try port 993 with mode tls"
+	l.peer.Insecure(ctx, what, hint)
+	l.report("tls", began, what, hint, nil)
+	return nil
+}
+
+// startTLS upgrades (RFC 9051, 6.2.1). Whatever the server said so far is forgotten, the codes in its consent included.
+func (l *link) startTLS(ctx context.Context) error {
+	return l.secure(ctx, func() (*netx.Secured, error) {
+		n, err := l.command("STARTTLS", maxPreludeLine, nil)
+		if err != nil {
+			return nil, err
+		}
+		if n.Type != "OK" {
+			return nil, l.peer.Errorf(connection.ErrTLS, "mode: the server offers STARTTLS and refuses it; try port 993 with mode tls", "STARTTLS refused: %s", clip(n.String()))
+		}
+		return l.conn.Upgrade(ctx, l.br)
+	})
+}
+
+// askCaps asks for the capabilities unless they are known, and reports them if it is said when this is.
+func (l *link) askCaps(when string) error {
+	began := time.Now()
+	if l.caps == nil {
+		n, err := l.command("CAPABILITY", maxCapsLine, nil)
+		if err == nil && n.Type != "OK" {
+			err = l.refusal(n, "")
+		}
+		if err == nil && len(l.caps) == 0 {
+			err = l.peer.Errorf(connection.ErrProtocol, "server: is this an IMAP server?", "the server tells no capabilities")
+		}
+		if err != nil {
+			l.report("capabilities", began, "", "", err)
+			return err
+		}
+	}
+	if when != "" {
+		l.report("capabilities", began, when+clip(strings.Join(l.caps, " ")), "", nil)
+	}
+	return nil
+}
+
+// command sends a command and reads to its tagged reply, which it returns; a refusal is not an error here. Capabilities
+// told on the way are kept. answer, if not nil, answers continuation requests.
+func (l *link) command(text string, maxLine int, answer func(challenge string) (string, error)) (note, error) {
+	l.tags++
+	tag := "P" + strconv.Itoa(l.tags)
+	if err := l.send(tag + " " + text); err != nil {
+		return note{}, err
+	}
+	var complaint string
+	for range maxPreludeLines {
+		line, err := l.readLine(maxLine)
+		if err != nil {
+			return note{}, blame(err, complaint)
+		}
+		if challenge, ok := strings.CutPrefix(line, "+"); ok {
+			if answer == nil {
+				return note{}, l.peer.Errorf(connection.ErrProtocol, "", "a continuation request that nothing asked for")
+			}
+			reply, err := answer(strings.TrimPrefix(challenge, " "))
+			if err != nil {
+				return note{}, err
+			}
+			if err := l.send(reply); err != nil {
+				return note{}, err
+			}
+			continue
+		}
+		if line == "" {
+			continue
+		}
+		n, err := l.response(line)
+		switch {
+		case err != nil:
+			return note{}, err
+		case n.Tag == tag:
+			if n.Type != "OK" && n.Type != "NO" && n.Type != "BAD" {
+				return note{}, l.peer.Errorf(connection.ErrProtocol, "", "no status in the reply %q", clip(l.clean(line)))
+			}
+			return n, nil
+		case n.Tag != "*":
+			return note{}, l.peer.Errorf(connection.ErrProtocol, "", "a reply to a command that was not sent: %q", clip(l.clean(line)))
+		case n.Type == "NO", n.Type == "BAD":
+			complaint = clip(n.String())
+		}
+	}
+	return note{}, l.peer.Errorf(connection.ErrProtocol, "", "over %d lines in answer to one command", maxPreludeLines)
+}
+
+// blame adds to err what the server complained of before: some answer a login with an untagged BAD and nothing more.
+func blame(err error, complaint string) error {
+	var e *connection.Error
+	if complaint == "" || !errors.As(err, &e) {
+		return err
+	}
+	told := *e
+	told.Err = fmt.Errorf("after the server said %s: %w", complaint, e.Err)
+	return &told
+}
+
+// response notes what one line tells: capabilities, words for people, the end.
+func (l *link) response(line string) (note, error) {
+	n := parseStatus(line)
+	n.Text = l.clean(n.Text)
+	switch {
+	case !statusType(n.Type) && literalAtEnd(line):
+		return n, l.peer.Errorf(connection.ErrProtocol, "", "a literal where none can be: %q", clip(l.clean(line)))
+	case n.Type == "BYE" && n.Tag == "*":
+		return n, l.refusal(n, "")
+	case n.Type == "CAPABILITY" && n.Tag == "*":
+		l.caps = parseCaps(n.Text)
+	case n.Code == "CAPABILITY":
+		l.caps = parseCaps(n.Arg)
+	}
+	if n.Tag == "*" {
+		l.notice(n)
+	}
+	return n, nil
+}
+
+// notice tells the host what the server has to say to people (RFC 9051, 7.1: ALERT must be shown).
+func (l *link) notice(n note) {
+	if n.Code != "ALERT" {
+		return
+	}
+	text := clip(n.String())
+	l.env.Log().Warn("server notice", slog.String("endpoint", l.peer.Endpoint()), slog.String("text", text))
+	l.env.Emit(connection.Event{Kind: connection.EventNotice, Connection: l.name(), Detail: text})
+}
+
+func (l *link) name() string {
+	if l.id != "" {
+		return l.id
+	}
+	return DriverName
+}
+
+// refusal makes an error of a NO, BAD or BYE.
+func (l *link) refusal(n note, hint string) *connection.Error {
+	kind, after := n.kind()
+	e := l.peer.Errorf(kind, hint, "server said %s", clip(n.String()))
+	e.Code, e.RetryAfter = n.Code, after
+	return e
+}
+
+func (l *link) send(line string) error {
+	l.trace.Sent([]byte(line))
+	if _, err := io.WriteString(l.stream, line+"\r\n"); err != nil {
+		return l.lost(err)
+	}
+	return nil
+}
+
+// readLine returns the next line without its end, LF or CRLF. It counts while octets arrive.
+func (l *link) readLine(limit int) (string, error) {
+	var line []byte
+	for {
+		c, err := l.br.ReadByte()
+		switch {
+		case errors.Is(err, io.EOF) && len(line) > 0:
+			return "", l.lost(fmt.Errorf("after %q: %w", clip(l.clean(string(line))), io.ErrUnexpectedEOF))
+		case err != nil:
+			return "", l.lost(err)
+		case c == '\n':
+			line = bytes.TrimSuffix(line, []byte("\r"))
+			l.trace.Received(line)
+			return string(line), nil
+		case len(line) == limit:
+			return "", l.peer.Errorf(connection.ErrProtocol, "", "a line of over %d octets: %q", limit, clip(l.clean(string(line))))
+		}
+		line = append(line, c)
+	}
+}
+
+// lost makes a *connection.Error of what ended the stream.
+func (l *link) lost(err error) error {
+	if first := l.conn.Err(); first != nil {
+		return first // the timeout or ctx, not what TLS made of it
+	}
+	var e *connection.Error
+	switch {
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, io.EOF):
+		return l.peer.Errorf(connection.ErrNetwork, "", "the server closed the connection: %w", io.ErrUnexpectedEOF)
+	case errors.Is(err, io.ErrUnexpectedEOF) || l.tls == nil:
+		return l.peer.Errorf(connection.ErrNetwork, "", "the connection broke: %w", err)
+	}
+	return l.tls.Explain(err)
+}
+
+// clean removes secrets, and what would harm a terminal, from a server's text.
+func (l *link) clean(s string) string {
+	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, l.scrub.Text(s)), "?")
+}
+
+// clip shortens a server's text for an error.
+func clip(s string) string {
+	const longest = 300
+	if len(s) <= longest {
+		return s
+	}
+	return strings.ToValidUTF8(s[:longest], "") + "…"
+}
+
+// parseCaps returns the capabilities of a list, in upper case, without what no atom can be: the list is handed to a
+// parser that such things freeze.
+func parseCaps(list string) []string {
+	caps := []string{}
+	for word := range strings.FieldsSeq(list) {
+		if len(caps) == maxCaps {
+			break
+		}
+		if len(word) <= maxCapLength && !strings.ContainsFunc(word, func(r rune) bool { return r > '~' || !isAtomChar(byte(r)) }) {
+			caps = append(caps, strings.ToUpper(word))
+		}
+	}
+	return caps
+}
+
+// isAtomChar reports whether c may be in an atom (RFC 9051, 9: ATOM-CHAR).
+func isAtomChar(c byte) bool {
+	switch c {
+	case '(', ')', '{', ' ', '%', '*', '"', '\\', ']':
+		return false
+	}
+	return c > ' ' && c < 0x7f
+}
+
+// statusType reports whether the response is a status (RFC 9051, 7.1), whose end is free text.
+func statusType(typ string) bool {
+	switch typ {
+	case "OK", "NO", "BAD", "BYE", "PREAUTH":
+		return true
+	}
+	return false
+}
+
+// literalAtEnd reports whether a line ends in "{n}".
+func literalAtEnd(line string) bool {
+	_, _, ok := cutLiteral([]byte(line))
+	return ok
+}
