@@ -140,7 +140,6 @@ type asking struct {
 	s      *session
 	box    *box
 	bare   bool
-	mark   uint64
 	open   []uint32 // not handed over or reported yet
 	held   item     // complete, but for the proof that the server's reply ended well behind it
 	count  int64
@@ -150,7 +149,7 @@ type asking struct {
 // ask sends one UID FETCH for uids and hands over every message that comes whole. bare leaves out what the archive can
 // do without. left are the UIDs that did not come. After an error the session may be dead.
 func (f *fetch) ask(s *session, b *box, uids []uint32, bare bool) (left []uint32, err error) {
-	a := &asking{f: f, s: s, box: b, bare: bare, mark: s.guard.Mark(), open: slices.Clone(uids)}
+	a := &asking{f: f, s: s, box: b, bare: bare, open: slices.Clone(uids)}
 	if s.broken() {
 		return a.open, a.explain(io.ErrUnexpectedEOF)
 	}
@@ -199,7 +198,7 @@ func (f *fetch) ask(s *session, b *box, uids []uint32, bare bool) (left []uint32
 
 // explain classifies an error of the command.
 func (a *asking) explain(err error) error {
-	return a.s.commandError(a.f.ctx, a.f.op, a.mark, err)
+	return a.s.commandError(a.f.ctx, a.f.op, err)
 }
 
 // A literalError is the failure of a literal: the decoder below has gone on, and the command must not be touched.

@@ -45,13 +45,13 @@ func (c *Conn) ended(ctx context.Context, op string, ref connection.Ref) *connec
 
 // commandError explains why a command failed. What the guard saw comes first, since the library above it keeps only
 // texts; then the server's own words; then the library's.
-func (s *session) commandError(ctx context.Context, op string, mark uint64, err error) error {
+func (s *session) commandError(ctx context.Context, op string, err error) error {
 	var reply *goimap.Error
 	switch {
 	case ctx.Err() != nil:
 		return s.conn.ended(ctx, op, connection.Ref{})
 	case s.guard.Err() != nil:
-		return s.conn.fault(op, connection.Ref{}, s.withFarewell(s.guard.Err()))
+		return s.conn.fault(op, connection.Ref{}, s.guard.Err())
 	case errors.As(err, &reply):
 		n := note{Type: string(reply.Type), Code: string(reply.Code), Text: reply.Text}
 		kind, after := n.kind()
@@ -59,26 +59,9 @@ func (s *session) commandError(ctx context.Context, op string, mark uint64, err 
 		e.Code, e.RetryAfter = string(reply.Code), after
 		return e
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
-		lost := s.conn.problem(op, connection.Ref{}, connection.ErrNetwork, "the server closed the connection: %w", io.ErrUnexpectedEOF)
-		return s.conn.fault(op, connection.Ref{}, s.withFarewell(lost))
+		return s.conn.problem(op, connection.Ref{}, connection.ErrNetwork, "the connection was closed: %w", io.ErrUnexpectedEOF)
 	}
 	return s.conn.problem(op, connection.Ref{}, connection.ErrProtocol, "what the server sent is not understood: %w", err)
-}
-
-// withFarewell returns what the server's BYE says, if it sent one with a reason, in place of the bare end of the
-// connection.
-func (s *session) withFarewell(err error) error {
-	if connection.KindOf(err) != connection.ErrNetwork {
-		return err
-	}
-	for _, n := range s.guard.Since(0) {
-		if n.Type != "BYE" {
-			continue
-		}
-		kind, after := n.kind()
-		return &connection.Error{Kind: kind, Code: n.Code, RetryAfter: after, Err: fmt.Errorf("the server says BYE %s", textOr(n.Text, "without a text"))}
-	}
-	return err
 }
 
 func textOr(text, otherwise string) string {

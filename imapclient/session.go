@@ -75,13 +75,12 @@ func (s *session) run(ctx context.Context, op string, command func() error) erro
 	if s.broken() {
 		return s.conn.problem(op, connection.Ref{}, connection.ErrNetwork, "the session is over")
 	}
-	mark := s.guard.Mark()
 	release := s.watch(ctx)
 	err := command()
 	if release() && err == nil {
 		return nil
 	}
-	return s.commandError(ctx, op, mark, err)
+	return s.commandError(ctx, op, err)
 }
 
 // broken reports whether the session can serve no more.

@@ -2,6 +2,7 @@ package imapclient
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,9 +26,12 @@ func (f *facts) note(item goclient.FetchItemData) (whole goclient.FetchItemDataB
 	case goclient.FetchItemDataUID:
 		f.uid = uint32(item.UID)
 	case goclient.FetchItemDataFlags:
-		f.flags = make([]connection.Flag, len(item.Flags))
-		for i, flag := range item.Flags {
-			f.flags[i] = connection.Flag(flag)
+		f.flags = f.flags[:0]
+		for _, flag := range item.Flags {
+			// \Recent is the session's, not the message's (RFC 3501, 2.3.2), and RFC 9051 has no such flag.
+			if !strings.EqualFold(string(flag), `\Recent`) {
+				f.flags = append(f.flags, connection.Flag(flag))
+			}
 		}
 	case goclient.FetchItemDataInternalDate:
 		f.received = item.Time

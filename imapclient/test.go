@@ -2,7 +2,6 @@ package imapclient
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -26,6 +25,10 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 		o = *opts
 	}
 	step := func(s connection.Step) {
+		if s.Err != nil {
+			e := c.fault("test", connection.Ref{}, s.Err)
+			s.Err, s.Hint = e, hintFor(e, s.Hint)
+		}
 		r.Steps = append(r.Steps, s)
 		if o.Progress != nil {
 			o.Progress(s)
@@ -34,21 +37,38 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 	ctx, cancel, leave, err := c.enter(ctx, "test")
 	if err != nil {
 		step(connection.Step{Name: "connect", Status: connection.StatusFailed, Err: err})
-		return r, err
+		return r, r.Err()
 	}
 	defer leave()
 	defer cancel()
 	t := &tester{conn: c, ctx: ctx, step: step}
-	err = t.run()
-	if err != nil && r.OK() {
+	if err := t.run(); err != nil && r.OK() {
 		// Every failure belongs to a step: one between two of them is the next one's.
 		step(connection.Step{Name: "open", Status: connection.StatusFailed, Err: err})
 	}
 	t.skipRest(r, o.Write)
-	if err != nil {
-		err = c.fault("test", connection.Ref{}, err)
+	return r, r.Err()
+}
+
+// hintFor returns hint, or what else there is to say to a person.
+func hintFor(e *connection.Error, hint string) string {
+	switch {
+	case hint != "":
+		return hint
+	case e.Hint != "":
+		return e.Hint
 	}
-	return r, err
+	switch e.Kind {
+	case connection.ErrCanceled:
+		return "the test was stopped before it was done; nothing is known to be wrong"
+	case connection.ErrClosed:
+		return "the connection was closed; open it again to test it"
+	case connection.ErrTimeout:
+		return "no_data_timeout, connect_timeout: the server does not answer in time; raise them if it is only slow"
+	case connection.ErrThrottled, connection.ErrUnavailable:
+		return "server: it asks to come back later; its words are in the error"
+	}
+	return "server: is this an IMAP server, and is it well? Its own log may say more"
 }
 
 type tester struct {
@@ -86,7 +106,7 @@ func (t *tester) run() error {
 	if err != nil {
 		return err
 	}
-	defer s.logout(t.ctx)
+	defer t.farewell(s)
 	var first error
 	read := ""
 	for _, folder := range t.conn.cfg.folders() {
@@ -105,6 +125,15 @@ func (t *tester) run() error {
 		return first
 	}
 	return t.read(s, read)
+}
+
+// farewell logs out. That is no step, unless ctx ends meanwhile.
+func (t *tester) farewell(s *session) {
+	began, alive := time.Now(), t.ctx.Err() == nil
+	s.logout(t.ctx)
+	if alive && t.ctx.Err() != nil {
+		t.step(connection.Step{Name: "logout", Status: connection.StatusFailed, Elapsed: time.Since(began), Err: t.conn.ended(t.ctx, "test", connection.Ref{})})
+	}
 }
 
 // open reports whether folder can be opened as the verbs will, and what is there.
@@ -127,11 +156,7 @@ func (t *tester) open(s *session, folder string) (exists uint32, err error) {
 		err = t.nearest(s, folder, err)
 	}
 	if err != nil {
-		report.Status, report.Err = connection.StatusFailed, err
-		var e *connection.Error
-		if errors.As(err, &e) {
-			report.Hint = e.Hint
-		}
+		report.Status, report.Err, report.Hint = connection.StatusFailed, err, ""
 	}
 	report.Elapsed = time.Since(began)
 	t.step(report)

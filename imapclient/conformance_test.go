@@ -1,0 +1,93 @@
+package imapclient_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/connection/connectiontest"
+	"github.com/mailconn/mailconn/imapclient"
+	"github.com/mailconn/mailconn/imapclient/imaptest"
+	"github.com/mailconn/mailconn/internal/peertest"
+)
+
+const canary = "canary7d41Xq93"
+
+// broken returns connections that cannot work, made from a Config that does.
+func broken(config func() imapclient.Config) map[string]func(testing.TB, *connection.Env) connection.Connection {
+	with := func(change func(*imapclient.Config)) func(testing.TB, *connection.Env) connection.Connection {
+		return func(t testing.TB, env *connection.Env) connection.Connection {
+			cfg := config()
+			change(&cfg)
+			return open(t, cfg, env)
+		}
+	}
+	return map[string]func(testing.TB, *connection.Env) connection.Connection{
+		"wrong password": with(func(c *imapclient.Config) { c.Password = connection.NewSecret(canary + "wrong") }),
+		"closed port":    with(func(c *imapclient.Config) { c.Server = "127.0.0.1:1" }),
+		"no such folder": with(func(c *imapclient.Config) { c.Folders = []string{"No such folder"} }),
+		"untrusted":      with(func(c *imapclient.Config) { c.CAPEM = "" }),
+		"clear text on a TLS port": with(func(c *imapclient.Config) {
+			c.Mode, c.ConnectTimeout = connection.ModeInsecure, connection.Duration(300_000_000)
+		}),
+	}
+}
+
+func TestConformance(t *testing.T) {
+	var srv *imaptest.Server
+	config := func() imapclient.Config {
+		cfg := srv.Config()
+		cfg.DeleteMode, cfg.ExpungeEvery = imapclient.DeleteExpunge, 0
+		cfg.PollingIdleMax = connection.Duration(100_000_000)
+		return cfg
+	}
+	connectiontest.Run(t, connectiontest.Harness{
+		Reset:  func(t testing.TB) { srv = imaptest.NewServer(t, &imaptest.Options{Password: canary}) },
+		Open:   func(t testing.TB, env *connection.Env) connection.Connection { return open(t, config(), env) },
+		Fill:   func(_ testing.TB, raw ...[]byte) { srv.Deliver(raw...) },
+		Left:   func(testing.TB) [][]byte { return octets(srv.Messages()) },
+		Secret: canary,
+		Broken: broken(config),
+	})
+}
+
+func TestDovecotConformance(t *testing.T) {
+	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Password: canary})
+	config := func() imapclient.Config {
+		return imapclient.Config{
+			NetworkSettings: connection.NetworkSettings{Server: srv.Addr("imaps"), TLSSettings: connection.TLSSettings{CAPEM: srv.CAPEM}},
+			Username:        srv.User, Password: connection.NewSecret(srv.Password),
+			DeleteMode: imapclient.DeleteExpunge, PollingIdleMax: connection.Duration(100_000_000),
+		}
+	}
+	connectiontest.Run(t, connectiontest.Harness{
+		Reset: func(t testing.TB) {
+			c := open(t, config(), nil)
+			for m, err := range c.Fetch(t.Context(), nil) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := c.Delete(t.Context(), m.Ref); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Open:   func(t testing.TB, env *connection.Env) connection.Connection { return open(t, config(), env) },
+		Fill:   func(_ testing.TB, raw ...[]byte) { srv.Deliver(srv.User, raw...) },
+		Left:   func(testing.TB) [][]byte { return srv.Messages(srv.User) },
+		Secret: canary,
+		Broken: broken(config),
+		Normalize: func(s connectiontest.Sample) ([]byte, string) {
+			// What the server holds as a file it gives out with CRLF, and NUL as 0x80.
+			want := bytes.ReplaceAll(bytes.ReplaceAll(s.Raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+			want = bytes.ReplaceAll(want, []byte{0}, []byte{0x80})
+			if bytes.Equal(want, s.Raw) {
+				return nil, ""
+			}
+			return want, "Dovecot gives LF as CRLF and NUL as 0x80"
+		},
+	})
+}
