@@ -52,7 +52,7 @@ func TestBadSource(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			test.extra = withDefault(test.extra, "no_data_timeout", "3s")
+			test.extra = withDefault(test.extra, "no_data_timeout", "1s")
 			from := imapSettings(t, test.server, srv.User, test.password, test.mode, test.caPEM, test.extra)
 			dir := t.TempDir()
 			r := runArgs(t, "-from", from, "-to", dir)
@@ -251,7 +251,7 @@ func TestVerifyCommand(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "messages", "notes.txt"), []byte("x"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, exitOK, "1 object here are no part of the archive"},
+		}, exitOK, "left alone: 1 object"},
 		{"leftovers of a killed run", func(t *testing.T, dir string, _, _ []string) {
 			if err := os.MkdirAll(filepath.Join(dir, ".tmp"), 0o700); err != nil {
 				t.Fatal(err)

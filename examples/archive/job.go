@@ -186,10 +186,10 @@ func (j *job) check(ctx context.Context, store connection.ObjectStore) (VerifyRe
 	j.say("Read %s (%s) and %s of %s in %s.", counted(report.Messages, "message"), octets(report.Bytes),
 		counted(report.Lines, "manifest line"), counted(report.Runs, "run"), time.Since(began).Round(10*time.Millisecond))
 	if report.Unlisted > 0 {
-		j.say("%s whole but in no manifest: a run was stopped just then. That is no damage.", counted(report.Unlisted, "message"))
+		j.say("Whole, but in no manifest: %s. A run that is stopped leaves some; that alone is no damage.", counted(report.Unlisted, "message"))
 	}
 	if report.Foreign > 0 {
-		j.say("%s here are no part of the archive; they were left alone.", counted(report.Foreign, "object"))
+		j.say("No part of the archive, and left alone: %s.", counted(report.Foreign, "object"))
 	}
 	switch {
 	case report.Damaged > 0:
