@@ -62,11 +62,14 @@ func TestBodiesAreExact(t *testing.T) {
 		if !strings.HasSuffix(got, whole) {
 			t.Errorf("%s: the body is not what was delivered", sample.Name)
 		}
-		if left := srv.Messages()[i].Raw; !bytes.Equal(left, sample.Raw) {
+	}
+	left := srv.Messages()
+	if len(left) != len(corpus) {
+		t.Fatalf("got %d messages, want %d", len(left), len(corpus))
+	}
+	for i, sample := range corpus {
+		if !bytes.Equal(left[i].Raw, sample.Raw) {
 			t.Errorf("%s: Messages returns other octets than were delivered", sample.Name)
 		}
-	}
-	if n := len(srv.Messages()); n != len(corpus) {
-		t.Errorf("got %d messages, want %d", n, len(corpus))
 	}
 }

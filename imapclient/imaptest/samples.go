@@ -3,6 +3,7 @@ package imaptest
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -171,13 +172,12 @@ func (s *sampler) attachment() int {
 // base64 writes so many random octets in lines of 76.
 func (s *sampler) base64(octets int) {
 	const perLine = 57
-	var raw [perLine]byte
+	var raw [64]byte
 	for left := octets; left > 0; left -= perLine {
-		line := raw[:min(left, perLine)]
-		for i := range line {
-			line[i] = byte(s.rand.Uint32())
+		for i := 0; i < len(raw); i += 8 {
+			binary.LittleEndian.PutUint64(raw[i:], s.rand.Uint64())
 		}
-		s.buf.WriteString(base64.StdEncoding.EncodeToString(line))
+		s.buf.Write(base64.StdEncoding.AppendEncode(s.buf.AvailableBuffer(), raw[:min(left, perLine)]))
 		s.buf.WriteString("\r\n")
 	}
 }
