@@ -139,7 +139,8 @@ func goroutinesOf(label string) (count int, stacks string) {
 		return 0, ""
 	}
 	var found []string
-	for block := range strings.SplitSeq(b.String(), "\n\n") {
+	_, profile, _ := strings.Cut(b.String(), "\n") // behind the line with the total
+	for block := range strings.SplitSeq(profile, "\n\n") {
 		if !strings.Contains(block, fmt.Sprintf("%q:%q", labelKey, label)) {
 			continue
 		}

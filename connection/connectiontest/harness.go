@@ -69,6 +69,7 @@ type Harness struct {
 
 	limit time.Duration // longest time for one rule; 0 = 5 minutes
 	big   int           // octets of the big messages; 0 = 5 MiB
+	wait  time.Duration // longest time for one verb that has work to do; 0 = 10 s
 }
 
 // A Sent is one message as it arrived from a Sender.
@@ -185,7 +186,12 @@ func (h *Harness) bigSize() int {
 }
 
 // patience is how long a verb may take that has work to do.
-func (h *Harness) patience() time.Duration { return 10*time.Second + h.Eventual }
+func (h *Harness) patience() time.Duration {
+	if h.wait == 0 {
+		return 10*time.Second + h.Eventual
+	}
+	return h.wait + h.Eventual
+}
 
 // A failure is one broken promise.
 type failure struct {

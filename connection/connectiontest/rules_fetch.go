@@ -313,16 +313,32 @@ func checkFetchFollow(x *exam) {
 func checkFetchConcurrent(x *exam) {
 	want := x.fillRaw(append(letters(0, 10), bigLetter(1, 100<<10))...)
 	f := x.fetcher()
-	var wg sync.WaitGroup
-	for i := range 4 {
+	const loops = 3
+	var begun, wg sync.WaitGroup // each loop stays at its first message until all are there
+	begun.Add(loops)
+	for i := range loops {
 		wg.Go(func() {
 			defer x.recoverPanic()
-			if diff := difference(raws(x.fetchAll(x.ctx, f, nil)), want); diff != "" {
-				x.fail("loop %d of 4 at once: %s", i+1, diff)
+			arrive := sync.OnceFunc(begun.Done)
+			defer arrive()
+			var got [][]byte
+			items, last := x.loop(x.ctx, f, nil, func(m *connection.Message) bool {
+				arrive()
+				begun.Wait()
+				raw, err := x.read(m)
+				if err != nil {
+					x.stop("loop %d of %d at once: message %v: %v", i+1, loops, m.Ref, err)
+				}
+				got = append(got, raw)
+				return true
+			})
+			x.ok("fetch", errors.Join(append(items, last)...))
+			if diff := difference(got, want); diff != "" {
+				x.fail("loop %d of %d at once: %s", i+1, loops, diff)
 			}
 		})
 	}
-	x.within(3*x.h.patience(), "four loops at once", wg.Wait)
+	x.within(3*x.h.patience(), fmt.Sprintf("%d loops at once", loops), wg.Wait)
 }
 
 func checkFetchCancel(x *exam) {

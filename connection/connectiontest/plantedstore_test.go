@@ -1,0 +1,7 @@
+package connectiontest
+
+var (
+	plantedStores   []planted
+	plantedOutboxes []planted
+	plantedLines    []planted
+)
