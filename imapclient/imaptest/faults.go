@@ -23,11 +23,11 @@ type fault struct {
 	left    int // how often; negative = always
 }
 
-func times(n []int) int {
-	if len(n) == 0 {
+func often(times []int) int {
+	if len(times) == 0 {
 		return -1
 	}
-	return n[0]
+	return times[0]
 }
 
 func (s *Server) addFault(f fault) {
@@ -42,32 +42,32 @@ func (s *Server) addFault(f fault) {
 // are; a line that begins with "BYE" is sent untagged and ends the connection. With times only so many commands fail,
 // otherwise all until [Server.ClearFaults]. If several faults match a command, the oldest one that is not used up
 // applies.
-func (s *Server) Fail(command, reply string, n ...int) {
-	s.addFault(fault{pattern: command, kind: faultReply, lines: strings.Split(reply, "\n"), left: times(n)})
+func (s *Server) Fail(command, reply string, times ...int) {
+	s.addFault(fault{pattern: command, kind: faultReply, lines: strings.Split(reply, "\n"), left: often(times)})
 }
 
 // Inject makes the server send lines, as they are, before it obeys command: unsolicited data, or what no server
 // should send. Command and times are as for [Server.Fail].
-func (s *Server) Inject(command, lines string, n ...int) {
-	s.addFault(fault{pattern: command, kind: faultInject, lines: strings.Split(lines, "\n"), left: times(n)})
+func (s *Server) Inject(command, lines string, times ...int) {
+	s.addFault(fault{pattern: command, kind: faultInject, lines: strings.Split(lines, "\n"), left: often(times)})
 }
 
 // Stall makes the server fall silent at a command: it is not obeyed, there is no reply, and the connection stays open
 // until the client closes it. Command and times are as for [Server.Fail].
-func (s *Server) Stall(command string, n ...int) {
-	s.addFault(fault{pattern: command, kind: faultStall, left: times(n)})
+func (s *Server) Stall(command string, times ...int) {
+	s.addFault(fault{pattern: command, kind: faultStall, left: often(times)})
 }
 
 // Drop makes the server close the connection at a command, which it does not obey. Command and times are as for
 // [Server.Fail].
-func (s *Server) Drop(command string, n ...int) {
-	s.addFault(fault{pattern: command, kind: faultDrop, left: times(n)})
+func (s *Server) Drop(command string, times ...int) {
+	s.addFault(fault{pattern: command, kind: faultDrop, left: often(times)})
 }
 
 // LoseReply makes the server obey a command and close the connection before the reply: the client cannot know.
 // Command and times are as for [Server.Fail].
-func (s *Server) LoseReply(command string, n ...int) {
-	s.addFault(fault{pattern: command, kind: faultLose, left: times(n)})
+func (s *Server) LoseReply(command string, times ...int) {
+	s.addFault(fault{pattern: command, kind: faultLose, left: often(times)})
 }
 
 // ClearFaults makes the server healthy again. A connection that is already stalled stays so, and one that was accepted

@@ -81,8 +81,7 @@ func (s *Server) BumpUIDValidity(names ...string) {
 	}
 	for _, f := range folders {
 		s.dismiss(f, nil, "UIDVALIDITY has changed")
-		f.renumber(s.store.nextValidity)
-		s.store.nextValidity++
+		s.store.renumber(f)
 	}
 }
 

@@ -178,14 +178,15 @@ func (f *folder) find(uid uint32) *stored {
 	return nil
 }
 
-// renumber gives the folder another UIDVALIDITY and its messages new UIDs from 1.
-func (f *folder) renumber(uidValidity uint32) {
-	f.uidValidity, f.uidNext = uidValidity, 1
-	old := f.messages
-	f.messages = nil
-	for _, m := range old {
-		f.add(m.raw, m.flags, m.received)
+// renumber puts a folder in the place of f that has another UIDVALIDITY and f's messages with UIDs from 1. What a
+// session still does to f changes nothing in it.
+func (st *store) renumber(f *folder) {
+	fresh := &folder{name: f.name, attrs: f.attrs, noSelect: f.noSelect, readOnly: f.readOnly, subscribed: f.subscribed, uidValidity: st.nextValidity, uidNext: 1}
+	st.nextValidity++
+	for _, m := range f.messages {
+		fresh.add(m.raw, m.flags, m.received)
 	}
+	st.folders[f.name] = fresh
 }
 
 func (f *folder) count(flag string, want bool) int {

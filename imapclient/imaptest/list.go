@@ -1,0 +1,209 @@
+package imaptest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// listing is what a LIST asks for.
+type listing struct {
+	patterns   []string
+	subscribed bool     // only subscribed folders
+	special    bool     // only folders with a special use
+	status     []string // items of RETURN (STATUS (...))
+}
+
+// list obeys LIST, with the selection and return options of RFC 6154 and RFC 5819 and several patterns (RFC 5258).
+func (s *session) list(c *command) (string, error) {
+	var want listing
+	if err := c.space(); err != nil {
+		return "", err
+	}
+	if c.peek() == '(' {
+		if err := c.list(func() error { return want.selection(c) }); err != nil {
+			return "", err
+		}
+		if err := c.space(); err != nil {
+			return "", err
+		}
+	}
+	reference, err := c.listArgs(&want)
+	if err != nil {
+		return "", err
+	}
+	if c.accept(' ') {
+		word, err := c.atom()
+		if err != nil || !strings.EqualFold(word, "RETURN") || c.space() != nil {
+			return "", syntaxf("RETURN expected")
+		}
+		if err := c.list(func() error { return want.returns(c) }); err != nil {
+			return "", err
+		}
+	}
+	if err := c.end(); err != nil {
+		return "", err
+	}
+	s.answerList(reference, &want, "LIST")
+	return "OK listed", nil
+}
+
+func (s *session) lsub(c *command) (string, error) {
+	want := listing{subscribed: true}
+	if err := c.space(); err != nil {
+		return "", err
+	}
+	reference, err := c.listArgs(&want)
+	if err != nil {
+		return "", err
+	}
+	if err := c.end(); err != nil {
+		return "", err
+	}
+	s.answerList(reference, &want, "LSUB")
+	return "OK listed", nil
+}
+
+func (c *command) listArgs(want *listing) (reference string, err error) {
+	if reference, err = c.astring(); err != nil {
+		return "", err
+	}
+	if err := c.space(); err != nil {
+		return "", err
+	}
+	item := func() error {
+		p, err := c.pattern()
+		want.patterns = append(want.patterns, p)
+		return err
+	}
+	if c.peek() == '(' {
+		return reference, c.list(item)
+	}
+	return reference, item()
+}
+
+func (want *listing) selection(c *command) error {
+	word, err := c.atom()
+	switch {
+	case err != nil:
+		return err
+	case strings.EqualFold(word, "SUBSCRIBED"):
+		want.subscribed = true
+	case strings.EqualFold(word, "SPECIAL-USE"):
+		want.special = true
+	case strings.EqualFold(word, "REMOTE"): // there are none
+	default:
+		return syntaxf("unknown selection option %s", word)
+	}
+	return nil
+}
+
+func (want *listing) returns(c *command) error {
+	word, err := c.atom()
+	if err != nil {
+		return err
+	}
+	switch strings.ToUpper(word) {
+	case "SPECIAL-USE", "CHILDREN", "SUBSCRIBED": // sent in any case
+		return nil
+	case "STATUS":
+		if err := c.space(); err != nil {
+			return err
+		}
+		want.status, err = c.statusItems()
+		return err
+	}
+	return syntaxf("unknown return option %s", word)
+}
+
+func (s *session) answerList(reference string, want *listing, word string) {
+	srv := s.server
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delimiter := "NIL"
+	if srv.opts.Delimiter != "" {
+		delimiter = quote(srv.opts.Delimiter)
+	}
+	if len(want.patterns) == 1 && want.patterns[0] == "" { // RFC 3501, 6.3.8: asks for the delimiter
+		s.line(`* %s (\Noselect) %s ""`, word, delimiter)
+		return
+	}
+	for _, f := range srv.store.sorted() {
+		special := slices.ContainsFunc(f.attrs, isSpecialUse)
+		matches := slices.ContainsFunc(want.patterns, func(p string) bool {
+			return matchPattern(reference+p, f.name, srv.opts.Delimiter)
+		})
+		if !matches || want.subscribed && !f.subscribed || want.special && !special {
+			continue
+		}
+		s.line("* %s (%s) %s %s", word, strings.Join(s.attributes(f), " "), delimiter, mailboxName(f.name))
+		if want.status != nil && !f.noSelect {
+			s.line("* STATUS %s (%s)", mailboxName(f.name), s.statusOf(f, want.status))
+		}
+	}
+}
+
+// attributes returns a folder's attributes in LIST. The caller holds the server's lock.
+func (s *session) attributes(f *folder) []string {
+	attrs := f.attrs
+	if s.server.without["SPECIAL-USE"] {
+		attrs = slices.DeleteFunc(slices.Clone(attrs), isSpecialUse)
+	}
+	attrs = slices.Clip(attrs)
+	switch {
+	case s.server.without["CHILDREN"]:
+		return attrs
+	case s.server.store.children(f.name):
+		return append(attrs, `\HasChildren`)
+	}
+	return append(attrs, `\HasNoChildren`)
+}
+
+func isSpecialUse(attr string) bool {
+	switch strings.ToLower(attr) {
+	case `\all`, `\archive`, `\drafts`, `\flagged`, `\junk`, `\sent`, `\trash`, `\important`:
+		return true
+	}
+	return false
+}
+
+// matchPattern matches a folder's name against a pattern in which * stands for anything and % for anything within a
+// level. Time is bounded by the product of the lengths, whatever the pattern.
+func matchPattern(pattern, name, delimiter string) bool {
+	if strings.EqualFold(pattern, "INBOX") {
+		pattern = "INBOX"
+	}
+	// can[j] says whether the pattern so far matches name[:j].
+	can := make([]bool, len(name)+1)
+	can[0] = true
+	for i := range len(pattern) {
+		wild := pattern[i] == '*' || pattern[i] == '%'
+		if wild {
+			for j := range len(name) {
+				if can[j] && (pattern[i] == '*' || delimiter == "" || name[j] != delimiter[0]) {
+					can[j+1] = true
+				}
+			}
+			continue
+		}
+		for j := len(name); j > 0; j-- {
+			can[j] = can[j-1] && pattern[i] == name[j-1]
+		}
+		can[0] = false
+	}
+	return can[len(name)]
+}
+
+// quote writes a quoted string.
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// mailboxName writes a folder's name as it is on the wire: quoted, or a literal if it holds what a quoted string
+// cannot.
+func mailboxName(name string) string {
+	if strings.ContainsAny(name, "\r\n") {
+		return fmt.Sprintf("{%d}\r\n%s", len(name), name)
+	}
+	return quote(name)
+}
