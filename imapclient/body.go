@@ -63,22 +63,23 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.left > 0 {
 		n, err := b.src.Read(p[:min(int64(len(p)), b.left)])
 		b.left -= int64(n)
-		if n > 0 && b.left > 0 {
-			return n, nil // an error that came along comes again
-		}
-		if b.left > 0 && err == nil {
-			return 0, nil
-		}
 		if b.left > 0 {
-			b.err = b.broken(err)
-			return n, b.err
+			if err != nil {
+				b.fail(err)
+			}
+			if n > 0 {
+				return n, nil
+			}
+			return 0, b.err
 		}
-		if b.live != nil {
+		switch {
+		case b.live == nil:
+		case err != nil && !errors.Is(err, io.EOF):
+			b.fail(err)
+		default:
 			b.finishLiteral()
 		}
-		if n > 0 {
-			return n, nil
-		}
+		return n, nil
 	}
 	if b.live != nil {
 		return 0, b.await()
@@ -108,7 +109,16 @@ func literalEnd(r io.Reader) error {
 	return errors.New("a literal is longer than announced")
 }
 
-// broken returns the error of a literal that ended too early, and lets the session's reader know.
+// fail ends the body with the literal's error. The literal must not be read again: the decoder has gone on.
+func (b *body) fail(err error) {
+	b.err = b.broken(err)
+	if b.live != nil {
+		b.live.failure = err
+		closeOnce(b.live.taken)
+	}
+}
+
+// broken returns the error of a body that ends too early.
 func (b *body) broken(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
@@ -116,8 +126,6 @@ func (b *body) broken(err error) error {
 	if b.live == nil {
 		return b.conn.problem("fetch", b.ref, connection.KindOf(err), "%d octets are missing: %w", b.left, err)
 	}
-	b.live.failure = err
-	closeOnce(b.live.taken)
 	if b.live.ctx.Err() != nil {
 		return b.conn.ended(b.live.ctx, "fetch", b.ref)
 	}
@@ -182,16 +190,16 @@ func (b *body) drain() error {
 		return b.live.failure
 	default:
 	}
-	if b.left > 0 {
-		n, err := io.Copy(io.Discard, b.src)
-		b.left -= n
-		if err == nil && b.left > 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		b.live.failure = err
+	// Whatever is taken here is not the caller's any more, who must not be told of an end.
+	missing := b.left
+	n, err := io.Copy(io.Discard, b.src)
+	b.left -= n
+	if err == nil && b.left > 0 {
+		err = io.ErrUnexpectedEOF
 	}
-	if b.live.failure == nil {
-		b.live.failure = literalEnd(b.src)
+	b.live.failure = err
+	if b.err == nil && missing > 0 {
+		b.err = b.broken(err)
 	}
 	closeOnce(b.live.taken)
 	return b.live.failure
