@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 	}
 	c, err := filestore.Open(filestore.Config{Settings: objectstore.Settings{Location: os.Getenv(childDir)}}, nil)
 	if err == nil {
+		err = restrain()
+	}
+	if err == nil {
 		err = children[mode](context.Background(), c)
 	}
 	if err != nil {
