@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"github.com/mailconn/mailconn/connection"
@@ -155,18 +153,16 @@ func store(registry *connection.Registry, t task) (connection.Sink, func() error
 	if err != nil {
 		return nil, nil, errors.Join(err, c.Close())
 	}
-	buffers := sync.Pool{New: func() any { return new(bytes.Buffer) }}
 	sink := func(ctx context.Context, m *connection.Message) error {
-		// With several workers the body can seek: hash it, then read it again. With one, keep it.
+		// The key is the hash, so the body is read twice. With several workers Drain has spooled it already.
 		body, ok := m.Body.(io.ReadSeeker)
 		if !ok {
-			b := buffers.Get().(*bytes.Buffer)
-			defer buffers.Put(b)
-			b.Reset()
-			if _, err := b.ReadFrom(m.Body); err != nil {
+			spooled, err := connection.Spool(m, nil)
+			if err != nil {
 				return err
 			}
-			body = bytes.NewReader(b.Bytes())
+			defer func() { _ = spooled.Close() }() // nothing of it is needed any more
+			body = spooled.Reader()
 		}
 		hash := sha256.New()
 		if _, err := io.Copy(hash, body); err != nil {

@@ -64,6 +64,7 @@ func imapRow(work imapWork) func(context.Context, *bed) ([]contender, error) {
 		}
 		source := map[string]any{
 			"server": address, "mode": mode, "username": srv.User, "password": srv.Password, "ca_pem": srv.CAPEM,
+			"allow_plaintext_auth": !work.tls,
 		}
 		if work.sync {
 			b.memory, b.disk = b.disk, b.memory // targets are then on the disk
