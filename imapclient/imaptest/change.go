@@ -12,9 +12,6 @@ func parseDate(value string) (time.Time, bool) {
 	return at, err == nil
 }
 
-// appendLiteral writes a literal.
-func appendLiteral(b []byte, s string) []byte { return fmt.Appendf(b, "{%d}\r\n%s", len(s), s) }
-
 // store obeys STORE and UID STORE.
 func (s *session) store(c *command) (string, error) {
 	if err := c.space(); err != nil {

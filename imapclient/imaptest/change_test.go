@@ -158,9 +158,9 @@ func TestAppend(t *testing.T) {
 
 // TestAppendCut has a client that leaves in mid-message: nothing may be stored.
 func TestAppendCut(t *testing.T) {
-	srv, p := inBox(t, nil)
+	srv := imaptest.NewServer(t, nil)
 	for _, size := range []int{10, 100_000} {
-		p = login(t, srv)
+		p := login(t, srv)
 		p.send(fmt.Sprintf("a APPEND INBOX {%d+}\r\n12345", size))
 		if err := p.conn.Close(); err != nil {
 			t.Fatal(err)

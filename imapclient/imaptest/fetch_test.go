@@ -73,3 +73,14 @@ func TestBodiesAreExact(t *testing.T) {
 		}
 	}
 }
+
+func TestEnvelope(t *testing.T) {
+	_, p := inBox(t, nil,
+		"Date: Fri, 1 Jan 2021 00:00:00 +0000\r\nSubject: gr\xfc\xdfe\r\nFrom: =?utf-8?q?M=C3=BCller?= <m@example.org>\r\nReply-To: broken <\r\n"+
+			"To: \"A, B\" <ab@example.org>, c@example.org\r\nIn-Reply-To: <1@x>\r\nMessage-ID:\r\n <2@x>\r\n\r\n",
+		"no header at all")
+	const sender = `(("=?utf-8?q?M=C3=BCller?=" NIL "m" "example.org"))`
+	p.want("FETCH 1 ENVELOPE", `* 1 FETCH (ENVELOPE ("Fri, 1 Jan 2021 00:00:00 +0000" {5}`+"\r\ngr\xfc\xdfe "+sender+" "+sender+" "+sender+
+		` (("A, B" NIL "ab" "example.org")(NIL NIL "c" "example.org")) NIL NIL "<1@x>" "<2@x>"))`+"\r\n", "OK")
+	p.want("FETCH 2 ENVELOPE", "* 2 FETCH (ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL))\r\n", "OK")
+}

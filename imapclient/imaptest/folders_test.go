@@ -11,9 +11,17 @@ import (
 
 func TestList(t *testing.T) {
 	_, p := inBox(t, &imaptest.Options{Folders: []imaptest.Folder{
-		{Name: "Archive"}, {Name: "Archive/2024"}, {Name: "Archive/2024/May"}, {Name: "Bin", Attributes: []string{`\Trash`}},
-		{Name: "Entwürfe & mehr"}, {Wire: "R&D"}, {Wire: "caf\xe9"}, {Wire: "line\r\nbreak"}, {Name: `say "hi"`},
-		{Name: "Shelf", Attributes: []string{`\Noselect`}}, {Name: "日本"},
+		{Name: "Archive"},
+		{Name: "Archive/2024"},
+		{Name: "Archive/2024/May"},
+		{Name: "Bin", Attributes: []string{`\Trash`}},
+		{Name: "Entwürfe & mehr"},
+		{Wire: "R&D"},
+		{Wire: "caf\xe9"},
+		{Wire: "line\r\nbreak"},
+		{Name: `say "hi"`},
+		{Name: "Shelf", Attributes: []string{`\Noselect`}},
+		{Name: "日本"},
 	}})
 	line := func(name, attrs string) string { return `* LIST (` + attrs + `) "/" ` + name + "\r\n" }
 	const leaf, parent = `\HasNoChildren`, `\HasChildren`

@@ -199,11 +199,14 @@ func quote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
+// literal writes a literal.
+func literal(s string) string { return fmt.Sprintf("{%d}\r\n%s", len(s), s) }
+
 // mailboxName writes a folder's name as it is on the wire: quoted, or a literal if it holds what a quoted string
 // cannot.
 func mailboxName(name string) string {
 	if strings.ContainsAny(name, "\r\n") {
-		return fmt.Sprintf("{%d}\r\n%s", len(name), name)
+		return literal(name)
 	}
 	return quote(name)
 }

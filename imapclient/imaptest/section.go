@@ -202,7 +202,7 @@ func addressList(value string) []byte {
 // nstring writes a value that is there, as a literal if a quoted string cannot hold it.
 func nstring(s string) []byte {
 	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f }) {
-		return appendLiteral(nil, s)
+		return []byte(literal(s))
 	}
 	return []byte(quote(s))
 }

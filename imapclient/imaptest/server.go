@@ -86,8 +86,17 @@ var capabilities = [...]struct {
 	name   string
 	before bool
 }{
-	{"LITERAL+", true}, {"SASL-IR", true}, {"ID", true}, {"ENABLE", true}, {"IDLE", true}, {"NAMESPACE", false},
-	{"UIDPLUS", false}, {"MOVE", false}, {"UNSELECT", false}, {"CHILDREN", false}, {"SPECIAL-USE", false},
+	{"LITERAL+", true},
+	{"SASL-IR", true},
+	{"ID", true},
+	{"ENABLE", true},
+	{"IDLE", true},
+	{"NAMESPACE", false},
+	{"UIDPLUS", false},
+	{"MOVE", false},
+	{"UNSELECT", false},
+	{"CHILDREN", false},
+	{"SPECIAL-USE", false},
 }
 
 // Capabilities returns what Options.Without may name.
