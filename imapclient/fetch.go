@@ -166,9 +166,8 @@ func (f *fetch) run(read func() error) {
 	}
 }
 
-// giveBack returns the session to the Conn.
+// giveBack returns the session to the Conn. Until that is done, a Delete that looks for a session finds this fetch.
 func (f *fetch) giveBack() {
-	f.conn.unregister(f)
 	f.turn <- struct{}{}
 	f.over = true
 	if f.sess != nil {
@@ -176,6 +175,7 @@ func (f *fetch) giveBack() {
 		f.sess = nil
 	}
 	f.turn.give()
+	f.conn.unregister(f)
 }
 
 // next returns the next item; ok is false when there are none left. It answers the questions of run meanwhile.
