@@ -19,6 +19,7 @@ type commands struct {
 	limit   time.Duration     // in force below
 	err     error             // the first that ended the connection
 	bye     error             // what the server said when it closed, unless we asked it to
+	leaving bool              // LOGOUT was sent
 	closed  bool
 
 	// Where the stream of commands stands; used by the writer alone.
@@ -74,6 +75,7 @@ func (c *commands) line(line []byte) {
 		if verb != "" {
 			c.mu.Lock()
 			c.pending[tag] = strings.ToUpper(verb)
+			c.leaving = c.leaving || c.pending[tag] == "LOGOUT"
 			c.mu.Unlock()
 			c.watch()
 		}
@@ -151,19 +153,9 @@ func (c *commands) setLimit(idle time.Duration) {
 func (c *commands) farewell(n note) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bye == nil && !c.leaving() {
+	if c.bye == nil && !c.leaving {
 		c.bye = c.link.refusal(n, "")
 	}
-}
-
-// leaving reports whether LOGOUT is under way. The caller holds mu.
-func (c *commands) leaving() bool {
-	for _, verb := range c.pending {
-		if verb == "LOGOUT" {
-			return true
-		}
-	}
-	return false
 }
 
 // Err returns what ended the connection, nil while it lives and after Close or an orderly LOGOUT. It is a
@@ -191,7 +183,7 @@ func (c *commands) lost(err error, atEnd bool) {
 	switch {
 	case first && c.bye != nil:
 		err = c.bye
-	case first && atEnd && c.leaving():
+	case first && atEnd && c.leaving:
 		first = false
 	}
 	if first {
