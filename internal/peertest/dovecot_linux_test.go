@@ -1,5 +1,3 @@
-//go:build unix
-
 package peertest_test
 
 import (
@@ -10,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -195,16 +192,7 @@ func TestDovecotEndsWithItsTest(t *testing.T) {
 	if pid == 0 {
 		t.Skip("no server was started")
 	}
-	// Orphans are gone once process 1 has waited for them.
-	poll, patience := time.NewTicker(10*time.Millisecond), time.After(10*time.Second)
-	defer poll.Stop()
-	for syscall.Kill(-pid, 0) == nil {
-		select {
-		case <-poll.C:
-		case <-patience:
-			t.Fatalf("processes of group %d are left", pid)
-		}
-	}
+	awaitEnd(t, pid) // orphans are gone once process 1 has waited for them
 }
 
 func TestDovecotStartEndsWithContext(t *testing.T) {
