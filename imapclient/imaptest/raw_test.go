@@ -17,7 +17,7 @@ import (
 	"github.com/mailconn/mailconn/imapclient/imaptest"
 )
 
-const patience = 10 * time.Second // for what comes at once
+const patience = 30 * time.Second // for what comes at once
 
 // peer is a client that sends what a test says, octet for octet.
 type peer struct {
