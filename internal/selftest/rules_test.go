@@ -38,6 +38,7 @@ func TestRulesFindPlantedViolations(t *testing.T) {
 		{"library code reads no environment, prints nothing and never exits", head + "import \"fmt\"\nfunc f() { fmt.Println() }\n"},
 		{"library code reads no environment, prints nothing and never exits", head + "import _ \"log\"\n"},
 		{"library code reads no environment, prints nothing and never exits", head + "import \"net/http\"\nvar _ = http.DefaultClient\n"},
+		{"library code reads no environment, prints nothing and never exits", head + "import \"net/http\"\nvar _ = http.DefaultTransport\n"},
 		{"library code reads no environment, prints nothing and never exits", head + "func f() { println() }\n"},
 		{"no time.Sleep", head + "import \"time\"\nfunc f() { time.Sleep(1) }\n"},
 		{"a skipped test says why", head + "func f() { t.SkipNow() }\n"},
