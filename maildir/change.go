@@ -39,16 +39,17 @@ func (c *Conn) change(ctx context.Context, op string, refs []connection.Ref, new
 		}
 		for t, err := range c.trees(ctx, mailbox) {
 			switch {
-			case errors.Is(err, connection.ErrNotFound):
+			case err == nil:
+			case connection.KindOf(err) == connection.ErrNotFound:
 				continue // no such mailbox: its messages are gone
-			case err != nil:
+			default:
 				failAll(refs, err)
 				continue
 			}
 			for name, refs := range groups(refs, func(r connection.Ref) string { return r.Folder }) {
 				n, err := c.changeFolder(ctx, t, name, refs, newAction, failAll)
 				changed += n
-				if err != nil && !errors.Is(err, connection.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
+				if err != nil && connection.KindOf(err) != connection.ErrNotFound { // no such folder: as above
 					failAll(refs, err)
 				}
 			}

@@ -30,12 +30,11 @@ type Conn struct {
 	recent  recent
 	counter atomic.Uint64 // of unique names
 
-	life  context.Context // ends with Close
-	close context.CancelFunc
-
-	mu    sync.Mutex
-	boxes map[string][]string  // mailbox name: elements of its path below pattern.base
-	dirs  map[folderKey]string // folder: its directory below the mailbox's
+	mu     sync.Mutex
+	closed bool
+	calls  map[*call]struct{}   // under way
+	boxes  map[string][]string  // mailbox name: elements of its path below pattern.base
+	dirs   map[folderKey]string // folder: its directory below the mailbox's
 }
 
 type folderKey struct{ mailbox, name string }
@@ -61,9 +60,10 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 	if err != nil {
 		return fail(err)
 	}
-	c := &Conn{cfg: cfg, env: env, pattern: p, seed: maphash.MakeSeed(), boxes: map[string][]string{}, dirs: map[folderKey]string{}}
-	c.life, c.close = context.WithCancel(context.Background())
-	return c, nil
+	return &Conn{
+		cfg: cfg, env: env, pattern: p, seed: maphash.MakeSeed(),
+		calls: map[*call]struct{}{}, boxes: map[string][]string{}, dirs: map[folderKey]string{},
+	}, nil
 }
 
 // Info implements [connection.Connection]. The endpoint is the path of the settings.
@@ -73,28 +73,40 @@ func (c *Conn) Info() connection.Info {
 
 // Close ends the calls that are under way with ErrClosed. A call within a system call ends when that returns.
 func (c *Conn) Close() error {
-	c.close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for call := range c.calls {
+		call.cancel(errClosed)
+	}
+	clear(c.calls)
 	return nil
 }
+
+// A call is one use of a verb.
+type call struct{ cancel context.CancelCauseFunc }
 
 var errClosed = errors.New("the connection was closed")
 
 // begin ties ctx to the life of c. The context that it returns ends with either; done must be called.
 func (c *Conn) begin(ctx context.Context) (_ context.Context, done func(), _ error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(c.life, func() { cancel(errClosed) })
-	done = func() {
-		stop()
-		cancel(nil)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, nil, &connection.Error{Kind: connection.ErrClosed, Err: errClosed}
 	}
-	if c.life.Err() != nil {
-		cancel(errClosed)
-	}
-	if err := ended(ctx); err != nil {
-		done()
+	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	return ctx, done, nil
+	ctx, cancel := context.WithCancelCause(ctx)
+	this := &call{cancel}
+	c.calls[this] = struct{}{}
+	return ctx, func() {
+		c.mu.Lock()
+		delete(c.calls, this)
+		c.mu.Unlock()
+		cancel(nil)
+	}, nil
 }
 
 // ended returns why ctx, of begin, is done; nil if it is not.
