@@ -226,7 +226,7 @@ func (f *fetch) look(folder string, anew bool) (*box, error) {
 const (
 	smallFolder = 10_000  // messages that one SEARCH may list
 	firstWindow = 5_000   // UIDs in a window of a larger folder
-	lastWindow  = 250_000 // the most that a window grows to while it finds nothing
+	lastWindow  = 1 << 30 // the most that a window grows to while it finds nothing
 	askAtOnce   = 1_000   // UIDs that Skip is asked about in one go
 )
 
