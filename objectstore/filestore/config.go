@@ -6,7 +6,8 @@
 //
 // The octets, the file's name and every directory above it are on disk (fsync), whole, under the key. Until then the key
 // holds what it held before: a process killed or a machine halted at any moment leaves the old object or the new one,
-// never a part, and at most a remainder in .tmp, which Incomplete lists. Put with IfAbsent is atomic between processes,
+// never a part, and at most a remainder in .tmp, which Incomplete lists, and of an object that was never there before
+// perhaps a sidecar, which the next Put or Delete of the key takes over. Put with IfAbsent is atomic between processes,
 // and when it returns ErrExists, what is there is durable too.
 //
 // # What is on disk

@@ -109,7 +109,7 @@ func (c *Conn) open(ctx context.Context) (*tree, error) {
 		top = n
 	}
 	c.base = base
-	c.tree = newTree(top, c.cfg.Sync != SyncNone)
+	c.tree = newTree(top, c.endpoint(), c.cfg.Sync != SyncNone)
 	return c.tree, nil
 }
 

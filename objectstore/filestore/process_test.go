@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-var children = map[string]func(context.Context, *filestore.Conn) error{"writer": childWriter, "racer": childRacer, "putter": childPutter}
+var children = map[string]func(context.Context, *filestore.Conn) error{"writer": childWriter, "racer": childRacer, "putter": childPutter, "one": childOne}
 
 // childWriter puts, replaces and deletes for ever, and prints what has been promised, after it was: one line each.
 func childWriter(ctx context.Context, c *filestore.Conn) error {
@@ -116,6 +116,13 @@ func childPutter(ctx context.Context, c *filestore.Conn) error {
 		fmt.Printf("%s|%s|%v\n", e.Kind, e.Hint, err)
 	}
 	return nil
+}
+
+// childOne puts two objects: one that needs no sidecar, and one that does.
+func childOne(ctx context.Context, c *filestore.Conn) error {
+	_, plain := c.Put(ctx, addressed("one"), strings.NewReader("one"), &connection.PutOptions{IfAbsent: true})
+	_, other := c.Put(ctx, "dir/k", strings.NewReader("two"), nil)
+	return errors.Join(plain, other)
 }
 
 func child(t *testing.T, mode, dir string) *exec.Cmd {

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"sync"
 )
@@ -28,6 +29,7 @@ const openDirs = 256
 // A tree hands out the store's directories, keeps those used last open, and makes their names durable.
 type tree struct {
 	durable bool
+	path    string // of the root
 
 	mu     sync.Mutex
 	dirs   map[string]*dir
@@ -58,9 +60,9 @@ type syncRound struct {
 	err  error
 }
 
-func newTree(top node, durable bool) *tree {
+func newTree(top node, path string, durable bool) *tree {
 	root := &dir{node: top, refs: 1}
-	return &tree{durable: durable, dirs: map[string]*dir{"": root}, idle: list.New()}
+	return &tree{durable: durable, path: path, dirs: map[string]*dir{"": root}, idle: list.New()}
 }
 
 // get opens the directory of elems, and with create makes what is missing.
@@ -222,19 +224,30 @@ func (t *tree) commit(d *dir) error {
 	if err := d.syncShared(); err != nil {
 		return err
 	}
-	if d.up == nil {
-		return nil
-	}
 	d.anchor.Lock()
 	defer d.anchor.Unlock()
 	if d.anchored {
 		return nil
 	}
-	if err := t.commit(d.up); err != nil {
+	if d.up == nil {
+		t.anchorRoot()
+	} else if err := t.commit(d.up); err != nil {
 		return err
 	}
 	d.anchored = true
 	return nil
+}
+
+// anchorRoot puts the root's own name on disk, and those above it: the host may have made them a moment ago. Directories
+// that we may not open, the host could not have written either.
+func (t *tree) anchorRoot() {
+	for path := t.path; filepath.Dir(path) != path; {
+		path = filepath.Dir(path)
+		if n, err := openTop(path); err == nil {
+			_ = n.sync() // not every system's top directories can
+			_ = n.close()
+		}
+	}
 }
 
 // syncShared is fsync for all who wait: the first to come leads and waits for the round in progress, since that one may
