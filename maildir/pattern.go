@@ -12,10 +12,11 @@ import (
 
 // A pattern is Config.Path taken apart: a literal directory, and the elements below it, from the first wildcard on.
 type pattern struct {
-	base   string
-	elems  []element
-	depth  int    // mailbox_name as an index from the end; 0 if it is none
-	naming string // mailbox_name as a template; "" if it is none
+	base    string
+	literal []string // elements of base
+	elems   []element
+	depth   int    // mailbox_name as an index from the end; 0 if it is none
+	naming  string // mailbox_name as a template; "" if it is none
 }
 
 // An element is one level of a pattern.
@@ -65,7 +66,8 @@ func parsePattern(path, name string) (*pattern, error) {
 	if p.base == "" {
 		p.base = "."
 	}
-	return p, p.parseNaming(name, len(literal)+len(p.elems), holders)
+	p.literal = strings.FieldsFunc(filepath.ToSlash(p.base[len(volume):]), func(r rune) bool { return r == '/' })
+	return p, p.parseNaming(name, len(p.literal)+len(p.elems), holders)
 }
 
 func (p *pattern) parseNaming(name string, elements int, holders map[string]bool) error {
@@ -139,8 +141,7 @@ func (e *element) match(name string) (value string, ok bool) {
 func (p *pattern) nameOf(elems []string) string {
 	switch {
 	case p.depth > len(elems):
-		literal := strings.Split(filepath.ToSlash(p.base), "/")
-		return escape(literal[len(literal)-(p.depth-len(elems))])
+		return escape(p.literal[len(p.literal)-(p.depth-len(elems))])
 	case p.depth > 0:
 		return escape(elems[len(elems)-p.depth])
 	case p.naming != "":
