@@ -55,13 +55,13 @@ func (s *session) commandError(ctx context.Context, op string, err error) error 
 	case errors.As(err, &reply):
 		n := note{Type: string(reply.Type), Code: string(reply.Code), Text: reply.Text}
 		kind, after := n.kind()
-		e := s.conn.problem(op, connection.Ref{}, kind, "the server says %s %s", reply.Type, textOr(reply.Text, "without a text"))
+		e := s.conn.problem(op, connection.Ref{}, kind, "the server says %s %s", reply.Type, textOr(s.guard.l.clean(reply.Text), "without a text"))
 		e.Code, e.RetryAfter = string(reply.Code), after
 		return e
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
 		return s.conn.problem(op, connection.Ref{}, connection.ErrNetwork, "the connection was closed: %w", io.ErrUnexpectedEOF)
 	}
-	return s.conn.problem(op, connection.Ref{}, connection.ErrProtocol, "what the server sent is not understood: %w", err)
+	return s.conn.problem(op, connection.Ref{}, connection.ErrProtocol, "what the server sent is not understood: %s", s.guard.l.clean(err.Error()))
 }
 
 func textOr(text, otherwise string) string {
