@@ -443,6 +443,32 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	wantKind(t, err, connection.ErrUnsupported, "InvalidKey")
 }
 
+func TestDeleteOfMany(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, dir)
+	var keys []string
+	for i := range 60 {
+		keys = append(keys, fmt.Sprintf("d/%d/%d.eml", i%3, i))
+		put(t, c, keys[i], "x", nil)
+	}
+	for _, i := range []int{7, 40} {
+		if err := c.Lock(t.Context(), keys[i], connection.Lock{LegalHold: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var failed []string
+	for e := range connection.Errors(c.Delete(t.Context(), append(keys, "missing")...)) {
+		failed = append(failed, e.Key)
+	}
+	want := []string{keys[7], keys[40]}
+	if !slices.Equal(failed, want) {
+		t.Errorf("got errors for %v, want %v", failed, want)
+	}
+	if got := list(t, c, nil); len(got) != 2 {
+		t.Errorf("left: %v", got)
+	}
+}
+
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
 	c := open(t, dir)

@@ -23,7 +23,7 @@ func statOf(info fs.FileInfo) fileStat {
 // errNotDirectory stands for ENOTDIR where a system has none.
 var errNotDirectory = errors.New("not a directory")
 
-// openDirs is how many directories a tree keeps open for the next use.
+// openDirs is how many directories a tree keeps open for the next use, not counting those above them.
 const openDirs = 256
 
 // A tree hands out the store's directories, keeps those used last open, and makes their names durable.
