@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -334,4 +335,22 @@ func TestReportOfBothEnds(t *testing.T) {
 	}
 	bad := settingsFile(t, "file", map[string]any{"location": filepath.Join(dir, "not-there")})
 	runArgs(t, "-test", "-from", from, "-to", bad).want(t, exitFailed, "Hint: ", "location")
+}
+
+// -v logs the protocol, and no secret.
+func TestVerboseKeepsSecrets(t *testing.T) {
+	const canary = "canary-in-the-password"
+	srv := imaptest.NewServer(t, &imaptest.Options{Mode: connection.ModeInsecure, Password: canary})
+	srv.Deliver(samples(3, 17)...)
+	from := imapSettings(t, srv.Addr(), imaptest.DefaultUsername, canary, "insecure", "", nil)
+	r := runArgs(t, "-v", "-from", from, "-to", t.TempDir())
+	r.want(t, exitOK, "Stored 3 messages", "SELECT")
+	for name, secret := range map[string]string{
+		"plain": canary, "base64": base64.StdEncoding.EncodeToString([]byte(canary)),
+		"SASL PLAIN": base64.StdEncoding.EncodeToString([]byte("\x00" + imaptest.DefaultUsername + "\x00" + canary)),
+	} {
+		if strings.Contains(r.out+r.errOut, secret) {
+			t.Errorf("the output holds the password, %s", name)
+		}
+	}
 }

@@ -99,7 +99,7 @@ func TestMemory(t *testing.T) {
 	if stats := doneStats(t, &c.out); stats.Stored != small+1 || stats.Bytes < large {
 		t.Errorf("got %+v, want %d messages", stats, small+1)
 	}
-	t.Logf("peak %.1f MiB", float64(peak)/(1<<20))
+	t.Logf("peak %.1f MiB; CPU user %s, system %s", float64(peak)/(1<<20), c.ProcessState.UserTime(), c.ProcessState.SystemTime())
 	if peak > memoryLimit {
 		t.Errorf("got a peak of %d octets, want at most %d", peak, memoryLimit)
 	}

@@ -25,8 +25,10 @@ func openStore(path string, env *connection.Env) (connection.ObjectStore, error)
 		return openFile[connection.ObjectStore]("-to", path, env)
 	}
 	if err := makeFolder(path); err != nil {
-		return nil, &connection.Error{Op: "open", Kind: connection.KindOf(err), Err: fmt.Errorf("-to: %w", err),
-			Hint: "name a folder that you may make and write to"}
+		return nil, &connection.Error{
+			Op: "open", Kind: connection.KindOf(err), Err: fmt.Errorf("-to: %w", err),
+			Hint: "name a folder that you may make and write to",
+		}
 	}
 	return openFolder("-to", path, env)
 }

@@ -31,8 +31,10 @@ func filled(t *testing.T) *memStore {
 func TestVerifyWholeArchive(t *testing.T) {
 	s := filled(t)
 	progress := 0
-	report, err := Verify(t.Context(), s, &VerifyOptions{Workers: 4, Progress: func(VerifyReport) { progress++ },
-		Damage: func(d Damage) { t.Errorf("damage: %+v", d) }})
+	report, err := Verify(t.Context(), s, &VerifyOptions{
+		Workers: 4, Progress: func(VerifyReport) { progress++ },
+		Damage: func(d Damage) { t.Errorf("damage: %+v", d) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
