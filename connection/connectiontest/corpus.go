@@ -22,7 +22,10 @@ const (
 // Corpus returns messages that programs get wrong: 8-bit and NUL octets, bare CR and LF, a line of 1 MiB, a message of
 // 5 MiB, none at all, and so on. They are the same octets on every call and in every process, about 6 MiB together,
 // and no two are alike, so that a message can be told by its octets. The names are stable; samples may be added.
-func Corpus() []Sample {
+func Corpus() []Sample { return corpus(bigMessage) }
+
+// corpus returns the samples of at most so many octets.
+func corpus(limit int) []Sample {
 	head := func(subject string) string {
 		return "From: Ann <ann@example.org>\r\nTo: Bob <bob@example.org>\r\nSubject: " + subject +
 			"\r\nDate: Fri, 13 Feb 2026 23:31:30 +0000\r\nMessage-ID: <" + subject + "@example.org>\r\n"
@@ -75,10 +78,15 @@ func Corpus() []Sample {
 		name := fmt.Sprintf("size-%d", size)
 		samples = append(samples, Sample{Name: name, Raw: textOf(head(name)+"\r\n", size)})
 	}
-	line := []byte(head("long-line") + "\r\n")
-	line = append(line, bytes.Repeat([]byte("0123456789abcdef"), longLine/16)...)
-	samples = append(samples, Sample{Name: "long-line", Raw: append(line, "\r\n"...)})
-	return append(samples, Sample{Name: "big", Raw: textOf(head("big")+"\r\n", bigMessage)})
+	if limit >= longLine+1000 {
+		line := []byte(head("long-line") + "\r\n")
+		line = append(line, bytes.Repeat([]byte("0123456789abcdef"), longLine/16)...)
+		samples = append(samples, Sample{Name: "long-line", Raw: append(line, "\r\n"...)})
+	}
+	if limit >= bigMessage {
+		samples = append(samples, Sample{Name: "big", Raw: textOf(head("big")+"\r\n", bigMessage)})
+	}
+	return samples
 }
 
 // textOf returns head and lines of pseudo-random text behind it, size octets in all, with a CRLF at the end.
@@ -88,8 +96,10 @@ func textOf(head string, size int) []byte {
 	raw := make([]byte, 0, size+100)
 	raw = append(raw, head...)
 	for len(raw) < size {
-		for range 76 {
-			raw = append(raw, letters[rng.Uint32()&63])
+		for range 8 {
+			for bits, n := rng.Uint64(), 0; n < 9; bits, n = bits>>6, n+1 {
+				raw = append(raw, letters[bits&63])
+			}
 		}
 		raw = append(raw, "\r\n"...)
 	}

@@ -49,7 +49,7 @@ func (x *exam) append(a connection.Appender, folder string, r io.Reader, opts *c
 
 func checkAppendBytes(x *exam) {
 	a := x.appender()
-	give, want := x.carried(Corpus())
+	give, want := x.carried()
 	refs := map[connection.Ref]bool{}
 	for i, raw := range give {
 		opts := &connection.AppendOptions{}

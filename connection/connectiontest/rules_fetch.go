@@ -16,7 +16,7 @@ import (
 func (x *exam) fetcher() connection.Fetcher { return x.open().(connection.Fetcher) }
 
 func checkFetchBytes(x *exam) {
-	give, want := x.carried(Corpus())
+	give, want := x.carried()
 	for _, raw := range give {
 		x.h.Fill(x.t, raw)
 	}

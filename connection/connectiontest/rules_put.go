@@ -81,8 +81,8 @@ func (x *exam) holdsObject(s connection.ObjectStore, when, key string, want []by
 
 func checkPutGet(x *exam) {
 	s := x.store()
-	corpus := slices.DeleteFunc(Corpus(), func(s Sample) bool { return len(s.Raw) > x.h.bigSize() })
-	for i, sample := range corpus {
+	samples := corpus(x.h.bigSize())
+	for i, sample := range samples {
 		opts := []*connection.PutOptions{nil, {Size: int64(len(sample.Raw))}, {SHA256: digest(sample.Raw)}, {Size: int64(len(sample.Raw)), SHA256: digest(sample.Raw)}}[i%4]
 		var r io.Reader = bytes.NewReader(sample.Raw)
 		if i%3 == 0 {
@@ -95,7 +95,7 @@ func checkPutGet(x *exam) {
 		}
 	}
 	for _, s := range []connection.ObjectStore{s, x.store()} {
-		for _, sample := range corpus {
+		for _, sample := range samples {
 			key := "corpus/" + sample.Name
 			got, info, err := x.tryGet(x.ctx, s, key, nil)
 			x.ok("get of "+key, err)

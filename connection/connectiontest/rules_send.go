@@ -49,7 +49,7 @@ func (x *exam) sent() [][]byte {
 
 func checkSend(x *exam) {
 	s := x.sender()
-	give, want := x.carried(Corpus())
+	give, want := x.carried()
 	env := connection.Envelope{From: sender, To: []string{recipient, second}}
 	for i, raw := range give {
 		var opts *connection.SendOptions

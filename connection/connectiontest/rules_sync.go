@@ -83,7 +83,7 @@ func (x *exam) syncInto(m *mirror, opts *connection.SyncOptions) {
 }
 
 func checkSyncBytes(x *exam) {
-	give, want := x.carried(Corpus())
+	give, want := x.carried()
 	for _, raw := range give {
 		x.h.Fill(x.t, raw)
 	}
