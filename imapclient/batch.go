@@ -83,7 +83,7 @@ func (f *fetch) remaining(folder string, uids []uint32) (there []uint32, err err
 // an error for its Ref.
 func (f *fetch) single(folder string, uid uint32, cause error) error {
 	var ref connection.Ref
-	for try := range 3 {
+	for try := 0; try < 3; {
 		if try > 0 {
 			f.renew()
 		}
@@ -109,7 +109,9 @@ func (f *fetch) single(folder string, uid uint32, cause error) error {
 			if err := f.again(err); err != nil {
 				return err
 			}
+			continue // the message is not at fault
 		}
+		try++
 	}
 	there, err := f.remaining(folder, []uint32{uid})
 	if err != nil || len(there) == 0 {

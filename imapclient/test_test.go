@@ -1,0 +1,123 @@
+package imapclient_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/imapclient"
+	"github.com/mailconn/mailconn/imapclient/imaptest"
+)
+
+func names(r *connection.Report) []string {
+	var all []string
+	for _, s := range r.Steps {
+		all = append(all, s.Name+" "+string(s.Status))
+	}
+	return all
+}
+
+func TestReportOfAGoodServer(t *testing.T) {
+	srv := imaptest.NewServer(t, nil)
+	srv.Deliver(letters(3)...)
+	var told []string
+	report, err := open(t, emptying(srv.Config()), srv.Env()).Test(t.Context(), &connection.TestOptions{
+		Write: true, Progress: func(s connection.Step) { told = append(told, s.Name+" "+string(s.Status)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"resolve ok", "connect ok", "tls ok", "greeting ok", "auth ok", "open ok", "read ok", "write skipped", "remove skipped"} {
+		if !slices.Contains(names(report), want) {
+			t.Errorf("no %q in %v", want, names(report))
+		}
+	}
+	if !slices.Equal(told, names(report)) {
+		t.Errorf("Progress was told %v", told)
+	}
+	if text := report.String(); !strings.Contains(text, "3 messages") || !strings.Contains(text, "read-write") {
+		t.Errorf("the report says too little:\n%s", text)
+	}
+	for _, m := range srv.Messages() {
+		if len(m.Flags) != 0 {
+			t.Errorf("a message has the flags %v", m.Flags)
+		}
+	}
+	if len(srv.Transcript("STORE", "EXPUNGE", "APPEND", "CLOSE")) != 0 {
+		t.Error("Test has changed something")
+	}
+}
+
+func TestReportHints(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		opts imaptest.Options
+		cfg  func(*imapclient.Config)
+		step string
+		hint string
+	}{
+		{"a folder that is missing", imaptest.Options{Folders: []imaptest.Folder{{Name: "Journal"}}}, func(c *imapclient.Config) { c.Folders = []string{"INBOX", "Journel"} }, "open failed", "the server has INBOX, Journal"},
+		{"no UIDPLUS", imaptest.Options{Without: []string{"UIDPLUS"}}, nil, "open warned", "UIDPLUS"},
+		{"no UIDPLUS, allowed", imaptest.Options{Without: []string{"UIDPLUS"}}, func(c *imapclient.Config) { c.AllowPlainExpunge = true }, "open warned", "allow_plain_expunge"},
+		{"no UIDVALIDITY", imaptest.Options{Quirks: imaptest.Quirks{NoUIDValidity: true}}, nil, "open warned", "UIDVALIDITY"},
+		{"wrong password", imaptest.Options{}, func(c *imapclient.Config) { c.Password = connection.NewSecret("wrong") }, "auth failed", "password"},
+		{"wrong authority", imaptest.Options{}, func(c *imapclient.Config) { c.CAPEM = "" }, "tls failed", "ca_pem"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			srv := imaptest.NewServer(t, &test.opts)
+			cfg := emptying(srv.Config())
+			if test.cfg != nil {
+				test.cfg(&cfg)
+			}
+			report, err := open(t, cfg, nil).Test(t.Context(), nil)
+			if failed := strings.HasSuffix(test.step, "failed"); (err != nil) != failed {
+				t.Errorf("got %v", err)
+			}
+			i := slices.Index(names(report), test.step)
+			if i < 0 {
+				t.Fatalf("no %q in %v", test.step, names(report))
+			}
+			if hint := report.Steps[i].Hint; !strings.Contains(hint, test.hint) {
+				t.Errorf("got the hint %q, want %q in it", hint, test.hint)
+			}
+		})
+	}
+}
+
+// 26: names that hurt are usable or skipped, never the end.
+func TestFolders(t *testing.T) {
+	srv := imaptest.NewServer(t, &imaptest.Options{Delimiter: ".", Folders: []imaptest.Folder{
+		{Name: "Sent", Attributes: []string{`\Sent`}},
+		{Name: "Müller & Söhne"},
+		{Name: "a.b"},
+		{Name: "only a level", Attributes: []string{`\Noselect`}},
+		{Name: "trailing "}, {Name: `quo"te\`}, {Name: "brack]et"},
+	}})
+	srv.DeliverTo("a.b", imaptest.Message{Raw: []byte("in a/b")})
+	c := open(t, srv.Config(), srv.Env())
+	var got []string
+	for folder, err := range c.Folders(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, folder.Name)
+		if folder.Name == "Sent" && folder.Special != `\Sent` {
+			t.Errorf("special use %q", folder.Special)
+		}
+		for _, f := range collect(t, c, &connection.FetchOptions{Folders: []string{folder.Name}}) {
+			if f.err != nil {
+				t.Errorf("%q cannot be fetched: %v", folder.Name, f.err)
+			}
+		}
+	}
+	for _, want := range []string{"INBOX", "Sent", "Müller & Söhne", "a/b", "trailing ", `quo"te\`, "brack]et"} {
+		if !slices.Contains(got, want) {
+			t.Errorf("no %q in %q", want, got)
+		}
+	}
+	if slices.Contains(got, "only a level") {
+		t.Error("a folder that cannot be opened is listed")
+	}
+	wantBodies(t, bodies(t, collect(t, c, &connection.FetchOptions{Folders: []string{"a/b"}})), "in a/b")
+}
