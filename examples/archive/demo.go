@@ -52,6 +52,7 @@ func (j *job) demonstrate(ctx context.Context) (err error) {
 		return errors.Join(err, closed("the mail server", source))
 	}
 	defer func() { err = errors.Join(err, closed("-to", store)) }()
+	j.total = int64(len(held))
 	_, err = j.drain(ctx, source, store)
 	if err = errors.Join(err, closed("the mail server", source)); err != nil { // closing expunges what is left to
 		return err

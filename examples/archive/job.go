@@ -13,7 +13,8 @@ import (
 type job struct {
 	options
 	*printer
-	env *connection.Env
+	env   *connection.Env
+	total int64 // messages at the source, if known
 }
 
 // archive moves the mail of -from into -to.
@@ -104,7 +105,9 @@ func (j *job) drain(ctx context.Context, source connection.Source, store connect
 		Keep:    j.keep,
 		OnError: func(_ connection.Ref, err error) { j.problem(err) },
 		Progress: func(s connection.DrainStats) {
-			j.progress("progress", s, func() string { return j.progressText(s, began) })
+			if s.Stored+s.Failed > 0 {
+				j.progress("progress", s, func() string { return j.progressText(s, began) })
+			}
 		},
 		Observe: func(ev connection.Event) {
 			if ev.Kind == connection.EventPoisoned { // OnError tells the rest
@@ -122,7 +125,11 @@ func (j *job) drain(ctx context.Context, source connection.Source, store connect
 }
 
 func (j *job) progressText(s connection.DrainStats, began time.Time) string {
-	text := fmt.Sprintf("  %s stored, %s, %s", counted(s.Stored, "message"), octets(s.Bytes), rate(s.Stored, began))
+	stored := counted(s.Stored, "message")
+	if j.total > 0 {
+		stored = number(s.Stored) + " of " + counted(j.total, "message")
+	}
+	text := fmt.Sprintf("  %s stored, %s, %s", stored, octets(s.Bytes), rate(s.Stored, began))
 	if !j.keep {
 		text += fmt.Sprintf(", %s deleted at the source", number(s.Deleted))
 	}

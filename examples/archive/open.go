@@ -49,10 +49,7 @@ func openFile[T connection.Connection](flag, path string, env *connection.Env) (
 	var none T
 	data, err := os.ReadFile(path)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return none, fmt.Errorf("%s: %w: want a settings file; samples are in examples/archive/settings", flag, err)
-		}
-		return none, fmt.Errorf("%s: %w", flag, err)
+		return none, fmt.Errorf("%s: %w: want a settings file; samples are in examples/archive/settings", flag, err)
 	}
 	settings, err := connection.ParseSettings(data)
 	if err != nil {
@@ -108,23 +105,22 @@ func isFolder(path string) bool {
 // folder when the power fails.
 func makeFolder(path string) error {
 	path = filepath.Clean(path)
-	err := os.Mkdir(path, 0o700)
-	switch {
-	case errors.Is(err, fs.ErrExist):
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil
-	case errors.Is(err, fs.ErrNotExist) && filepath.Dir(path) != path:
-		if err := makeFolder(filepath.Dir(path)); err != nil {
+	}
+	above := filepath.Dir(path)
+	if above != path {
+		if err := makeFolder(above); err != nil {
 			return err
 		}
-		err = os.Mkdir(path, 0o700)
 	}
-	if err != nil {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if runtime.GOOS == "windows" {
 		return nil // a folder cannot be synced there, and needs no sync
 	}
-	parent, err := os.Open(filepath.Dir(path))
+	parent, err := os.Open(above)
 	if err != nil {
 		return err
 	}
