@@ -8,7 +8,7 @@ test: peers
 	go test $$race -shuffle=on ./... && echo "tested in $$(($$(date +%s) - $$began)) s"
 
 peers:
-	@.ci/peers dovecot=dovecot-imapd gcc=gcc
+	@.ci/peers dovecot=dovecot-imapd gcc=gcc,libc6-dev
 
 # gofumpt, go vet on all systems, staticcheck, errcheck, errorlint, bodyclose, go.mod tidy, the recorded API.
 lint:
