@@ -154,7 +154,7 @@ func (m *meter) Read(p []byte) (int, error) {
 		m.over = true
 		return n, errOver
 	}
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && err != io.EOF {
 		m.err = err
 	}
 	return n, err

@@ -110,7 +110,7 @@ func (c *Conn) fill(ctx context.Context, f *os.File, r io.Reader, o *connection.
 			m, err := r.Read(buf[n:])
 			n += m
 			switch {
-			case errors.Is(err, io.EOF):
+			case err == io.EOF:
 				end = true
 			case err != nil:
 				return &sourceError{err}
