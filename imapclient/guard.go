@@ -43,7 +43,8 @@ type guard struct {
 	found []uint32 // numbers of a SEARCH response
 	left  []uint32 // those still to hand on
 	tail  string   // what follows them; "" when all is handed on
-	names nameMap  // folder names that go-imap cannot take
+	most  searchLimits
+	names nameMap // folder names that go-imap cannot take
 	response
 	commands
 }
@@ -70,7 +71,7 @@ type response struct {
 // newGuard returns a guard over l, which it owns from then on. observe, which may be nil, is told once of each kind of
 // oddity that was repaired or dropped.
 func newGuard(l *link, observe func(quirk string)) *guard {
-	g := &guard{l: l, observe: observe, seen: make(map[string]bool)}
+	g := &guard{l: l, observe: observe, seen: make(map[string]bool), most: searchLimits{octets: maxSearch, numbers: maxFound}}
 	g.commands.init(l)
 	g.out = []byte("* PREAUTH [CAPABILITY " + strings.Join(handedOver(l), " ") + "] mailconn\r\n")
 	return g
@@ -294,6 +295,8 @@ func (g *guard) literal() error {
 	switch {
 	case !ok:
 		return nil
+	case g.kind == kindCount, g.kind == kindFlags, g.kind == kindESearch:
+		return g.violation("%s with a literal", g.head)
 	case size < 0:
 		return g.violation("a literal of an impossible size in %s", g.head)
 	case g.kind == kindFetch && isBody(before):
@@ -331,18 +334,20 @@ func (g *guard) cut(err error) error {
 	if ended := g.ended(); ended != nil {
 		return ended
 	}
+	end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) // the latter is TLS without a farewell
 	between := !g.started && len(g.line) == 0 && g.lit == 0
-	if g.lit > 0 && errors.Is(err, io.EOF) {
+	switch {
+	case between || !end:
+	case g.lit > 0:
 		err = g.l.peer.Errorf(connection.ErrNetwork, "", "the connection was cut inside a literal, %d octets before its end: %w", g.lit, io.ErrUnexpectedEOF)
-	} else if !between && errors.Is(err, io.EOF) {
+	default:
 		err = g.l.peer.Errorf(connection.ErrNetwork, "", "the connection was cut inside a response: %w", io.ErrUnexpectedEOF)
 	}
-	atEnd := between && errors.Is(err, io.EOF)
-	g.lost(g.l.lost(err), atEnd)
-	if atEnd {
-		return io.EOF
+	g.lost(g.l.lost(err), between)
+	if ended := g.ended(); ended != nil && !(between && end) {
+		return ended
 	}
-	return g.ended()
+	return io.EOF
 }
 
 // violation ends the connection because of what the server sent.

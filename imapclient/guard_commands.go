@@ -176,14 +176,14 @@ func (c *commands) fail(err error) {
 	c.link.conn.Fail(err)
 }
 
-// lost ends the connection with what the stream below returned; atEnd says that it ended between two responses.
-func (c *commands) lost(err error, atEnd bool) {
+// lost ends the connection with what the stream below returned. Between two responses that is no error after LOGOUT.
+func (c *commands) lost(err error, between bool) {
 	c.mu.Lock()
 	first := c.err == nil && !c.closed
 	switch {
 	case first && c.bye != nil:
 		err = c.bye
-	case first && atEnd && c.leaving:
+	case first && between && c.leaving:
 		first = false
 	}
 	if first {

@@ -109,9 +109,11 @@ func TestByeIsTheReasonForTheEnd(t *testing.T) {
 	if got, err := io.ReadAll(g); err != nil || g.Err() != nil || !strings.Contains(string(got), "BYE") {
 		t.Errorf("logout: got %q, %v and %v, want the texts and no error", got, err, g.Err())
 	}
-	g = feed(t, strings.NewReader("* BYE see you\r\n"), "LOGOUT")
-	if _, err := io.ReadAll(g); err != nil || g.Err() != nil {
-		t.Errorf("logout without a reply: got %v and %v, want no error", err, g.Err())
+	for name, end := range map[string]error{"without a reply": io.EOF, "without TLS's farewell": io.ErrUnexpectedEOF, "with a reset": errors.New("reset")} {
+		g = feed(t, io.MultiReader(strings.NewReader("* BYE see you\r\n"), iotest.ErrReader(end)), "LOGOUT")
+		if _, err := io.ReadAll(g); err != nil || g.Err() != nil {
+			t.Errorf("logout %s: got %v and %v, want no error", name, err, g.Err())
+		}
 	}
 }
 

@@ -168,9 +168,13 @@ func (g *guard) cutName(text []byte) (token, raw, after []byte) {
 	}
 	line, end := splitEnd(text)
 	cut := bytes.IndexByte(line, ' ')
-	if cut < 0 || g.kind == kindList && !bytes.HasPrefix(bytes.TrimLeft(line[cut:], " "), []byte("(")) {
+	odd := cut >= 0 && bytes.ContainsAny(line[:cut], `()"`)
+	switch {
+	case cut < 0, g.kind == kindList && (odd || !bytes.HasPrefix(bytes.TrimLeft(line[cut:], " "), []byte("("))):
 		// A name with spaces that should have been quoted.
 		cut = len(bytes.TrimRight(line, " "))
+	case odd:
+		return nil, nil, nil
 	}
 	raw, token = line[:cut], line[:cut]
 	if bytes.ContainsAny(raw, `(){ %*"\`) {

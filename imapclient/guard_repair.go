@@ -181,7 +181,7 @@ func (g *guard) statusText(n note) string {
 	}
 	if n.Text != "" {
 		// A bare CR would end go-imap's line.
-		b.WriteString(" " + strings.ReplaceAll(n.Text, "\r", " "))
+		b.WriteString(" " + strings.ReplaceAll(n.Text, "\r", "?"))
 	}
 	return b.String()
 }
@@ -242,10 +242,10 @@ func (g *guard) repairFetch(text, end []byte) ([]byte, error) {
 			from++
 		}
 		to := valueEnd(text, from)
-		if to == at {
+		name, value := text[at:nameEnd], text[from:to]
+		if !validItem(name) {
 			return nil, g.violation("%s with %q in it", g.head, g.shown(text[at:]))
 		}
-		name, value := text[at:nameEnd], text[from:to]
 		at = to
 		value, keep := g.repairItem(name, value)
 		if !keep {
@@ -264,6 +264,16 @@ func (g *guard) repairFetch(text, end []byte) ([]byte, error) {
 		}
 	}
 	return append(out, end...), nil
+}
+
+// validItem reports whether name may be that of a FETCH item: an atom, or BODY or BINARY with a section.
+func validItem(name []byte) bool {
+	base, section, ok := bytes.Cut(name, []byte("["))
+	if !ok {
+		return isAtom(string(base))
+	}
+	is := func(want string) bool { return bytes.EqualFold(base, []byte(want)) }
+	return bytes.IndexByte(section, ']') >= 0 && (is("BODY") || is("BINARY") || is("BINARY.SIZE"))
 }
 
 // itemNameEnd returns where the name of a FETCH item ends, which may be BODY[HEADER.FIELDS (TO)]<0>.
@@ -316,35 +326,26 @@ func valueEnd(text []byte, from int) int {
 
 // repairItem returns the value to hand on, and whether the item is to be handed on at all.
 func (g *guard) repairItem(name, value []byte) ([]byte, bool) {
-	base, _, section := bytes.Cut(name, []byte("["))
-	var upper [16]byte
-	word := upper[:copy(upper[:], base)]
-	for i, c := range word {
-		if 'a' <= c && c <= 'z' {
-			word[i] = c - 'a' + 'A'
-		}
-	}
+	is := func(want string) bool { return bytes.EqualFold(name, []byte(want)) }
 	switch {
-	case len(base) > len(upper):
-	case section && (string(word) == "BODY" || string(word) == "BINARY" || string(word) == "BINARY.SIZE"):
+	case bytes.IndexByte(name, '[') >= 0:
 		if len(value) == 3 && bytes.EqualFold(value, []byte("NIL")) && string(value) != "NIL" {
 			g.quirk("nil")
 			value = []byte("NIL")
 		}
 		return value, true
-	case section:
-	case string(word) == "UID", string(word) == "MODSEQ":
+	case is("UID"), is("MODSEQ"):
 		return value, true
-	case string(word) == "FLAGS":
+	case is("FLAGS"):
 		return g.filterFlags(value), true
-	case string(word) == "INTERNALDATE":
+	case is("INTERNALDATE"):
 		// go-imap's layout; what does not fit it is not known then, but the message is.
 		if _, err := time.Parse(`"_2-Jan-2006 15:04:05 -0700"`, string(value)); err == nil {
 			return value, true
 		}
 		g.quirk("internaldate")
 		return nil, false
-	case string(word) == "RFC822.SIZE":
+	case is("RFC822.SIZE"):
 		if isNumber(string(value), 63) {
 			return value, true
 		}

@@ -21,6 +21,9 @@ type searching struct {
 	spaces int
 }
 
+// searchLimits bound one SEARCH response. Tests lower them.
+type searchLimits struct{ octets, numbers int }
+
 // maxTail is how long what follows the numbers may be.
 const maxTail = 64
 
@@ -32,8 +35,8 @@ func (g *guard) search(part []byte) error {
 	}
 	s := g.searching
 	g.text += len(part)
-	if g.text > maxSearch {
-		return g.violation("a SEARCH response over %d octets", maxSearch)
+	if g.text > g.most.octets {
+		return g.violation("a SEARCH response over %d octets", g.most.octets)
 	}
 	for _, c := range part {
 		switch {
@@ -78,8 +81,8 @@ func (g *guard) foundOne(s *searching) error {
 	if g.drop {
 		return nil
 	}
-	if len(g.found) == maxFound {
-		return g.violation("a SEARCH response with over %d numbers", maxFound)
+	if len(g.found) == g.most.numbers {
+		return g.violation("a SEARCH response with over %d numbers", g.most.numbers)
 	}
 	s.sorted = s.sorted && (len(g.found) == 0 || g.found[len(g.found)-1] < n)
 	g.found = append(g.found, n)

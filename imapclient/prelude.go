@@ -325,7 +325,7 @@ func (l *link) startTLS(ctx context.Context) error {
 			return nil, err
 		}
 		if n.Type != "OK" {
-			return nil, l.peer.Errorf(connection.ErrTLS, "mode: the server offers STARTTLS and refuses it; try port 993 with mode tls", "STARTTLS refused: %s", clip(n.String()))
+			return nil, l.peer.Errorf(connection.ErrTLS, "mode: the server offers STARTTLS and refuses it; try port 993 with mode tls", "STARTTLS refused: %s", l.said(n))
 		}
 		return l.conn.Upgrade(ctx, l.br)
 	})
@@ -358,7 +358,7 @@ func (l *link) notice(n note) {
 	if n.Code != "ALERT" {
 		return
 	}
-	text := clip(n.String())
+	text := l.said(n)
 	l.env.Log().Warn("server notice", slog.String("endpoint", l.peer.Endpoint()), slog.String("text", text))
 	l.env.Emit(connection.Event{Kind: connection.EventNotice, Connection: l.name(), Detail: text})
 }
@@ -373,7 +373,10 @@ func (l *link) name() string {
 // refusal makes an error of a NO, BAD or BYE.
 func (l *link) refusal(n note, hint string) *connection.Error {
 	kind, after := n.kind()
-	e := l.peer.Errorf(kind, hint, "server said %s", clip(n.String()))
-	e.Code, e.RetryAfter = n.Code, after
+	e := l.peer.Errorf(kind, hint, "server said %s", l.said(n))
+	e.Code, e.RetryAfter = clip(l.clean(n.Code)), after
 	return e
 }
+
+// said returns the server's words for an error or an event.
+func (l *link) said(n note) string { return clip(l.clean(n.String())) }

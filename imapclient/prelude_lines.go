@@ -53,7 +53,7 @@ func (l *link) command(text string, maxLine int, answer func(challenge string) (
 		case n.Tag != "*":
 			return note{}, l.peer.Errorf(connection.ErrProtocol, "", "a reply to a command that was not sent: %q", clip(l.clean(line)))
 		case n.Type == "NO", n.Type == "BAD":
-			complaint = clip(n.String())
+			complaint = l.said(n)
 		}
 	}
 	return note{}, l.peer.Errorf(connection.ErrProtocol, "", "over %d lines in answer to one command", maxPreludeLines)
@@ -130,7 +130,7 @@ func (l *link) lost(err error) error {
 		return e
 	case errors.Is(err, io.EOF):
 		return l.peer.Errorf(connection.ErrNetwork, "", "the server closed the connection: %w", io.ErrUnexpectedEOF)
-	case errors.Is(err, io.ErrUnexpectedEOF) || l.tls == nil:
+	case errors.Is(err, io.ErrUnexpectedEOF), l.tls == nil, l.greeting != "":
 		return l.peer.Errorf(connection.ErrNetwork, "", "the connection broke: %w", err)
 	}
 	return l.tls.Explain(err)

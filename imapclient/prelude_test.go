@@ -252,6 +252,7 @@ var preludes = []struct {
 	{"wrong password", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> $ NO [AUTHENTICATIONFAILED] no", connection.ErrAuth, "username, password", "resolve connect greeting tls:warned capabilities auth:failed"},
 	{"wrong password without a code", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN] hi\n< AUTHENTICATE PLAIN $BLOB\n> $ NO denied", connection.ErrAuth, "username, password", ""},
 	{"the server echoes the password", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> $ NO " + testCanary + " is wrong, so is $BLOB", connection.ErrAuth, "[redacted] is wrong", ""},
+	{"the server echoes the password in a code", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> $ NO [" + testCanary + " " + testCanary + "] no", connection.ErrAuth, "NO [[redacted] [redacted]] no", ""},
 	{"privacy required", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> $ NO [PRIVACYREQUIRED] no", connection.ErrAuth, "mode: ", ""},
 	{"temporarily", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> $ NO [UNAVAILABLE] Server Unavailable. 15", connection.ErrThrottled, "", ""},
 	{"throttled by BAD", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> $ BAD Request is throttled. Suggested Backoff Time: 12345 milliseconds", connection.ErrThrottled, "", ""},
