@@ -30,9 +30,10 @@ func letters(from, n int) [][]byte {
 	return all
 }
 
-// bigLetter is a message too big for one packet and for small buffers.
-func bigLetter(n, size int) []byte {
-	name := fmt.Sprintf("big-letter-%d", n)
+// large is a message of so many octets: too big for one packet and for small buffers.
+func (x *exam) large(n, size int) []byte {
+	size = min(size, x.h.bigSize())
+	name := fmt.Sprintf("large-letter-%d", n)
 	return textOf("From: Ann <ann@example.org>\r\nSubject: "+name+"\r\nMessage-ID: <"+name+"@example.org>\r\n\r\n", size)
 }
 

@@ -237,7 +237,7 @@ var plantedMailboxes = []planted{
 	{
 		bug: "leaks a goroutine", rule: NoGoroutineLeft,
 		harness: onAppend(func(b *bent, ctx context.Context, folder string, r io.Reader, opts *connection.AppendOptions) (connection.Ref, error) {
-			go func() { <-time.After(time.Second) }()
+			go func() { <-time.After(3 * time.Second) }()
 			return b.Mailbox.Append(ctx, folder, r, opts)
 		}),
 	},

@@ -151,7 +151,7 @@ var plantedStores = []planted{
 					return b.ObjectStore.Put(ctx, key, r, &o)
 				}
 				raw, err := io.ReadAll(r)
-				if err != nil || ctx.Err() != nil || len(raw) < 100_000 {
+				if err != nil || ctx.Err() != nil || len(raw) < 40_000 {
 					return b.ObjectStore.Put(ctx, key, io.MultiReader(bytes.NewReader(raw), failing{eof(err)}), &o)
 				}
 				if _, err := b.ObjectStore.Put(ctx, key, bytes.NewReader(raw[:len(raw)/2]), nil); err != nil {

@@ -80,8 +80,8 @@ func checkAppendAll(x *exam) {
 		_, err := x.append(a, x.h.folder(), bytes.NewReader(raw), nil)
 		x.ok("append", err)
 	}
-	raw := bigLetter(1, 300<<10)
-	for _, n := range []int{0, 1, 1000, 250 << 10, len(raw)} {
+	raw := x.large(1, 300<<10)
+	for _, n := range []int{0, 1, 1000, len(raw) * 5 / 6, len(raw)} {
 		for _, size := range []int64{0, int64(len(raw))} {
 			if n == len(raw) && size > 0 {
 				continue // all that was announced was read
@@ -133,7 +133,7 @@ func checkAppendFolder(x *exam) {
 }
 
 func checkOpenAgain(x *exam) {
-	want := x.fillRaw(append(letters(0, 3), bigLetter(1, 300<<10))...)
+	want := x.fillRaw(append(letters(0, 3), x.large(1, 300<<10))...)
 	c := x.open()
 	refs := x.refsOf(c.(connection.Fetcher))
 	other := x.open().(connection.Opener)

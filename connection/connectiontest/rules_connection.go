@@ -235,7 +235,7 @@ func checkCanceled(x *exam) {
 
 func checkCloseEnds(x *exam) {
 	if _, ok := x.open().(connection.Fetcher); ok && x.h.Fill != nil {
-		want := x.fillRaw(letter(0), bigLetter(1, x.h.bigSize()))
+		want := x.fillRaw(letter(0), x.large(1, x.h.bigSize()))
 		x.closeWhileWaiting()
 		x.closeInLoop(want)
 	}
@@ -290,7 +290,7 @@ func (x *exam) closeInLoop(want [][]byte) {
 }
 
 func (x *exam) closeWhileReading(s connection.ObjectStore) {
-	content := bigLetter(1, x.h.bigSize())
+	content := x.large(1, x.h.bigSize())
 	x.put(s, "big", content, nil)
 	o, err := s.Get(x.ctx, "big", nil)
 	x.ok("get", err)

@@ -55,7 +55,7 @@ func checkDeleteMissing(x *exam) {
 }
 
 func checkDeleteInLoop(x *exam) {
-	want := x.fillRaw(append(letters(0, 6), bigLetter(1, 200<<10))...)
+	want := x.fillRaw(append(letters(0, 6), x.large(1, 200<<10))...)
 	src := x.source()
 	var got [][]byte
 	x.within(2*x.h.patience(), "a loop that deletes each message", func() {
@@ -86,7 +86,7 @@ func checkDeleteInLoop(x *exam) {
 }
 
 func checkDeleteConcurrent(x *exam) {
-	want := x.fillRaw(append(letters(0, 24), bigLetter(1, 100<<10))...)
+	want := x.fillRaw(append(letters(0, 24), x.large(1, 100<<10))...)
 	src, other := x.source(), x.source()
 	refs := x.refsOf(src)
 	var wg sync.WaitGroup
@@ -129,7 +129,7 @@ func checkDeleteConcurrent(x *exam) {
 func checkDrain(x *exam) {
 	var refused [][]byte // they stay, from one round to the next
 	for round, workers := range []int{1, 4} {
-		fresh := x.fillRaw(append(letters(100*round, 12), bigLetter(round, 200<<10))...)
+		fresh := x.fillRaw(append(letters(100*round, 12), x.large(round, 200<<10))...)
 		refused = append(refused, fresh[5])
 		a := &archive{x: x, refused: refused}
 		x.within(6*x.h.patience(), "Drain", func() {

@@ -30,7 +30,7 @@ func checkFetchOnce(x *exam) {
 	want := x.fill(0, 30)
 	// Two messages of the same octets are still two messages.
 	want = append(want, x.fill(0, 2)...)
-	want = append(want, x.fillRaw(bigLetter(1, 300<<10))...)
+	want = append(want, x.fillRaw(x.large(1, 300<<10))...)
 	got := x.fetchAll(x.ctx, x.fetcher(), nil)
 	if diff := difference(raws(got), want); diff != "" {
 		x.fail("%s", diff)
@@ -85,7 +85,7 @@ func checkFetchChanges(x *exam) {
 }
 
 func checkFetchBodyEnds(x *exam) {
-	raw := append(letters(0, 3), bigLetter(1, 400<<10), letter(3), bigLetter(2, 200<<10), letter(4))
+	raw := append(letters(0, 3), x.large(1, 400<<10), letter(3), x.large(2, 200<<10), letter(4))
 	x.fillRaw(raw...)
 	type old struct {
 		ref  connection.Ref
@@ -149,7 +149,7 @@ func checkFetchBodyEnds(x *exam) {
 }
 
 func checkFetchUnread(x *exam) {
-	raw := [][]byte{letter(0), bigLetter(1, 300<<10), letter(1), letter(2), bigLetter(2, 70_000), letter(3), letter(4)}
+	raw := [][]byte{letter(0), x.large(1, 300<<10), letter(1), letter(2), x.large(2, 70_000), letter(3), letter(4)}
 	want := x.fillRaw(raw...)
 	for _, readEach := range []int{2, 3} {
 		var got [][]byte
@@ -187,7 +187,7 @@ func checkFetchUnread(x *exam) {
 }
 
 func checkFetchBreak(x *exam) {
-	want := x.fillRaw(append(letters(0, 4), bigLetter(1, 300<<10), bigLetter(2, 300<<10))...)
+	want := x.fillRaw(append(letters(0, 4), x.large(1, 300<<10), x.large(2, 300<<10))...)
 	f := x.fetcher()
 	leave := func() {
 		x.within(x.h.patience(), "leaving the loop at the first message", func() {
@@ -311,7 +311,7 @@ func checkFetchFollow(x *exam) {
 }
 
 func checkFetchConcurrent(x *exam) {
-	want := x.fillRaw(append(letters(0, 10), bigLetter(1, 100<<10))...)
+	want := x.fillRaw(append(letters(0, 10), x.large(1, 100<<10))...)
 	f := x.fetcher()
 	const loops = 3
 	var begun, wg sync.WaitGroup // each loop stays at its first message until all are there
@@ -342,7 +342,7 @@ func checkFetchConcurrent(x *exam) {
 }
 
 func checkFetchCancel(x *exam) {
-	want := x.fillRaw(letter(0), bigLetter(1, x.h.bigSize()), letter(1), bigLetter(2, x.h.bigSize()), letter(2))
+	want := x.fillRaw(letter(0), x.large(1, x.h.bigSize()), letter(1), x.large(2, x.h.bigSize()), letter(2))
 	f := x.fetcher()
 	for _, deadline := range []bool{false, true} {
 		ctx, cancel := context.WithCancel(x.ctx)

@@ -13,7 +13,7 @@ import (
 
 func checkRanges(x *exam) {
 	s := x.store()
-	raw := bigLetter(1, 200<<10)
+	raw := x.large(1, 200<<10)
 	size := int64(len(raw))
 	x.put(s, "ranges", raw, nil)
 	x.put(s, "nothing", nil, nil)

@@ -49,7 +49,7 @@ func cuts(received, sent int64) map[string]Fault {
 }
 
 func checkCutFetch(x *exam) {
-	want := x.fillRaw(append(letters(0, 4), bigLetter(1, 100<<10), letter(4))...)
+	want := x.fillRaw(append(letters(0, 4), x.large(1, 100<<10), letter(4))...)
 	received, sent := x.traffic(func() { x.fetchAll(x.ctx, x.fetcher(), nil) })
 	faults := cuts(received, sent)
 	faults["never, but slow: a few octets at a time"] = Slow(37)
@@ -125,7 +125,7 @@ func checkCutDelete(x *exam) {
 
 func checkCutDrain(x *exam) {
 	fill := func(n int) [][]byte {
-		return x.fillRaw(append(letters(n*10, 5), bigLetter(n, 60<<10))...)
+		return x.fillRaw(append(letters(n*10, 5), x.large(n, 60<<10))...)
 	}
 	drain := func(a *archive, limit time.Duration) {
 		ctx, cancel := context.WithTimeout(x.ctx, limit)
@@ -173,7 +173,7 @@ func checkCutDrain(x *exam) {
 }
 
 func checkCutPut(x *exam) {
-	old, fresh := letter(0), bigLetter(1, 100<<10)
+	old, fresh := letter(0), x.large(1, 100<<10)
 	received, sent := x.traffic(func() { x.put(x.store(), "cut", fresh, nil) })
 	for when, fault := range cuts(received, sent) {
 		for key, before := range map[string][]byte{"cut": old, "cut/" + digest([]byte(when)): nil} {
@@ -207,7 +207,7 @@ func checkCutPut(x *exam) {
 }
 
 func checkCutGet(x *exam) {
-	want := bigLetter(1, 100<<10)
+	want := x.large(1, 100<<10)
 	x.put(x.store(), "cut", want, nil)
 	received, sent := x.traffic(func() { x.get(x.store(), "cut") })
 	faults := cuts(received, sent)
@@ -230,13 +230,13 @@ func checkCutGet(x *exam) {
 func checkCutSend(x *exam) {
 	env := connection.Envelope{From: sender, To: []string{recipient}}
 	received, sent := x.traffic(func() {
-		_, err := x.send(x.sender(), env, bytes.NewReader(bigLetter(0, 50<<10)), nil)
+		_, err := x.send(x.sender(), env, bytes.NewReader(x.large(0, 50<<10)), nil)
 		x.ok("send", err)
 	})
 	n := 0
 	for when, fault := range cuts(received, sent) {
 		n++
-		raw := bigLetter(n, 50<<10)
+		raw := x.large(n, 50<<10)
 		want := x.plain([][]byte{raw})[0]
 		x.line.set(fault)
 		s := x.sender()

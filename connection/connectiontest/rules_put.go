@@ -118,7 +118,7 @@ func checkPutGet(x *exam) {
 		}
 	}
 	// What is open keeps giving what it was, or says that it changed.
-	old := bigLetter(1, 300<<10)
+	old := x.large(1, 300<<10)
 	x.put(s, "twice", old, nil)
 	o, err := s.Get(x.ctx, "twice", nil)
 	x.ok("get", err)
@@ -134,7 +134,7 @@ func checkPutGet(x *exam) {
 
 func checkPutAll(x *exam) {
 	s := x.store()
-	old, raw := letter(0), bigLetter(1, 300<<10)
+	old, raw := letter(0), x.large(1, 300<<10)
 	attempt := func(when string, r func() io.Reader, opts connection.PutOptions, check func(error)) {
 		x.put(s, "taken", old, nil)
 		for key, before := range map[string][]byte{"taken": old, "free/key": nil} {
@@ -150,7 +150,7 @@ func checkPutAll(x *exam) {
 			x.holdsObject(s, "after Put "+when, key, before)
 		}
 	}
-	for _, n := range []int{0, 1, 1000, 250 << 10, len(raw)} {
+	for _, n := range []int{0, 1, 1000, len(raw) * 5 / 6, len(raw)} {
 		attempt(fmt.Sprintf("whose reader fails after %d octets", n), func() io.Reader { return broken(raw, n) }, connection.PutOptions{}, func(err error) {
 			if !errors.Is(err, errSource) {
 				x.fail("the error of Put does not hold its reader's: %v", err)
@@ -187,7 +187,7 @@ func checkPutNeverTorn(x *exam) {
 	s := x.store()
 	versions := make([][]byte, 6)
 	for i := range versions {
-		versions[i] = bytes.Repeat(fmt.Appendf(nil, "version %d ", i), 20_000+i)
+		versions[i] = bytes.Repeat(fmt.Appendf(nil, "version %d ", i), 6_000+i)
 	}
 	x.put(s, "torn", versions[0], nil)
 	ctx, cancel := context.WithCancel(x.ctx)

@@ -73,8 +73,8 @@ func checkSend(x *exam) {
 func checkSendAll(x *exam) {
 	s := x.sender()
 	env := connection.Envelope{From: sender, To: []string{recipient}}
-	raw := bigLetter(1, 300<<10)
-	for _, n := range []int{0, 1, 1000, 250 << 10, len(raw)} {
+	raw := x.large(1, 300<<10)
+	for _, n := range []int{0, 1, 1000, len(raw) * 5 / 6, len(raw)} {
 		_, err := x.send(s, env, broken(raw, n), nil)
 		switch {
 		case err == nil:

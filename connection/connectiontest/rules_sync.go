@@ -219,7 +219,7 @@ func checkSyncKnown(x *exam) {
 }
 
 func checkSyncBodyEnds(x *exam) {
-	want := x.fillRaw(append(letters(0, 3), bigLetter(1, 300<<10), letter(3), bigLetter(2, 300<<10), letter(4))...)
+	want := x.fillRaw(append(letters(0, 3), x.large(1, 300<<10), letter(3), x.large(2, 300<<10), letter(4))...)
 	whole := newMirror()
 	x.syncInto(whole, nil)
 	var old io.Reader
