@@ -1,5 +1,8 @@
 .PHONY: test lint bench fuzz api peers
 
+# Programs and the Debian packages that have them.
+DOVECOT = /usr/lib/dovecot/imap=dovecot-imapd /usr/lib/dovecot/pop3=dovecot-pop3d
+
 # Every test, against the real servers too. On Debian it installs those first; elsewhere their tests are skipped.
 test: peers
 	@began=$$(date +%s); race=-race; \
@@ -8,7 +11,7 @@ test: peers
 	go test $$race -shuffle=on ./... && echo "tested in $$(($$(date +%s) - $$began)) s"
 
 peers:
-	@.ci/peers dovecot=dovecot-imapd gcc=gcc,libc6-dev
+	@.ci/peers $(DOVECOT) gcc=gcc,libc6-dev
 
 # gofumpt, go vet on all systems, staticcheck, errcheck, errorlint, bodyclose, go.mod tidy, the recorded API.
 lint:
@@ -16,7 +19,7 @@ lint:
 
 # Side by side with the limit and with other programs; BENCH="-scale 0.1 imap-s" runs a part.
 bench:
-	@.ci/peers dovecot=dovecot-imapd mbsync=isync
+	@.ci/peers $(DOVECOT) mbsync=isync
 	go run ./bench $(BENCH)
 
 # Each fuzz target for FUZZTIME (30s).

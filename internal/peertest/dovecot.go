@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -230,11 +231,18 @@ func (s *DovecotServer) start(ctx context.Context) error {
 	s.process = p
 	for _, service := range s.services() {
 		if err := s.awaitGreeting(ctx, service); err != nil {
-			return errors.Join(fmt.Errorf("%s: %w", service, err), p.kill())
+			err = errors.Join(fmt.Errorf("%s: %w", service, err), p.kill())
+			if missing := missingService.FindStringSubmatch(p.log.String()); missing != nil {
+				err = fmt.Errorf("dovecot's %s %w", missing[1], errors.Join(ErrNotInstalled, err))
+			}
+			return err
 		}
 	}
 	return nil
 }
+
+// missingService is what Dovecot says of a protocol whose package is not there.
+var missingService = regexp.MustCompile(`service\((\w+)\) access\(\S+\) failed: No such file`)
 
 // awaitGreeting dials until the service says something: Dovecot accepts connections before it can serve them.
 func (s *DovecotServer) awaitGreeting(ctx context.Context, service string) error {
