@@ -23,8 +23,10 @@ import (
 // pipeLink returns a link without a prelude, as if after a login, over conn.
 func pipeLink(t testing.TB, conn net.Conn, caps ...string) *link {
 	t.Helper()
-	cfg := &Config{Username: "juser", Password: connection.NewSecret("c4nary-pw"), AllowPlaintextAuth: true,
-		NetworkSettings: connection.NetworkSettings{Server: "mail.example.org:143", Mode: connection.ModeInsecure}}
+	cfg := &Config{
+		Username: "juser", Password: connection.NewSecret("c4nary-pw"), AllowPlaintextAuth: true,
+		NetworkSettings: connection.NetworkSettings{Server: "mail.example.org:143", Mode: connection.ModeInsecure},
+	}
 	env := &connection.Env{Dial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
 	l, err := newLink(cfg, env, nil)
 	if err != nil {

@@ -128,7 +128,8 @@ func (n note) kind() (connection.Kind, time.Duration) {
 	if i := slices.IndexFunc(textKinds, func(k struct {
 		words *regexp.Regexp
 		kind  connection.Kind
-	}) bool {
+	},
+	) bool {
 		return k.words.MatchString(n.Text)
 	}); i >= 0 {
 		byText = textKinds[i].kind
