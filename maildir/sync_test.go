@@ -394,6 +394,13 @@ func TestSyncTwoFilesOneName(t *testing.T) {
 			t.Errorf("got %q, want one new message and a checkpoint", r.log)
 		}
 	}
+	if err := os.Remove(filepath.Join(tree.Path, "new", "1.a")); err != nil {
+		t.Fatal(err)
+	}
+	r.sync(t, open(t, tree.Config()), nil)
+	if len(r.log) != 2 || r.log[0] != "removed INBOX/1.a" {
+		t.Errorf("got %q, want the first removed and the second untouched", r.log)
+	}
 }
 
 func TestSyncOnlySomeFolders(t *testing.T) {
