@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"testing"
 
 	"github.com/mailconn/mailconn/connection"
@@ -64,5 +65,34 @@ func BenchmarkDovecotFetch(b *testing.B) {
 				b.SetBytes(octets)
 			}
 		})
+	}
+}
+
+// BenchmarkDovecotDelete removes 10,000 messages with each iteration, 50 at a time.
+func BenchmarkDovecotDelete(b *testing.B) {
+	const n = 10_000
+	srv := peertest.Dovecot(b, nil)
+	cfg := dovecotConfig(srv, connection.ModeInsecure)
+	cfg.DeleteMode, cfg.ExpungeEvery = imapclient.DeleteExpunge, 500
+	c := open(b, cfg, nil)
+	for b.Loop() {
+		b.StopTimer()
+		srv.DeliverTo(srv.User, "INBOX", small(n))
+		var all []connection.Ref
+		for m, err := range c.Fetch(b.Context(), nil) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			all = append(all, m.Ref)
+		}
+		b.StartTimer()
+		for some := range slices.Chunk(all, 50) {
+			if err := c.Delete(b.Context(), some...); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if len(all) != n {
+			b.Fatalf("got %d messages, want %d", len(all), n)
+		}
 	}
 }

@@ -2,7 +2,11 @@ package imapclient_test
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"io"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/connectiontest"
@@ -90,4 +94,70 @@ func TestDovecotConformance(t *testing.T) {
 			return want, "Dovecot gives LF as CRLF and NUL as 0x80"
 		},
 	})
+}
+
+// Mail that arrives while Follow runs is deleted like any other: the session that deletes had selected the folder before
+// it came, and Dovecot ignores the UIDs that it has not told of.
+func TestDovecotFollowDeletes(t *testing.T) {
+	srv := peertest.Dovecot(t, nil)
+	cfg := emptying(dovecotConfig(srv, connection.ModeTLS))
+	cfg.PollingIdleMax = connection.Duration(50 * time.Millisecond)
+	c := open(t, cfg, nil)
+	srv.Deliver(srv.User, letters(1)...)
+	n := 0
+	for m, err := range c.Fetch(t.Context(), &connection.FetchOptions{Follow: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Delete(t.Context(), m.Ref); err != nil {
+			t.Fatal(err)
+		}
+		if left := srv.Count(srv.User, "INBOX"); left != 0 {
+			t.Fatalf("message %d: %d are left", n, left)
+		}
+		if n++; n == 5 {
+			break
+		}
+		srv.Deliver(srv.User, letters(1)...)
+	}
+}
+
+// The main job over each mode, and where Dovecot allows one connection only: all stored bit by bit, nothing left.
+func TestDovecotDrain(t *testing.T) {
+	for _, most := range []int{0, 1} {
+		srv := peertest.Dovecot(t, &peertest.DovecotOptions{MaxPerUser: most})
+		for _, mode := range []connection.Mode{connection.ModeInsecure, connection.ModeSTARTTLS, connection.ModeTLSWhenAvailable, connection.ModeTLS} {
+			t.Run(fmt.Sprintf("%s, connections %d", mode, most), func(t *testing.T) {
+				srv.DeliverTo(srv.User, "INBOX", small(300))
+				srv.Deliver(srv.User, bytes.Repeat([]byte("0123456789abcdef0123456789abcdef\r\n"), 20_000))
+				want := map[string]int{}
+				for _, raw := range srv.Messages(srv.User) {
+					want[string(raw)]++
+				}
+				cfg := emptying(dovecotConfig(srv, mode))
+				cfg.ExpungeEvery = 120
+				c := open(t, cfg, nil)
+				sink := func(_ context.Context, m *connection.Message) error {
+					raw, err := io.ReadAll(m.Body)
+					want[string(raw)]--
+					return err
+				}
+				stats, err := connection.Drain(t.Context(), c, sink, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+				for raw, n := range want {
+					if n != 0 {
+						t.Errorf("%.40q: %d are missing", raw, n)
+					}
+				}
+				if left := srv.Count(srv.User, "INBOX"); left != 0 || stats.Stored != 301 || stats.Failed != 0 {
+					t.Errorf("%d are left; %+v", left, stats)
+				}
+			})
+		}
+	}
 }

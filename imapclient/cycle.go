@@ -174,6 +174,9 @@ func (f *fetch) ready(folder string, anew bool) (*box, error) {
 		if err != nil {
 			return nil, err
 		}
+		if s.box != nil && s.box.lasting {
+			s.box = nil // what it has selected may be older than the UIDs in hand, which it would not know
+		}
 		f.sess = s
 		if f.reached {
 			f.conn.emit(connection.Event{Kind: connection.EventReconnected})

@@ -96,14 +96,38 @@ func (c *Conn) group(refs []connection.Ref) (groups []*group, errs []error) {
 const storeAtOnce = 500
 
 func (c *Conn) deleteGroup(ctx context.Context, op string, g *group) error {
-	s, done, err := c.opened(ctx, op, g.folder)
+	s, done, err := c.opened(ctx, op, g.folder, slices.Max(g.uids))
 	if err != nil {
 		return err
 	}
+	err = s.deleteGroup(ctx, op, g)
+	done()
+	if connection.KindOf(err) != connection.ErrUncertain || ctx.Err() != nil {
+		return err
+	}
+	// The session may have ended because the folder was renumbered. Then there is no doubt: what we knew is gone.
+	s, done, lookErr := c.opened(ctx, op, g.folder, slices.Max(g.uids))
+	if lookErr != nil {
+		return err
+	}
 	defer done()
+	if s.box.lasting && s.box.validity != g.validity {
+		c.forget(g.folder, s.box.validity)
+		return s.stale(op)
+	}
+	return err
+}
+
+func (s *session) stale(op string) error {
+	return s.conn.problem(op, connection.Ref{}, connection.ErrStale, "the folder was renumbered: UIDVALIDITY is %s now", s.box.validity)
+}
+
+// deleteGroup deletes in the folder that is selected.
+func (s *session) deleteGroup(ctx context.Context, op string, g *group) error {
+	c := s.conn
 	switch {
 	case s.box.validity != g.validity:
-		return c.problem(op, connection.Ref{}, connection.ErrStale, "the folder was renumbered: UIDVALIDITY is %s now", s.box.validity)
+		return s.stale(op)
 	case s.box.readOnly:
 		e := c.problem(op, connection.Ref{}, connection.ErrPermission, "the folder is read-only")
 		e.Hint = "delete_mode: none reads without removing; or give the user the right to delete in this folder"
@@ -134,19 +158,17 @@ func (c *Conn) deleteGroup(ctx context.Context, op string, g *group) error {
 	return nil
 }
 
-// opened returns a session that has just selected folder for this Delete: what UIDVALIDITY was at an earlier SELECT
-// must not decide what is deleted now. Nothing has been sent that changes anything, so a session that turns out dead is
-// replaced, once.
-func (c *Conn) opened(ctx context.Context, op, folder string) (s *session, done func(), err error) {
+// opened returns a session that has folder selected and knows of all messages up to the UID highest: a server does not
+// tell a session of new mail before it asks, and silently ignores a UID that it has not told of. UIDs keep their meaning while it has (RFC 9051, 2.3.1.1: a server
+// that renumbers must end the session), so a SELECT for each Delete, which costs Dovecot more than the delete, is not
+// needed. Nothing has been sent that changes anything, so a session that turns out dead is replaced, once.
+func (c *Conn) opened(ctx context.Context, op, folder string, highest uint32) (s *session, done func(), err error) {
 	for try := 0; ; try++ {
 		s, done, err := c.lease(ctx, op)
 		if err != nil {
 			return nil, nil, err
 		}
-		if s.box == nil || s.box.folder != folder || s.box.lasting {
-			_, err = s.open(ctx, op, folder)
-		}
-		if err == nil {
+		if err = s.seeing(ctx, op, folder, highest); err == nil {
 			return s, done, nil
 		}
 		retry := s.broken() && connection.Temporary(err) && try == 0
@@ -155,6 +177,20 @@ func (c *Conn) opened(ctx context.Context, op, folder string) (s *session, done 
 			return nil, nil, err
 		}
 	}
+}
+
+// seeing selects folder, unless it is selected and its messages are known up to highest.
+func (s *session) seeing(ctx context.Context, op, folder string, highest uint32) error {
+	before := s.box
+	b, err := s.selected(ctx, op, folder)
+	switch {
+	case err != nil, b != before, highest < b.uidNext:
+		return err
+	case b.lasting:
+		_, err = s.open(ctx, op, folder)
+		return err
+	}
+	return s.run(ctx, op, func() error { return s.client.Noop().Wait() })
 }
 
 // lease returns a session for a Delete: one of its own, or, where the server allows only one, that of a Fetch between

@@ -17,7 +17,7 @@ const caps = "IMAP4rev1 UIDPLUS"
 func served(search string, steps ...imaptest.Step) imaptest.Script {
 	n := uint32(len(strings.Fields(search)))
 	return append(imaptest.Script{
-		imaptest.Welcome(caps), imaptest.Select(n, 7, 100),
+		imaptest.Welcome(caps), imaptest.Select(max(n, 1), 7, 100),
 		imaptest.Expect("UID SEARCH"), imaptest.Send(strings.TrimSpace("* SEARCH "+search), "$TAG OK done"),
 	}, steps...)
 }

@@ -139,7 +139,11 @@ func (c *Conn) expungeFolder(ctx context.Context, op, folder string) error {
 		return c.ended(ctx, op, connection.Ref{Folder: folder})
 	}
 	defer c.deleting.give()
-	s, done, err := c.opened(ctx, op, folder)
+	uids, _ := c.outstanding(folder)
+	if len(uids) == 0 {
+		return nil
+	}
+	s, done, err := c.opened(ctx, op, folder, uids[len(uids)-1])
 	if err != nil {
 		return c.fault(op, connection.Ref{Folder: folder}, err)
 	}

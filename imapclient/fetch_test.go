@@ -356,3 +356,26 @@ func TestOpenMessage(t *testing.T) {
 	_, err = c.Open(t.Context(), connection.Ref{Folder: "INBOX", ID: "nonsense"})
 	wantKind(t, err, connection.ErrInvalid)
 }
+
+// A session that was idle need not know the messages that came meanwhile (a server tells of them when it likes): Open
+// must not call them gone.
+func TestOpenOverAnOldSession(t *testing.T) {
+	cmd := func(pattern string, lines ...string) imaptest.Step {
+		return imaptest.Do(imaptest.Expect(pattern), imaptest.Send(append(lines, "$TAG OK done")...))
+	}
+	srv := imaptest.NewScript(t, nil, append(served(""),
+		imaptest.Select(1, 7, 101), cmd("UID FETCH 100", reply(100, "later")),
+	))
+	c := open(t, srv.Config(), srv.Env())
+	bodies(t, collect(t, c, nil))
+	m, err := c.Open(t.Context(), connection.Ref{Folder: "INBOX", ID: "7:100"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := io.ReadAll(m.Body); err != nil || string(raw) != "later" {
+		t.Errorf("got %q, %v", raw, err)
+	}
+	if err := m.Body.(io.Closer).Close(); err != nil {
+		t.Error(err)
+	}
+}
