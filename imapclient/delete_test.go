@@ -102,7 +102,7 @@ func TestDeleteNone(t *testing.T) {
 	all := refs(t, c)
 	sent := len(srv.Transcript())
 	err := c.Delete(t.Context(), all...)
-	e := wantKind(t, err, connection.ErrConfig)
+	e := theError(t, err, connection.ErrConfig)
 	if !strings.Contains(e.Error(), "delete_mode") || !strings.Contains(e.Hint, "Keep") {
 		t.Errorf("got %v", e)
 	}
@@ -167,7 +167,7 @@ func TestPlainExpunge(t *testing.T) {
 				t.Fatal(err)
 			}
 			if test.kind != 0 {
-				if e := wantKind(t, err, test.kind); !strings.Contains(e.Hint, "allow_plain_expunge") {
+				if e := theError(t, err, test.kind); !strings.Contains(e.Hint, "allow_plain_expunge") {
 					t.Errorf("got the hint %q", e.Hint)
 				}
 				if len(srv.Transcript("STORE")) != 0 {
@@ -195,7 +195,7 @@ func TestReadOnlyFolder(t *testing.T) {
 	if len(all) != 1 {
 		t.Fatalf("got %d items, want one error", len(all))
 	}
-	if e := wantKind(t, all[0].err, connection.ErrPermission); !strings.Contains(e.Hint, "delete_mode") {
+	if e := theError(t, all[0].err, connection.ErrPermission); !strings.Contains(e.Hint, "delete_mode") {
 		t.Errorf("got the hint %q", e.Hint)
 	}
 	if len(srv.Transcript("FETCH", "SEARCH")) != 0 {
@@ -223,7 +223,7 @@ func TestDeleteRefused(t *testing.T) {
 		all := refs(t, c)
 		srv.Fail(test.command, test.reply, 1)
 		err := c.Delete(t.Context(), all...)
-		if e := wantKind(t, err, test.kind); e.Code == "" || e.Ref != all[0] {
+		if e := theError(t, err, test.kind); e.Code == "" || e.Ref != all[0] {
 			t.Errorf("%s: got %v", test.command, e)
 		}
 		if n := len(slices.Collect(connection.Errors(err))); n != 2 {
@@ -305,7 +305,7 @@ func TestCloseCannotExpunge(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv.Fail("UID EXPUNGE", "NO [NOPERM] not today")
-	if e := wantKind(t, c.Close(), connection.ErrPermission); e.Op != "close" || e.Ref.Folder != "INBOX" {
+	if e := theError(t, c.Close(), connection.ErrPermission); e.Op != "close" || e.Ref.Folder != "INBOX" {
 		t.Errorf("got %v", e)
 	}
 	if err := c.Close(); err != nil {

@@ -160,7 +160,7 @@ func TestLargeBodyCut(t *testing.T) {
 			if len(all) != 2 || all[1].raw != "two" {
 				t.Fatalf("got %d items, want the large one and the other", len(all))
 			}
-			e := wantKind(t, all[0].body, test.kind)
+			e := theError(t, all[0].body, test.kind)
 			if e.Ref != all[0].ref || e.Ref.ID != "7:1" {
 				t.Errorf("got an error for %v, want one for 7:1", e.Ref)
 			}
@@ -186,7 +186,7 @@ func TestThrottledLogin(t *testing.T) {
 		if len(all) != 1 {
 			t.Fatalf("%s: got %d items, want one error", words, len(all))
 		}
-		e := wantKind(t, all[0].err, connection.ErrThrottled)
+		e := theError(t, all[0].err, connection.ErrThrottled)
 		if strings.Contains(words, "90") && e.RetryAfter.Seconds() != 90 {
 			t.Errorf("%s: got %v, want 90s", words, e.RetryAfter)
 		}
@@ -207,7 +207,7 @@ func TestWrongPasswordOnce(t *testing.T) {
 		if len(all) != 1 {
 			t.Fatalf("got %d items, want one error", len(all))
 		}
-		if e := wantKind(t, all[0].err, connection.ErrAuth); !strings.Contains(e.Hint, "password") {
+		if e := theError(t, all[0].err, connection.ErrAuth); !strings.Contains(e.Hint, "password") {
 			t.Errorf("the hint does not name the setting: %q", e.Hint)
 		}
 		if n := len(srv.Transcript("LOGIN", "AUTHENTICATE")) - before; n != 1 {

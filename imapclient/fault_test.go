@@ -132,7 +132,7 @@ func TestSilentServer(t *testing.T) {
 	if len(all) != 1 {
 		t.Fatalf("got %d items, want one error", len(all))
 	}
-	if e := wantKind(t, all[0].err, connection.ErrTimeout); e.Ref.ID != "7:1" {
+	if e := theError(t, all[0].err, connection.ErrTimeout); e.Ref.ID != "7:1" {
 		t.Errorf("got an error for %v, want one for 7:1", e.Ref)
 	}
 }

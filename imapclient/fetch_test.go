@@ -109,7 +109,7 @@ func TestMaxMessage(t *testing.T) {
 			over := 0
 			for _, f := range collect(t, open(t, cfg, srv.Env()), nil) {
 				if f.err != nil {
-					if e := wantKind(t, f.err, connection.ErrTooLarge); e.Ref.IsZero() || !strings.Contains(e.Hint, "max_message") {
+					if e := theError(t, f.err, connection.ErrTooLarge); e.Ref.IsZero() || !strings.Contains(e.Hint, "max_message") {
 						t.Errorf("got %v", e)
 					}
 					over++

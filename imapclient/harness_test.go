@@ -89,7 +89,13 @@ func wantBodies(t testing.TB, got []string, want ...string) {
 	}
 }
 
-func wantKind(t testing.TB, err error, want connection.Kind) *connection.Error {
+func wantKind(t testing.TB, err error, want connection.Kind) {
+	t.Helper()
+	_ = theError(t, err, want) // for those who want no more of it
+}
+
+// theError returns err as an *Error of the kind wanted.
+func theError(t testing.TB, err error, want connection.Kind) *connection.Error {
 	t.Helper()
 	var e *connection.Error
 	if !errors.As(err, &e) || !errors.Is(err, want) {

@@ -92,7 +92,9 @@ func TestFolders(t *testing.T) {
 		{Name: "Müller & Söhne"},
 		{Name: "a.b"},
 		{Name: "only a level", Attributes: []string{`\Noselect`}},
-		{Name: "trailing "}, {Name: `quo"te\`}, {Name: "brack]et"},
+		{Name: "trailing "},
+		{Name: `quo"te\`},
+		{Name: "brack]et"},
 	}})
 	srv.DeliverTo("a.b", imaptest.Message{Raw: []byte("in a/b")})
 	c := open(t, srv.Config(), srv.Env())
