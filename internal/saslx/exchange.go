@@ -38,8 +38,8 @@ type Exchange struct {
 	name       string
 	secret     connection.Secret
 	bearer     bool
-	initial    []byte
-	pending    bool // the initial response is not sent yet
+	initial    func() []byte // nil without one; a func, since fmt shows octets
+	pending    bool          // the initial response is not sent yet
 	challenges int
 	broken     error // why the exchange was cancelled
 }
@@ -50,7 +50,11 @@ func begin(mech mechanism, secret connection.Secret) (*Exchange, error) {
 	if err != nil {
 		return nil, wrap(name, err)
 	}
-	return &Exchange{mech: mech, name: name, secret: secret, initial: initial, pending: initial != nil}, nil
+	x := &Exchange{mech: mech, name: name, secret: secret}
+	if initial != nil {
+		x.initial, x.pending = func() []byte { return initial }, true
+	}
+	return x, nil
 }
 
 // Name returns the mechanism's name.
@@ -67,10 +71,10 @@ func (x *Exchange) Command(inline bool) string {
 	switch {
 	case x.initial == nil || !inline:
 		return x.name
-	case len(x.initial) == 0:
+	case len(x.initial()) == 0:
 		return x.name + " ="
 	}
-	return x.name + " " + base64.StdEncoding.EncodeToString(x.initial)
+	return x.name + " " + base64.StdEncoding.EncodeToString(x.initial())
 }
 
 // Answer returns the line that answers a challenge, both as on the wire: in base64, without line ends. The line may be
@@ -93,7 +97,7 @@ func (x *Exchange) Answer(challenge string) (line string, err error) {
 	}
 	if x.pending && len(octets) == 0 {
 		x.pending = false
-		return base64.StdEncoding.EncodeToString(x.initial), nil
+		return base64.StdEncoding.EncodeToString(x.initial()), nil
 	}
 	response, err := x.mech.Next(octets)
 	if err != nil {

@@ -242,8 +242,9 @@ type keyCache struct {
 
 type saltedKey struct {
 	mechanism  string
-	salt, key  []byte
+	salt       []byte
 	iterations int
+	key        func() []byte // as good as the password, and fmt shows octets
 }
 
 // maxKeys is how many are kept: a server has one salt for a user and mechanism, a farm may have a few.
@@ -255,7 +256,7 @@ func (c *keyCache) salted(h func() hash.Hash, mechanism string, password connect
 	defer c.mu.Unlock()
 	for _, k := range c.keys {
 		if k.mechanism == mechanism && k.iterations == iterations && bytes.Equal(k.salt, salt) {
-			return k.key, nil
+			return k.key(), nil
 		}
 	}
 	text, _ := prepare(password.Reveal())
@@ -266,6 +267,6 @@ func (c *keyCache) salted(h func() hash.Hash, mechanism string, password connect
 	if len(c.keys) == maxKeys {
 		c.keys = append(c.keys[:0], c.keys[1:]...)
 	}
-	c.keys = append(c.keys, saltedKey{mechanism: mechanism, salt: bytes.Clone(salt), key: key, iterations: iterations})
+	c.keys = append(c.keys, saltedKey{mechanism: mechanism, salt: bytes.Clone(salt), key: func() []byte { return key }, iterations: iterations})
 	return key, nil
 }
