@@ -22,10 +22,11 @@ func Layers() map[string][]string {
 		"internal/backoff":  {},
 		"internal/wirelog":  {"connection"},
 		"internal/netx":     {"connection", "internal/wirelog", "internal/backoff"},
-		"internal/saslx":    {"connection", emersionSASL},
+		"internal/saslx":    {"connection", emersionSASL, "github.com/Azure/go-ntlmssp"},
 		"internal/peertest": {},
 		"internal/selftest": {},
 
+		"internal/saslx/saslserver": {},
 		"internal/selftest/apilist": {"internal/selftest"},
 
 		"imapclient":          append([]string{"github.com/emersion/go-imap/v2"}, network...),

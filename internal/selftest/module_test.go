@@ -95,7 +95,7 @@ func TestModuleDependencies(t *testing.T) {
 func TestEachDriverLinksItsOwn(t *testing.T) {
 	links := map[string][]string{
 		"connection":            {},
-		"imapclient":            {"github.com/emersion/go-imap/v2", "github.com/emersion/go-message", "github.com/emersion/go-sasl", "golang.org/x/text"},
+		"imapclient":            {"github.com/Azure/go-ntlmssp", "github.com/emersion/go-imap/v2", "github.com/emersion/go-message", "github.com/emersion/go-sasl", "golang.org/x/text"},
 		"maildir":               {"github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 		"objectstore/filestore": {"golang.org/x/sys"},
 	}
