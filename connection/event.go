@@ -13,7 +13,7 @@ const (
 	EventSkipped     EventKind = "skipped"      // Ref was passed over; Detail says why
 	EventPoisoned    EventKind = "poisoned"     // Ref failed too often and is left alone from now on
 	EventRetry       EventKind = "retry"        // something temporary failed with Err; the next try is at Until
-	EventWakeup      EventKind = "wakeup"       // Follow looked for mail; Detail is "idle" or "poll"
+	EventWakeup      EventKind = "wakeup"       // Follow looked for mail; Detail is "idle", "notify" or "poll"
 	EventStalledIdle EventKind = "stalled_idle" // a poll found mail that IDLE had not announced
 	EventThrottled   EventKind = "throttled"    // the server asked us to wait until Until
 	EventQuirk       EventKind = "quirk"        // a server's oddity was worked around; Detail names it
