@@ -86,14 +86,9 @@ func checkCutFetch(x *exam) {
 
 func checkCutDelete(x *exam) {
 	keep := x.fill(0, 3)
-	var refs map[string]connection.Ref
-	received, sent := x.traffic(func() {
-		named := x.fill(10, 2)
-		src := x.source()
-		refs = x.refsOf(src)
-		x.line.set(nil)
-		x.delete(src, refs[string(named[0])], refs[string(named[1])])
-	})
+	named := x.fill(10, 2)
+	refs := x.refsOf(x.source())
+	received, sent := x.traffic(func() { x.delete(x.source(), refs[string(named[0])], refs[string(named[1])]) })
 	n := 100
 	for when, fault := range cuts(received, sent) {
 		n += 2
