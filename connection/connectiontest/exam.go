@@ -3,6 +3,7 @@ package connectiontest
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,13 +40,11 @@ type exam struct {
 
 const labelKey = "connectiontest"
 
-var examCount atomic.Int64
-
 // run checks r. It returns the broken promises, or why r does not apply.
 func (r rule) run(t testing.TB, h *Harness) (failures []failure, without string) {
 	h.Reset(t)
 	x := &exam{t: t, h: h, rule: r.name, log: newPrinted(h.Secret), line: &line{}}
-	x.label = fmt.Sprintf("%s/%d", r.name, examCount.Add(1))
+	x.label = r.name + "/" + rand.Text()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	x.ctx = ctx
