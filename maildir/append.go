@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/utf7"
 )
 
 // Append implements [connection.Appender]. The file is written in tmp, synced, and then linked into new, or with flags
@@ -271,7 +272,7 @@ func (c *Conn) folderDir(t *tree, name string) (string, error) {
 		case nested && (level[0] == '.' || level == "cur" || level == "new" || level == "tmp"):
 			return "", errors.New("is a name that Maildir needs itself")
 		}
-		levels[i] = encodeUTF7(level)
+		levels[i] = utf7.Encode(level)
 	}
 	if nested {
 		return strings.Join(levels, "/"), nil

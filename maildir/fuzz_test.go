@@ -52,23 +52,6 @@ func FuzzEscape(f *testing.F) {
 	})
 }
 
-func FuzzModifiedUTF7(f *testing.F) {
-	for _, s := range []string{"Entw&APw-rfe", "R&-D", "a&b", "&AC8-", "&2D3eAA-", "&2D0-", "Gelöscht"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if decoded, ok := decodeUTF7(s); ok && encodeUTF7(decoded) != s {
-			t.Fatalf("%q is %q, which is encoded as %q", s, decoded, encodeUTF7(decoded))
-		}
-		if !utf8.ValidString(s) {
-			return
-		}
-		if decoded, ok := decodeUTF7(encodeUTF7(s)); !ok || decoded != s {
-			t.Fatalf("%q is encoded as %q, which is decoded as %q", s, encodeUTF7(s), decoded)
-		}
-	})
-}
-
 func FuzzCheckpoint(f *testing.F) {
 	s := &state{mailbox: "a", folders: map[string]*folderState{}}
 	st := &folderState{stamp: "x"}

@@ -1,84 +1,16 @@
 package maildir
 
 import (
-	"encoding/base64"
 	"strings"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"github.com/mailconn/mailconn/internal/utf7"
 )
-
-// base64 of RFC 3501, 5.1.3: "," instead of "/", and no padding.
-var utf7Base64 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").WithPadding(base64.NoPadding)
-
-// encodeUTF7 writes s in modified UTF-7 (RFC 3501, 5.1.3), the form in which Dovecot and Courier store folder names.
-func encodeUTF7(s string) string {
-	var b strings.Builder
-	var wide []uint16
-	flush := func() {
-		if len(wide) == 0 {
-			return
-		}
-		octets := make([]byte, 0, 2*len(wide))
-		for _, u := range wide {
-			octets = append(octets, byte(u>>8), byte(u))
-		}
-		b.WriteString("&" + utf7Base64.EncodeToString(octets) + "-")
-		wide = wide[:0]
-	}
-	for _, r := range s {
-		switch {
-		case r == '&':
-			flush()
-			b.WriteString("&-")
-		case r >= 0x20 && r <= 0x7e:
-			flush()
-			b.WriteRune(r)
-		default:
-			wide = utf16.AppendRune(wide, r)
-		}
-	}
-	flush()
-	return b.String()
-}
-
-// decodeUTF7 reads modified UTF-7. It accepts only what encodeUTF7 would write, so that two names never decode to the
-// same; else ok is false.
-func decodeUTF7(s string) (_ string, ok bool) {
-	var b strings.Builder
-	for rest := s; rest != ""; {
-		plain, after, found := strings.Cut(rest, "&")
-		b.WriteString(plain)
-		if !found {
-			break
-		}
-		code, after, found := strings.Cut(after, "-")
-		if !found {
-			return "", false
-		}
-		rest = after
-		if code == "" {
-			b.WriteByte('&')
-			continue
-		}
-		octets, err := utf7Base64.DecodeString(code)
-		if err != nil || len(octets)%2 != 0 {
-			return "", false
-		}
-		wide := make([]uint16, 0, len(octets)/2)
-		for i := 0; i < len(octets); i += 2 {
-			wide = append(wide, uint16(octets[i])<<8|uint16(octets[i+1]))
-		}
-		b.WriteString(string(utf16.Decode(wide)))
-	}
-	decoded := b.String()
-	return decoded, utf8.ValidString(decoded) && encodeUTF7(decoded) == s
-}
 
 // folderName returns the name for people of one level of a folder's path: modified UTF-7 decoded, UTF-8 as it is,
 // anything else escaped.
 func folderName(s string) string {
 	if strings.Contains(s, "&") {
-		if decoded, ok := decodeUTF7(s); ok {
+		if decoded, ok := utf7.Decode(s); ok {
 			return decoded
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/utf7"
 )
 
 // Deliver puts messages into INBOX, as a delivery agent does. The server keeps their octets exactly.
@@ -23,7 +24,7 @@ func (s *Server) DeliverTo(name string, messages ...Message) {
 	defer s.mu.Unlock()
 	f := s.folder(name)
 	if f == nil {
-		f = s.store.create(wireName(name))
+		f = s.store.create(utf7.Encode(name))
 	}
 	if err := f.deliver(messages); err != nil {
 		panic("imaptest: " + name + ": " + err.Error())
@@ -129,7 +130,7 @@ func (s *Server) folder(name string) *folder {
 	if f := s.store.get(name); f != nil {
 		return f
 	}
-	return s.store.get(wireName(name))
+	return s.store.get(utf7.Encode(name))
 }
 
 // changed wakes the sessions that idle on f, but for the one that made the change. The caller holds the lock.

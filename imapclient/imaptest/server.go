@@ -13,6 +13,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/imapclient"
+	"github.com/mailconn/mailconn/internal/utf7"
 )
 
 // The login of a server whose Options name no other.
@@ -197,7 +198,7 @@ func (s *Server) setUp() error {
 	for _, f := range o.Folders {
 		name := f.Wire
 		if name == "" {
-			name = wireName(f.Name)
+			name = utf7.Encode(f.Name)
 		}
 		made := s.store.get(name)
 		if made == nil {
