@@ -124,7 +124,7 @@ func (a *Account) Validate() error {
 		return err
 	}
 	if strings.ContainsFunc(a.ActFor, control) {
-		return errors.New("act for: control character")
+		return errors.New("act_for: control character")
 	}
 	if strings.ContainsAny(a.Password.Reveal(), forbidden) {
 		return errors.New("password: it must not hold CR, LF or NUL")
