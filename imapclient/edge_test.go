@@ -74,6 +74,24 @@ func TestEdges(t *testing.T) {
 			served("1 2", fetch, imaptest.Send("* 1 FETCH (UID 1 BODY[] {3}\r\none: and\r\nmore)", reply(2, "two")), ok),
 			again(gone("1 2"), fetch, imaptest.Send(reply(1, "one: and\r\nmore")), ok, fetch, imaptest.Send(reply(2, "two")), ok),
 		}, []string{"one: and\r\nmore", "two"}, 0},
+		{"5 literal too short, the rest on its line", []imaptest.Script{
+			served("1 2", fetch, imaptest.SendRaw("* 1 FETCH (UID 1 BODY[] {3}\r\none and more)\r\n"), imaptest.Send(reply(2, "two")), ok),
+			again(gone("1 2"), fetch, imaptest.Send(reply(1, "one and more")), ok, fetch, imaptest.Send(reply(2, "two")), ok),
+		}, []string{"one and more", "two"}, 0},
+		{"5 literal too short, the rest like items", []imaptest.Script{
+			served("1", fetch, imaptest.SendRaw("* 1 FETCH (UID 1 BODY[] {3}\r\none UID more)\r\n"), ok),
+			again(gone("1"), fetch, imaptest.SendRaw("* 1 FETCH (UID 1 BODY[] {3}\r\none FLAGS (\\Seen) BODY[] {4}\r\nmore)\r\n"), ok),
+			again(fetch, imaptest.SendRaw("* 1 FETCH (UID 1 BODY[] {3}\r\none) and more)\r\n"), ok),
+			again(fetch, imaptest.SendRaw("* 1 FETCH (UID 1 BODY[] {3}\r\none)and more)\r\n"), ok),
+			again(gone("1")),
+		}, nil, connection.ErrProtocol},
+		{"5 a quoted body with quotes in it", []imaptest.Script{
+			served("1", fetch, imaptest.Send(`* 1 FETCH (UID 1 BODY[] "one "and" more")`), ok),
+			again(gone("1"), fetch, imaptest.Send(reply(1, `one "and" more`)), ok),
+		}, []string{`one "and" more`}, 0},
+		{"items behind the body", []imaptest.Script{
+			served("1", fetch, imaptest.Send("* 1 FETCH (UID 1 BODY[] "+literal("one")+` FLAGS (\Seen) MODSEQ (12) RFC822.SIZE -1 INTERNALDATE NIL X-GM-MSGID 1278455344230334865 X-GM-LABELS (\Inbox "a b"))`), ok),
+		}, []string{"one"}, 0},
 		{"6 UID after BODY", []imaptest.Script{
 			served("1 2", fetch, imaptest.Send("* 1 FETCH (BODY[] "+literal("one")+" UID 1)", "* 2 FETCH (BODY[] "+literal("two")+" FLAGS () UID 2)"), ok),
 		}, []string{"one", "two"}, 0},

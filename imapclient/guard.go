@@ -64,6 +64,7 @@ type response struct {
 	head    string // "* 1 FETCH", for errors
 	rest    int    // where the text behind head begins in the first line
 	listed  bool   // the list of a FETCH response was opened
+	bodied  bool   // a body was in it
 
 	searching *searching // of a SEARCH response
 }

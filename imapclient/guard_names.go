@@ -2,11 +2,11 @@ package imapclient
 
 import (
 	"bytes"
-	"encoding/base64"
 	"strings"
 	"sync"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/mailconn/mailconn/internal/utf7"
 )
 
 // maxNames is how many odd folder names of one server are kept.
@@ -24,7 +24,7 @@ type nameMap struct {
 
 // learn returns the name that stands for raw.
 func (m *nameMap) learn(raw string) string {
-	name := encodeUTF7(readable(raw))
+	name := utf7.Encode(readable(raw))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.taken[name] && len(m.raw) < maxNames {
@@ -125,7 +125,7 @@ func (g *guard) repairNames(line []byte) ([]byte, error) {
 	switch name := string(raw); {
 	case len(token) == 0:
 		return nil, g.violation("%s without a name", g.head)
-	case validUTF7(name):
+	case isEncoded(name):
 		g.names.take(name)
 		out = append(out, token...)
 	case strings.ContainsAny(name, "\r\n\x00"):
@@ -184,53 +184,11 @@ func (g *guard) cutName(text []byte) (token, raw, after []byte) {
 	return token, raw, append(line[cut:len(line):len(line)], end...)
 }
 
-// base64UTF7 is the base64 of modified UTF-7.
-var base64UTF7 = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,").WithPadding(base64.NoPadding)
-
-// validUTF7 reports whether go-imap can decode the name. UTF-8 that was never encoded is fine with it.
-func validUTF7(name string) bool {
-	if !utf8.ValidString(name) {
-		return false
-	}
-	shifted := false
-	for i := 0; i < len(name); i++ {
-		c := name[i]
-		if c < ' ' || c == 0x7f {
-			return false
-		}
-		if c != '&' {
-			shifted = false
-			continue
-		}
-		n := strings.IndexByte(name[i:], '-')
-		switch {
-		case n < 0, n > 1 && (shifted || !validShift(name[i+1:i+n])):
-			return false
-		}
-		shifted = n > 1
-		i += n
-	}
-	return true
-}
-
-// validShift reports whether the text between "&" and "-" is UTF-16 of characters that need to be encoded.
-func validShift(text string) bool {
-	b, err := base64UTF7.DecodeString(text)
-	if err != nil || len(b) == 0 || len(b)%2 != 0 {
-		return false
-	}
-	for i := 0; i < len(b); i += 2 {
-		r := rune(b[i])<<8 | rune(b[i+1])
-		switch {
-		case utf16.IsSurrogate(r):
-			if i += 2; i >= len(b) || utf16.DecodeRune(r, rune(b[i])<<8|rune(b[i+1])) == utf8.RuneError {
-				return false
-			}
-		case ' ' <= r && r <= '~':
-			return false
-		}
-	}
-	return true
+// isEncoded reports whether a name is what its folder's name is encoded as. Any other spelling, UTF-8 that was never
+// encoded included, is not what go-imap would send for the name that it reads from it.
+func isEncoded(name string) bool {
+	_, ok := utf7.Decode(name)
+	return ok
 }
 
 // readable makes a name for people of octets that are none.
@@ -251,32 +209,4 @@ func readable(raw string) string {
 		}
 		return r
 	}, raw)
-}
-
-// encodeUTF7 encodes a name in modified UTF-7, as go-imap does.
-func encodeUTF7(name string) string {
-	var b strings.Builder
-	var wide []byte
-	flush := func() {
-		if len(wide) > 0 {
-			b.WriteString("&" + base64UTF7.EncodeToString(wide) + "-")
-			wide = wide[:0]
-		}
-	}
-	for _, r := range name {
-		switch {
-		case r == '&':
-			flush()
-			b.WriteString("&-")
-		case ' ' <= r && r <= '~':
-			flush()
-			b.WriteRune(r)
-		default:
-			for _, u := range utf16.Encode([]rune{r}) {
-				wide = append(wide, byte(u>>8), byte(u))
-			}
-		}
-	}
-	flush()
-	return b.String()
 }

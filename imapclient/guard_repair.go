@@ -213,6 +213,9 @@ func isAtom(s string) bool {
 
 // repairFetch walks the items of a FETCH response, and leaves out or repairs those that go-imap dies of. A piece of text
 // behind a literal goes on in the list that the first piece opened.
+//
+// Behind a body nothing unknown is borne: if the literal was announced too short, the rest of the message stands there,
+// and what came before it must not pass for the whole.
 func (g *guard) repairFetch(text, end []byte) ([]byte, error) {
 	out := make([]byte, 0, len(text)+len(end)+1)
 	at := 0
@@ -225,6 +228,9 @@ func (g *guard) repairFetch(text, end []byte) ([]byte, error) {
 		out = append(out, text[:at]...)
 	}
 	for {
+		if g.bodied && at < len(text) && text[at] != ' ' && text[at] != ')' {
+			return nil, g.violation("%s with %q behind a body", g.head, g.shown(text[at:]))
+		}
 		for at < len(text) && text[at] == ' ' {
 			at++
 		}
@@ -232,8 +238,10 @@ func (g *guard) repairFetch(text, end []byte) ([]byte, error) {
 			break
 		}
 		if text[at] == ')' {
+			if len(bytes.TrimSpace(text[at+1:])) > 0 {
+				return nil, g.violation("%s with %q behind its list", g.head, g.shown(text[at+1:]))
+			}
 			out = append(out, ')')
-			out = append(out, bytes.TrimSpace(text[at+1:])...)
 			break
 		}
 		nameEnd := itemNameEnd(text, at)
@@ -246,6 +254,10 @@ func (g *guard) repairFetch(text, end []byte) ([]byte, error) {
 		if !validItem(name) {
 			return nil, g.violation("%s with %q in it", g.head, g.shown(text[at:]))
 		}
+		if g.bodied && !mayFollowBody(name, value) {
+			return nil, g.violation("%s with %q behind a body", g.head, g.shown(text[at:]))
+		}
+		g.bodied = g.bodied || bytes.IndexByte(name, '[') >= 0
 		at = to
 		value, keep := g.repairItem(name, value)
 		if !keep {
@@ -264,6 +276,27 @@ func (g *guard) repairFetch(text, end []byte) ([]byte, error) {
 		}
 	}
 	return append(out, end...), nil
+}
+
+// mayFollowBody reports whether a FETCH item is one that servers are known to send behind a body, with a value of its
+// kind.
+func mayFollowBody(name, value []byte) bool {
+	v := string(value)
+	list := strings.HasPrefix(v, "(") && strings.HasSuffix(v, ")")
+	switch strings.ToUpper(string(name)) {
+	case "UID", "X-GM-MSGID", "X-GM-THRID":
+		return isNumber(v, 64)
+	case "FLAGS", "X-GM-LABELS":
+		return list
+	case "MODSEQ":
+		return list && isNumber(strings.TrimSpace(v[1:len(v)-1]), 64)
+	case "INTERNALDATE":
+		return strings.EqualFold(v, "NIL") || len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"'
+	case "RFC822.SIZE":
+		_, err := strconv.ParseInt(v, 10, 64)
+		return err == nil
+	}
+	return false
 }
 
 // validItem reports whether name may be that of a FETCH item: an atom, or BODY or BINARY with a section.

@@ -231,7 +231,7 @@ var oddities = []struct {
 	{"code without an end", "NOOP", "* OK [ALERT go away\r\n* 1 EXISTS\r\n$ OK\r\n", noop, deadAlone, "response-code"},
 	{"bare cr in a text", "NOOP", "* OK a\rb\r\n$ OK\r\n", noop, deadAlone, ""},
 	{"continuation nobody asked for", "NOOP", "$ OK\r\n+ go on\r\n", noop, deadAlone, "unasked-continuation"},
-	{"fetch: unknown item", "FETCH", "* 1 FETCH (X-GM-MSGID 123 UID 10 BODY[] {3}\r\nabc X-FOO (1 \"a)\"))\r\n$ OK\r\n", fetchBody("abc"), deadAlone, "unasked-item"},
+	{"fetch: unknown item", "FETCH", "* 1 FETCH (X-GM-MSGID 123 X-FOO (1 \"a)\") UID 10 BODY[] {3}\r\nabc X-GM-LABELS (1 \"a)\"))\r\n$ OK\r\n", fetchBody("abc"), deadAlone, "unasked-item"},
 	{"fetch: body structure", "FETCH", "* 1 FETCH (UID 10 BODYSTRUCTURE (\"TEXT\" (nil)) BODY[] {3}\r\nabc)\r\n$ OK\r\n", fetchBody("abc"), deadAlone, "unasked-item"},
 	{"fetch: internaldate nil", "FETCH", "* 1 FETCH (INTERNALDATE NIL UID 10 BODY[] {3}\r\nabc)\r\n$ OK\r\n", fetchBody("abc"), deadAlone, "internaldate"},
 	{"fetch: internaldate impossible", "FETCH", "* 1 FETCH (UID 10 INTERNALDATE \"01-Jan-0000 00:00:00\" BODY[] {3}\r\nabc)\r\n$ OK\r\n", fetchBody("abc"), deadAlone, "internaldate"},
@@ -393,7 +393,7 @@ const wellFormed = "* OK [ALERT] hello {5}\r\n" +
 	"* LIST (\\Noselect) \"/\" foo\r\n* LIST () \"/\" {3}\r\nb r\r\n* LIST () NIL \"&AOk-\" (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n* STATUS blurdybloop (MESSAGES 231 UIDNEXT 44292)\r\n" +
 	"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n" +
 	"* 1 FETCH (UID 4 FLAGS (\\Seen) INTERNALDATE \" 1-Jul-2026 02:44:25 -0700\" RFC822.SIZE 5 BODY[] {5}\r\n(\"\r\n{)\r\n" +
-	"* 2 FETCH (BODY[]<0> {0}\r\n UID 5 MODSEQ (12))\r\n* 3 FETCH (BODY[HEADER.FIELDS (TO)] \"a\\\"b)\" BODY[TEXT] NIL BINARY[1] ~{2}\r\n\x00\xff)\r\n" +
+	"* 2 FETCH (BODY[]<0> {0}\r\n UID 5 MODSEQ (12))\r\n* 3 FETCH (BODY[HEADER.FIELDS (TO)] \"a\\\"b)\")\r\n* 4 FETCH (BODY[TEXT] NIL)\r\n* 5 FETCH (BINARY[1] ~{2}\r\n\x00\xff)\r\n" +
 	"T1 OK [READ-WRITE] done\r\nT2 NO [NONEXISTENT] no\r\nT3 BAD what\r\n+ idling\r\n"
 
 func TestWellFormedPassesUnchanged(t *testing.T) {
