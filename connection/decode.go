@@ -83,8 +83,10 @@ func fieldsOf(t reflect.Type) []Field {
 			continue
 		}
 		tag := s.field.Tag
-		f := Field{Name: s.name, Type: wantOf(s.field.Type, true), Label: tag.Get("label"), Help: tag.Get("help"),
-			Default: tag.Get("default"), Min: tag.Get("min"), Max: tag.Get("max")}
+		f := Field{
+			Name: s.name, Type: wantOf(s.field.Type, true), Label: tag.Get("label"), Help: tag.Get("help"),
+			Default: tag.Get("default"), Min: tag.Get("min"), Max: tag.Get("max"),
+		}
 		if f.Label == "" {
 			f.Label = s.name
 		}

@@ -3,6 +3,7 @@ package connection
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -194,7 +195,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // canceled is the error of a ctx that ended; its cause is in the chain beside ctx.Err.
 func canceled(ctx context.Context, op string) error {
 	err := ctx.Err()
-	if cause := context.Cause(ctx); cause != err {
+	if cause := context.Cause(ctx); !errors.Is(cause, err) {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
 	return &Error{Op: op, Kind: ErrCanceled, Err: err}

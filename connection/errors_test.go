@@ -99,7 +99,7 @@ func TestErrorsAndRetryAfter(t *testing.T) {
 	if strings.Join(ids, " ") != "a b" {
 		t.Errorf("Errors yielded %v, want a and b", ids)
 	}
-	for range connection.Errors(err) {
+	for range connection.Errors(err) { //nolint:errcheck // left at once
 		break
 	}
 	if got := connection.RetryAfter(err); got != time.Minute {

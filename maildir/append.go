@@ -69,8 +69,10 @@ func (c *Conn) appendTo(ctx context.Context, t *tree, name string, body io.Reade
 		return "", err
 	}
 	for _, flag := range unknown {
-		c.observe(connection.Event{Kind: connection.EventQuirk, Mailbox: t.mailbox, Ref: connection.Ref{Mailbox: t.mailbox, Folder: fo.name, ID: escape(unique)},
-			Detail: "keyword " + quoted(string(flag)) + " has no letter in dovecot-keywords and was left out"})
+		c.observe(connection.Event{
+			Kind: connection.EventQuirk, Mailbox: t.mailbox, Ref: connection.Ref{Mailbox: t.mailbox, Folder: fo.name, ID: escape(unique)},
+			Detail: "keyword " + quoted(string(flag)) + " has no letter in dovecot-keywords and was left out",
+		})
 	}
 	return escape(unique), nil
 }

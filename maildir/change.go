@@ -118,7 +118,6 @@ func (c *Conn) changeFolder(ctx context.Context, t *tree, name string, refs []co
 		if err != nil {
 			return 0, err
 		}
-		ids = ids[:0]
 		for id, err := range bad {
 			failAll(one(id), err)
 		}

@@ -25,8 +25,10 @@ func (c *Conn) Delete(ctx context.Context, refs ...connection.Ref) error {
 	case DeleteMove:
 		newAction = func(t *tree, _ folder) (action, error) { return c.relocation(ctx, t) }
 	}
-	return c.changeAll(ctx, "delete", refs, newAction, &connection.Error{Kind: connection.ErrConfig, Err: errors.New("delete_mode is none"),
-		Hint: "delete_mode: choose remove, trash or move, if messages are to leave this Maildir once they are stored"})
+	return c.changeAll(ctx, "delete", refs, newAction, &connection.Error{
+		Kind: connection.ErrConfig, Err: errors.New("delete_mode is none"),
+		Hint: "delete_mode: choose remove, trash or move, if messages are to leave this Maildir once they are stored",
+	})
 }
 
 // Mark implements [connection.Marker]: flags become letters of the file's info part, and a message in new goes to cur,

@@ -329,7 +329,9 @@ func (c *Conn) remember(it *item) {
 // checkNamedSize tells when the name promises another size than the file has: it was cut, or is compressed.
 func (c *Conn) checkNamedSize(it *item) {
 	if n := namedSize(it.unique); n >= 0 && n != it.msg.Size {
-		c.observe(connection.Event{Kind: connection.EventQuirk, Mailbox: it.msg.Ref.Mailbox, Ref: it.msg.Ref,
-			Detail: fmt.Sprintf("the file's name says %d octets, the file has %d: cut short or compressed", n, it.msg.Size)})
+		c.observe(connection.Event{
+			Kind: connection.EventQuirk, Mailbox: it.msg.Ref.Mailbox, Ref: it.msg.Ref,
+			Detail: fmt.Sprintf("the file's name says %d octets, the file has %d: cut short or compressed", n, it.msg.Size),
+		})
 	}
 }

@@ -42,7 +42,7 @@ func (f *fetch) follow() error {
 			if err := f.settle(timer.C); err != nil {
 				return err
 			}
-		case <-f.notify.errors():
+		case <-f.notify.errors(): //nolint:errcheck // what the error says does not matter
 			// Events were lost: that, too, is a reason to look.
 			why = "notify"
 		}

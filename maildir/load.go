@@ -134,12 +134,16 @@ func (l *loader) load(it *item) {
 		it.outcome = passed
 		return
 	case !it.d.mayRead(info):
-		l.failed(it, id, &connection.Error{Kind: connection.ErrPermission, Err: errors.New("the file has several hard links and belongs to another user than its directory"),
-			Hint: "a user may have linked a file that is not his: remove the link, or give the file to the directory's owner"})
+		l.failed(it, id, &connection.Error{
+			Kind: connection.ErrPermission, Err: errors.New("the file has several hard links and belongs to another user than its directory"),
+			Hint: "a user may have linked a file that is not his: remove the link, or give the file to the directory's owner",
+		})
 		return
 	case limit > 0 && info.size > limit:
-		l.failed(it, id, &connection.Error{Kind: connection.ErrTooLarge, Err: fmt.Errorf("%d octets", info.size),
-			Hint: fmt.Sprintf("max_message: %d is the limit: raise it to take this message", limit)})
+		l.failed(it, id, &connection.Error{
+			Kind: connection.ErrTooLarge, Err: fmt.Errorf("%d octets", info.size),
+			Hint: fmt.Sprintf("max_message: %d is the limit: raise it to take this message", limit),
+		})
 		return
 	}
 	l.read(it, id, info, when)

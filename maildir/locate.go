@@ -170,8 +170,10 @@ func (f *finder) second(id string, before, at spot, found map[string]spot, bad m
 	case !os.SameFile(a, b):
 		if f.check(id, at) == nil && bad[id] == nil {
 			delete(found, id)
-			bad[id] = &connection.Error{Kind: connection.ErrChanged, Err: fmt.Errorf("%w: %s and %s", errDouble, quoted(before.name), quoted(at.name)),
-				Hint: "fetch again: then each of them has a name of its own"}
+			bad[id] = &connection.Error{
+				Kind: connection.ErrChanged, Err: fmt.Errorf("%w: %s and %s", errDouble, quoted(before.name), quoted(at.name)),
+				Hint: "fetch again: then each of them has a name of its own",
+			}
 		}
 	}
 }

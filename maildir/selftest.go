@@ -302,8 +302,10 @@ func missingSubs(root *os.Root, dir string) []string {
 
 // noMaildir says that the tree holds no folder at all.
 func (c *Conn) noMaildir(t *tree) error {
-	return &connection.Error{Kind: connection.ErrConfig, Err: errors.New("is no Maildir: " + strings.Join(missingSubs(t.root, "."), ", ") + " missing"),
-		Hint: "path: " + quoted(t.path("")) + " must hold cur, new and tmp, or folders that do; an unmounted file system looks like this"}
+	return &connection.Error{
+		Kind: connection.ErrConfig, Err: errors.New("is no Maildir: " + strings.Join(missingSubs(t.root, "."), ", ") + " missing"),
+		Hint: "path: " + quoted(t.path("")) + " must hold cur, new and tmp, or folders that do; an unmounted file system looks like this",
+	}
 }
 
 // countStale counts the files in tmp that are older than 36 hours, as far as they can be looked at.
@@ -328,7 +330,9 @@ func (c *Conn) countStale(ctx context.Context, t *tree, fo folder) int {
 func (c *Conn) reportStale(ctx context.Context, t *tree, fo folder) {
 	if n := c.countStale(ctx, t, fo); n > 0 {
 		c.env.Log().WarnContext(ctx, "files in tmp are older than 36 hours", "path", t.path(path.Join(fo.dir, "tmp")), "count", n)
-		c.observe(connection.Event{Kind: connection.EventNotice, Mailbox: t.mailbox, Ref: connection.Ref{Mailbox: t.mailbox, Folder: fo.name},
-			Count: int64(n), Detail: "files in tmp are older than 36 hours: deliveries that were broken off"})
+		c.observe(connection.Event{
+			Kind: connection.EventNotice, Mailbox: t.mailbox, Ref: connection.Ref{Mailbox: t.mailbox, Folder: fo.name},
+			Count: int64(n), Detail: "files in tmp are older than 36 hours: deliveries that were broken off",
+		})
 	}
 }

@@ -315,8 +315,10 @@ func (s *syncing) meet(d *directory, j job, id string, batch *[]job) (isNew bool
 
 func (s *syncing) updated(id string, j job) *connection.Change {
 	ref := s.loader.ref(id)
-	return &connection.Change{Op: connection.Updated, Ref: ref,
-		Message: &connection.Message{Ref: ref, Folder: s.folder.name, Size: -1, Flags: s.loader.keywords.flags(j.info)}}
+	return &connection.Change{
+		Op: connection.Updated, Ref: ref,
+		Message: &connection.Message{Ref: ref, Folder: s.folder.name, Size: -1, Flags: s.loader.keywords.flags(j.info)},
+	}
 }
 
 // ask tells those of jobs that the host has as Updated, and returns the others.
@@ -331,7 +333,7 @@ func (s *syncing) ask(jobs []job) ([]job, error) {
 	}
 	known, err := s.opts.Known(s.ctx, refs)
 	if err == nil && len(known) != len(refs) {
-		err = &connection.Error{Kind: connection.ErrInvalid, Err: fmt.Errorf("Known returned %d answers for %d refs", len(known), len(refs))}
+		err = &connection.Error{Kind: connection.ErrInvalid, Err: fmt.Errorf("the host answered %d of %d refs", len(known), len(refs))}
 	}
 	if err != nil {
 		return nil, err

@@ -105,8 +105,10 @@ func (c *Conn) trees(ctx context.Context, only string) iter.Seq2[*tree, error] {
 		case only != "":
 			yield(nil, &connection.Error{Kind: connection.ErrNotFound, Ref: connection.Ref{Mailbox: only}, Err: errors.New("path matches no mailbox of this name")})
 		case w.failed == 0:
-			yield(nil, &connection.Error{Kind: connection.ErrConfig, Err: errors.New("no directory matches"),
-				Hint: "path: nothing that matches " + quoted(c.cfg.Path) + " holds a Maildir (a directory with new and cur)"})
+			yield(nil, &connection.Error{
+				Kind: connection.ErrConfig, Err: errors.New("no directory matches"),
+				Hint: "path: nothing that matches " + quoted(c.cfg.Path) + " holds a Maildir (a directory with new and cur)",
+			})
 		}
 	}
 }
@@ -229,9 +231,11 @@ func (w *walker) arrive(root *os.Root, elems []string) bool {
 	}
 	if c.pattern.ambiguous() {
 		if other, taken := w.names[t.mailbox]; taken {
-			w.yield(nil, &connection.Error{Kind: connection.ErrConfig,
+			w.yield(nil, &connection.Error{
+				Kind: connection.ErrConfig,
 				Err:  fmt.Errorf("%s and %s both are mailbox %q", other, path.Join(elems...), t.mailbox),
-				Hint: "mailbox_name: choose what tells the mailboxes apart, or leave it out"})
+				Hint: "mailbox_name: choose what tells the mailboxes apart, or leave it out",
+			})
 			return false
 		}
 		w.names[t.mailbox] = path.Join(elems...)

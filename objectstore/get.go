@@ -25,7 +25,7 @@ func (s *Store) Get(ctx context.Context, key string, opts *connection.GetOptions
 	}
 	verb, cancel, err := s.join(ctx)
 	if err != nil {
-		return nil, s.fail(nil, "get", key, err)
+		return nil, s.fail(ctx, "get", key, err)
 	}
 	defer s.verb.Done()
 	b := &resumer{s: s, ctx: verb, cancel: cancel, key: key, budget: s.newBudget(), want: o}

@@ -73,16 +73,20 @@ func CheckMeta(meta map[string]string) error {
 	for name, value := range meta {
 		total += len(name) + len(value)
 		if name == "" || strings.ContainsFunc(name, notNameRune) {
-			return &connection.Error{Op: "meta", Kind: connection.ErrInvalid,
-				Err: fmt.Errorf("metadata name %q: want ASCII letters, digits, '-', '_' and '.'", name)}
+			return &connection.Error{
+				Op: "meta", Kind: connection.ErrInvalid,
+				Err: fmt.Errorf("metadata name %q: want ASCII letters, digits, '-', '_' and '.'", name),
+			}
 		}
 		if err := checkText("metadata "+name, value); err != nil {
 			return err
 		}
 	}
 	if total > MaxMeta {
-		return &connection.Error{Op: "meta", Kind: connection.ErrTooLarge,
-			Err: fmt.Errorf("metadata of %d octets, at most %d", total, MaxMeta)}
+		return &connection.Error{
+			Op: "meta", Kind: connection.ErrTooLarge,
+			Err: fmt.Errorf("metadata of %d octets, at most %d", total, MaxMeta),
+		}
 	}
 	return nil
 }
@@ -100,8 +104,10 @@ func CheckPut(key string, opts *connection.PutOptions) error {
 	case opts.Size < 0:
 		return &connection.Error{Op: "put", Key: key, Kind: connection.ErrInvalid, Err: fmt.Errorf("size %d is negative", opts.Size)}
 	case opts.SHA256 != "" && !IsSHA256(opts.SHA256):
-		return &connection.Error{Op: "put", Key: key, Kind: connection.ErrInvalid,
-			Err: errors.New("sha256: want 64 lower-case hexadecimal digits")}
+		return &connection.Error{
+			Op: "put", Key: key, Kind: connection.ErrInvalid,
+			Err: errors.New("sha256: want 64 lower-case hexadecimal digits"),
+		}
 	}
 	if err := checkText("content type", opts.ContentType); err != nil {
 		return err
@@ -116,8 +122,10 @@ func CheckGet(key string, opts *connection.GetOptions) error {
 		return err
 	}
 	if opts != nil && (opts.Offset < 0 || opts.Length < 0) {
-		return &connection.Error{Op: "get", Key: key, Kind: connection.ErrInvalid,
-			Err: fmt.Errorf("offset %d, length %d: want 0 or more", opts.Offset, opts.Length)}
+		return &connection.Error{
+			Op: "get", Key: key, Kind: connection.ErrInvalid,
+			Err: fmt.Errorf("offset %d, length %d: want 0 or more", opts.Offset, opts.Length),
+		}
 	}
 	return nil
 }
@@ -137,8 +145,10 @@ func IsSHA256(s string) bool {
 
 func checkText(what, s string) error {
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
-		return &connection.Error{Op: "meta", Kind: connection.ErrInvalid,
-			Err: fmt.Errorf("%s: want UTF-8 text without control characters", what)}
+		return &connection.Error{
+			Op: "meta", Kind: connection.ErrInvalid,
+			Err: fmt.Errorf("%s: want UTF-8 text without control characters", what),
+		}
 	}
 	return nil
 }

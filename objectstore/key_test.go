@@ -18,9 +18,22 @@ func TestCheckKey(t *testing.T) {
 		}
 	}
 	cases := []struct{ key, rule string }{
-		{"", "empty"}, {"/a", "begin"}, {"a/", "end"}, {"a//b", "two slashes"}, {".", `"."`}, {"..", `".."`}, {"a/../b", `".."`}, {"a/./b", `"."`},
-		{"a\nb", "control"}, {"a\x00", "control"}, {"a\x7f", "control"}, {"a\u0085", "control"}, {"a\xff", "UTF-8"}, {`a\b`, "backslash"},
-		{segment + "s", "255"}, {long + "12345", "1024"},
+		{"", "empty"},
+		{"/a", "begin"},
+		{"a/", "end"},
+		{"a//b", "two slashes"},
+		{".", `"."`},
+		{"..", `".."`},
+		{"a/../b", `".."`},
+		{"a/./b", `"."`},
+		{"a\nb", "control"},
+		{"a\x00", "control"},
+		{"a\x7f", "control"},
+		{"a\u0085", "control"},
+		{"a\xff", "UTF-8"},
+		{`a\b`, "backslash"},
+		{segment + "s", "255"},
+		{long + "12345", "1024"},
 	}
 	for _, tc := range cases {
 		err := objectstore.CheckKey(tc.key)

@@ -14,7 +14,7 @@ import (
 func (s *Store) Stat(ctx context.Context, key string) (connection.ObjectInfo, error) {
 	verb, finish, err := s.begin(ctx)
 	if err != nil {
-		return connection.ObjectInfo{}, s.fail(nil, "stat", key, err)
+		return connection.ObjectInfo{}, s.fail(ctx, "stat", key, err)
 	}
 	defer finish()
 	var info connection.ObjectInfo
@@ -52,8 +52,10 @@ func (s *Store) List(ctx context.Context, opts *connection.ListOptions) iter.Seq
 			}
 			for _, info := range page.Entries {
 				if info.Key == "" || info.Key < last {
-					yield(connection.ObjectInfo{}, s.fail(ctx, "list", info.Key, &connection.Error{Kind: connection.ErrProtocol,
-						Err: fmt.Errorf("the listing goes back: this key follows %q", last)}))
+					yield(connection.ObjectInfo{}, s.fail(ctx, "list", info.Key, &connection.Error{
+						Kind: connection.ErrProtocol,
+						Err:  fmt.Errorf("the listing goes back: this key follows %q", last),
+					}))
 					return
 				}
 				if info.Key == last {
@@ -93,7 +95,7 @@ func (s *Store) List(ctx context.Context, opts *connection.ListOptions) iter.Seq
 func (s *Store) page(ctx context.Context, req *ListRequest) (page *Page, err error) {
 	verb, finish, err := s.begin(ctx)
 	if err != nil {
-		return nil, s.fail(nil, "list", "", err)
+		return nil, s.fail(ctx, "list", "", err)
 	}
 	defer finish()
 	err = s.repeat(verb, "list", func(ctx context.Context, _ *watchdog) error {
@@ -111,7 +113,7 @@ func (s *Store) page(ctx context.Context, req *ListRequest) (page *Page, err err
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	verb, finish, err := s.begin(ctx)
 	if err != nil {
-		return s.eachFails(nil, keys, err)
+		return s.eachFails(ctx, keys, err)
 	}
 	defer finish()
 	errs := make([]error, len(keys))

@@ -23,7 +23,7 @@ func (s *Store) Put(ctx context.Context, key string, r io.Reader, opts *connecti
 	}
 	verb, finish, err := s.begin(ctx)
 	if err != nil {
-		return connection.ObjectInfo{}, s.fail(nil, "put", key, err)
+		return connection.ObjectInfo{}, s.fail(ctx, "put", key, err)
 	}
 	defer finish()
 	info, err := s.put(verb, key, r, &o)

@@ -79,7 +79,7 @@ func (s *Store) fail(ctx context.Context, op, key string, err error) error {
 			e.Err = direct.Err
 		}
 	}
-	if ctx == nil || ctx.Err() == nil {
+	if ctx.Err() == nil {
 		return e
 	}
 	cause := context.Cause(ctx)

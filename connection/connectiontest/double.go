@@ -94,7 +94,7 @@ func (d *double) readAll(ctx context.Context, op string, r io.Reader, size int64
 		if size > 0 && int64(b.Len()) > size {
 			return nil, d.error(op, connection.Ref{}, "", connection.ErrInvalid, fmt.Errorf("the reader has more than the %d octets announced", size))
 		}
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF {
 			break
 		}
 		if err != nil {
@@ -152,7 +152,7 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.r.Read(p)
-	if errors.Is(err, io.EOF) && b.atEnd != nil {
+	if err == io.EOF && b.atEnd != nil {
 		if end := b.atEnd(); end != nil {
 			return n, end
 		}

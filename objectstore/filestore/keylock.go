@@ -58,8 +58,10 @@ func (c *Conn) lockKey(ctx context.Context, t *tree, key string) (unlock func(),
 		}
 		if !errors.Is(err, errLockHeld) {
 			_ = f.Close()
-			return nil, &connection.Error{Kind: connection.ErrUnsupported, Err: err,
-				Hint: fmt.Sprintf("location: the file system of %q has no file locks", c.location)}
+			return nil, &connection.Error{
+				Kind: connection.ErrUnsupported, Err: err,
+				Hint: fmt.Sprintf("location: the file system of %q has no file locks", c.location),
+			}
 		}
 		if err = c.alive(ctx); err == nil {
 			err = backoff.Wait(ctx, backoff.Policy{Min: lockPollMin, Max: lockPollMax}.Delay(attempt, 0))

@@ -74,8 +74,10 @@ func collect(tb testing.TB, c *Conn, o connection.ListOptions) []string {
 
 func TestListIsInKeyOrder(t *testing.T) {
 	x80 := strings.Repeat("x", 80)
-	keys := []string{"a", "a/b", "a-b", "a.b", "a b", "a/b/c", "a/b.c", "a/b-c", "A", "B/a", "a!", "é", "é/é", "ab", "ab/c", "z",
-		x80, x80 + "/a", x80 + "-", x80 + "-/b", x80 + "0", x80[:79], x80[:79] + "/q", x80 + x80 + "/deep/x", x80 + "é", ".tmp/k", "con", "con/x"}
+	keys := []string{
+		"a", "a/b", "a-b", "a.b", "a b", "a/b/c", "a/b.c", "a/b-c", "A", "B/a", "a!", "é", "é/é", "ab", "ab/c", "z",
+		x80, x80 + "/a", x80 + "-", x80 + "-/b", x80 + "0", x80[:79], x80[:79] + "/q", x80 + x80 + "/deep/x", x80 + "é", ".tmp/k", "con", "con/x",
+	}
 	for i := range 30 {
 		keys = append(keys, fmt.Sprintf("m/%02x/%d.eml", i%7, i))
 	}

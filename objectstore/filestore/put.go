@@ -135,8 +135,10 @@ func (c *Conn) fill(ctx context.Context, f *os.File, r io.Reader, o *connection.
 		}
 	}
 	if o.Size > 0 && rec.Size < o.Size {
-		return &connection.Error{Kind: connection.ErrInvalid,
-			Err: fmt.Errorf("the reader ended after %d of the %d octets announced: %w", rec.Size, o.Size, io.ErrUnexpectedEOF)}
+		return &connection.Error{
+			Kind: connection.ErrInvalid,
+			Err:  fmt.Errorf("the reader ended after %d of the %d octets announced: %w", rec.Size, o.Size, io.ErrUnexpectedEOF),
+		}
 	}
 	rec.SHA256 = hexOf(h.Sum(nil))
 	if o.SHA256 != "" && o.SHA256 != rec.SHA256 {
@@ -334,8 +336,10 @@ func (c *Conn) missing(t *tree) error {
 }
 
 func (r *record) info(key string) connection.ObjectInfo {
-	return connection.ObjectInfo{Key: key, Size: r.Size, Modified: time.Unix(0, r.MTime).UTC(), ETag: etag(r.Size, r.MTime), SHA256: r.SHA256,
-		ContentType: r.ContentType, Meta: r.Meta, Lock: r.Lock}
+	return connection.ObjectInfo{
+		Key: key, Size: r.Size, Modified: time.Unix(0, r.MTime).UTC(), ETag: etag(r.Size, r.MTime), SHA256: r.SHA256,
+		ContentType: r.ContentType, Meta: r.Meta, Lock: r.Lock,
+	}
 }
 
 // etag tells versions of an object apart: no two have the same modification time.

@@ -58,8 +58,10 @@ func readSidecar(d *dir, name string) ([]record, error) {
 	return s.Records, nil
 }
 
-var errNoRecord = &connection.Error{Kind: connection.ErrCorrupt, Code: "NoRecord",
-	Err: errors.New("the data is not what was stored: its size or content fits no record in the sidecar")}
+var errNoRecord = &connection.Error{
+	Kind: connection.ErrCorrupt, Code: "NoRecord",
+	Err: errors.New("the data is not what was stored: its size or content fits no record in the sidecar"),
+}
 
 // match returns the record that belongs to the data file f with the status st; nil if records is empty, errNoRecord if
 // none fits. The modification time decides. It may be lost (a restored backup): then the size, and where two versions
