@@ -41,6 +41,9 @@ type Config struct {
 	ExpungeEvery      int    `json:"expunge_every" label:"Expunge every" default:"500" min:"0" help:"expunge after so many messages were marked, when a Follow finds nothing more, and when the connection is closed; 0 = at the end of each delete"`
 	AllowPlainExpunge bool   `json:"allow_plain_expunge,omitempty" label:"Allow plain expunge" help:"on a server without UIDPLUS, expunge also if that removes messages which somebody else has marked \\Deleted"`
 
+	Compress string `json:"compress,omitempty" label:"Compress" default:"auto" enum:"auto,off" help:"auto: compress the traffic where the server offers it"`
+	SendID   string `json:"send_id,omitempty" label:"Send ID" default:"auto" enum:"auto,before-login,off" help:"tell the server this program's name before the login; auto: only servers that are known to want it"`
+
 	MaxMessage        int64    `json:"max_message,omitempty" label:"Largest message" min:"0" help:"octets; a larger message is reported and left alone; 0 = no limit"`
 	DisableExtensions []string `json:"disable_extensions,omitempty" label:"Disable extensions" help:"capabilities of the server to ignore, such as UIDPLUS or LITERAL+"`
 }
@@ -114,6 +117,16 @@ func (c Config) Validate() error {
 	case "", DeleteNone, DeleteFlag, DeleteExpunge:
 	default:
 		return fmt.Errorf("delete_mode: %q: want %s, %s or %s", c.DeleteMode, DeleteNone, DeleteFlag, DeleteExpunge)
+	}
+	switch c.Compress {
+	case "", CompressAuto, CompressOff:
+	default:
+		return fmt.Errorf("compress: %q: want %s or %s", c.Compress, CompressAuto, CompressOff)
+	}
+	switch c.SendID {
+	case "", IDAuto, IDBeforeLogin, IDOff:
+	default:
+		return fmt.Errorf("send_id: %q: want %s, %s or %s", c.SendID, IDAuto, IDBeforeLogin, IDOff)
 	}
 	for _, name := range c.DisableExtensions {
 		if !slices.Contains(extensions, strings.ToUpper(name)) {

@@ -50,6 +50,7 @@ type link struct {
 
 	greeting  string // the server's words
 	mechanism string // "PLAIN", "LOGIN command", "PREAUTH"
+	serverID  string // what follows "* ID", if the server was asked
 
 	env  *connection.Env
 	id   string
@@ -180,6 +181,9 @@ func (l *link) establish(ctx, dialCtx context.Context, cfg *Config, m *tlsMemory
 	if !release() {
 		return l.peer.Ended(dialCtx)
 	}
+	if err := l.identify(cfg); err != nil {
+		return err
+	}
 	if greeting.Type == "PREAUTH" {
 		l.mechanism = "PREAUTH"
 		l.report("auth", time.Now(), "the server says PREAUTH: it knows us without a login, and username and password were not used", "", nil)
@@ -191,7 +195,10 @@ func (l *link) establish(ctx, dialCtx context.Context, cfg *Config, m *tlsMemory
 			return err
 		}
 	}
-	return l.askCaps("after login: ")
+	if err := l.askCaps("after login: "); err != nil {
+		return err
+	}
+	return l.compress(cfg)
 }
 
 // secure reports what handshake made of the connection.

@@ -81,6 +81,8 @@ func (l *link) response(line string) (note, error) {
 		return n, l.refusal(n, "")
 	case n.Type == "CAPABILITY" && n.Tag == "*":
 		l.caps = parseCaps(n.Text)
+	case n.Type == "ID" && n.Tag == "*":
+		l.serverID = n.Text
 	case n.Code == "CAPABILITY":
 		l.caps = parseCaps(n.Arg)
 	}
