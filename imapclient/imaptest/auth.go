@@ -3,7 +3,6 @@ package imaptest
 import (
 	"crypto/subtle"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -26,8 +25,9 @@ func (s *session) capabilities() string {
 		}
 		if s.loginDisabled() {
 			words = append(words, "LOGINDISABLED")
-		} else {
-			words = append(words, "AUTH=PLAIN")
+		}
+		for _, mechanism := range s.mechanisms() {
+			words = append(words, "AUTH="+mechanism)
 		}
 	}
 	return strings.Join(append(words, s.server.opts.Advertise...), " ")
@@ -37,7 +37,11 @@ func (s *session) canUpgrade() bool {
 	return !s.secure && s.server.opts.Mode != connection.ModeInsecure
 }
 
-func (s *session) loginDisabled() bool { return !s.secure && s.server.opts.LoginDisabled }
+// loginDisabled reports whether the LOGIN command is refused on this connection.
+func (s *session) loginDisabled() bool { return s.noPasswords() || s.server.opts.Auth.NoLogin }
+
+// noPasswords reports whether nothing that somebody on the path could use may be sent.
+func (s *session) noPasswords() bool { return !s.secure && s.server.opts.LoginDisabled }
 
 func (s *session) capability(c *command) (string, error) {
 	if err := c.end(); err != nil {
@@ -154,75 +158,37 @@ func (s *session) login(c *command) (string, error) {
 	if err := c.end(); err != nil {
 		return "", err
 	}
-	if s.loginDisabled() {
-		return privacyRequired, nil
-	}
-	return s.admit(username, password), nil
-}
-
-// authenticate obeys AUTHENTICATE PLAIN (RFC 4616), with an initial response if there is SASL-IR (RFC 4959).
-func (s *session) authenticate(c *command) (string, error) {
-	if err := c.space(); err != nil {
-		return "", err
-	}
-	mechanism, err := c.atom()
-	if err != nil {
-		return "", err
-	}
-	response, initial := "", false
-	if c.accept(' ') {
-		response, initial = c.run(func(b byte) bool { return b > ' ' && b < 0x7f }), true
-	}
-	if err := c.end(); err != nil {
-		return "", err
-	}
 	switch {
-	case initial && (s.server.without["SASL-IR"] || response == ""):
-		return "BAD no initial response here", nil
-	case !strings.EqualFold(mechanism, "PLAIN"):
-		return "NO unsupported mechanism", nil
-	case s.loginDisabled():
+	case s.noPasswords():
 		return privacyRequired, nil
+	case s.loginDisabled():
+		return "NO LOGIN is disabled", nil
 	}
-	if !initial {
-		s.line("+ ")
-		if err := s.flush(); err != nil {
-			return "", err
-		}
-		line, err := readLine(s.r, maxLineBefore)
-		if err != nil {
-			return "", err
-		}
-		response = string(line)
-	}
-	if response == "*" {
-		return "BAD authentication cancelled", nil
-	}
-	octets, err := base64.StdEncoding.DecodeString(response)
-	if err != nil {
-		return "BAD no base64", nil
-	}
-	parts := strings.Split(string(octets), "\x00")
-	if len(parts) != 3 {
-		return "BAD want authorization identity, user name and password", nil
-	}
-	if parts[0] != "" && parts[0] != parts[1] {
-		return "NO [AUTHORIZATIONFAILED] not on behalf of others", nil
-	}
-	return s.admit(parts[1], parts[2]), nil
-}
-
-// admit logs the user in, or says why not.
-func (s *session) admit(username, password string) string {
 	o := &s.server.opts
 	good := subtle.ConstantTimeCompare([]byte(username), []byte(o.Username)) &
 		subtle.ConstantTimeCompare([]byte(password), []byte(o.Password))
-	if good == 0 {
-		return "NO [AUTHENTICATIONFAILED] user name or password is wrong"
-	}
+	return s.admit(Login{Mechanism: "LOGIN command", User: username}, good == 1), nil
+}
+
+// admit logs the user in, or says why not, and notes the login.
+func (s *session) admit(l Login, good bool) string {
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
-	if o.MaxSessions > 0 && s.server.loggedIn >= o.MaxSessions {
+	text := s.judge(l, good)
+	l.Conn, l.OK = s.id, strings.HasPrefix(text, "OK")
+	s.server.logins = append(s.server.logins, l)
+	return text
+}
+
+// judge is admit under the server's lock.
+func (s *session) judge(l Login, good bool) string {
+	o := &s.server.opts
+	switch {
+	case !good:
+		return "NO [AUTHENTICATIONFAILED] user name or password is wrong"
+	case l.ActFor != "" && l.ActFor != o.Username:
+		return "NO [AUTHORIZATIONFAILED] not on behalf of others"
+	case o.MaxSessions > 0 && s.server.loggedIn >= o.MaxSessions:
 		return fmt.Sprintf("NO [LIMIT] more than %d connections of this user", o.MaxSessions)
 	}
 	s.server.loggedIn++

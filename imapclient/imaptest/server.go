@@ -40,6 +40,8 @@ type Options struct {
 	Username, Password string
 	// LoginDisabled refuses passwords on a connection without TLS and advertises LOGINDISABLED there.
 	LoginDisabled bool
+	// Auth is how AUTHENTICATE works; the zero value offers PLAIN.
+	Auth Auth
 	// MaxSessions refuses a login with NO [LIMIT] while so many are logged in; 0 = no limit.
 	MaxSessions int
 
@@ -126,6 +128,7 @@ type Server struct {
 	store    *store
 	sessions map[*session]bool
 	loggedIn int
+	logins   []Login
 	faults   []*fault
 }
 
@@ -192,6 +195,9 @@ func (s *Server) setUp() error {
 			return fmt.Errorf("capability %q: unknown; there are %s", name, strings.Join(Capabilities(), ", "))
 		}
 		s.without[strings.ToUpper(name)] = true
+	}
+	if err := o.Auth.validate(); err != nil {
+		return err
 	}
 	s.journal = newJournal(o.Username, o.Password)
 	s.store = newStore(o.Delimiter)
