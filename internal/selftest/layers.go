@@ -22,6 +22,7 @@ func Layers() map[string][]string {
 		"internal/backoff":  {},
 		"internal/wirelog":  {"connection"},
 		"internal/netx":     {"connection", "internal/wirelog", "internal/backoff"},
+		"internal/utf7":     {},
 		"internal/saslx":    {"connection", emersionSASL, "github.com/Azure/go-ntlmssp"},
 		"internal/peertest": {},
 		"internal/selftest": {},
@@ -29,10 +30,13 @@ func Layers() map[string][]string {
 		"internal/saslx/saslserver": {},
 		"internal/selftest/apilist": {"internal/selftest"},
 
-		"imapclient":          append([]string{"github.com/emersion/go-imap/v2"}, network...),
-		"imapclient/imaptest": {"connection", "imapclient"},
+		"imapclient":          append([]string{"github.com/emersion/go-imap/v2", "internal/utf7"}, network...),
+		"imapclient/imaptest": {"connection", "imapclient", "internal/saslx", "internal/saslx/saslserver", "internal/utf7"},
 
-		"maildir":             {"connection", "internal/backoff", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
+		"pop3client":          network,
+		"pop3client/pop3test": {"connection", "pop3client", "internal/saslx", "internal/saslx/saslserver"},
+
+		"maildir":             {"connection", "internal/backoff", "internal/utf7", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 		"maildir/maildirtest": {"connection", "maildir"},
 
 		"objectstore":            {"connection", "internal/backoff"},
