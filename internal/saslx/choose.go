@@ -48,7 +48,19 @@ func (c *Choice) Detail() string {
 	if c.offer.TLS != nil {
 		text = c.Name + " over " + tls.VersionName(c.offer.TLS.Version)
 	}
+	return text + c.reasons()
+}
+
+// maxReasons is how many passed mechanisms a text names. All are in Passed.
+const maxReasons = 20
+
+// reasons lists what was passed over, as the end of a text.
+func (c *Choice) reasons() string {
+	text := ""
 	for i, p := range c.Passed {
+		if i == maxReasons {
+			return text + fmt.Sprintf(" and %d more", len(c.Passed)-i)
+		}
 		lead := ", "
 		if i == 0 {
 			lead = "; passed over: "
@@ -97,7 +109,8 @@ func (a *Authenticator) Choose(o Offer) (*Choice, error) {
 		}
 	}
 	for _, name := range o.Mechanisms {
-		if !slices.ContainsFunc(order, func(t trait) bool { return t.name == name }) && !slices.ContainsFunc(c.Passed, func(p Passed) bool { return p.Name == name }) {
+		tried := slices.ContainsFunc(order, func(t trait) bool { return strings.EqualFold(t.name, name) })
+		if !tried && !slices.ContainsFunc(c.Passed, func(p Passed) bool { return p.Name == name }) {
 			c.Passed = append(c.Passed, Passed{printable(name, 40), a.outside(name)})
 		}
 	}
@@ -185,17 +198,13 @@ func (a *Authenticator) none(c *Choice, bare bool) error {
 	for i := range offered {
 		offered[i] = printable(offered[i], 40)
 	}
-	text := "no authentication mechanism in common: the server offers " + strings.Join(offered, " ")
 	if len(offered) == 0 {
-		text = "no authentication mechanism in common: the server offers none"
+		offered = []string{"none"}
 	}
-	for i, p := range c.Passed {
-		lead := ", "
-		if i == 0 {
-			lead = "; passed over: "
-		}
-		text += lead + p.Name + " (" + p.Why + ")"
+	if more := len(offered) - maxReasons; more > 0 {
+		offered = append(offered[:maxReasons], fmt.Sprintf("and %d more", more))
 	}
+	text := "no authentication mechanism in common: the server offers " + strings.Join(offered, " ") + c.reasons()
 	if bare {
 		return problem(connection.ErrTLS, "mode: set it to starttls or tls; or, if nobody can listen on the way, set allow_plaintext_auth", "the connection has no TLS: %s", text)
 	}

@@ -50,6 +50,7 @@ func TestChoose(t *testing.T) {
 		{"case 13: a mailbox", account(name(`dom\juser\J.User`)), offer("NTLM", "LOGIN"), "LOGIN", "used instead of NTLM"},
 		{"a mailbox, PLAIN", account(name(`dom/juser/J.User`)), offer("NTLM", "LOGIN", "PLAIN"), "PLAIN", "used instead of NTLM"},
 		{"a mailbox, NTLM alone", account(name(`dom\juser\J.User`)), offer("NTLM"), "NTLM", "the mailbox opened is that of"},
+		{"a mailbox, in the clear", account(name(`dom\juser\J.User`)), with(offer("NTLM", "LOGIN"), clear), "NTLM", "the mailbox opened is that of"},
 		{"one's own mailbox", account(name(`dom\juser\JUser`)), offer("NTLM", "LOGIN"), "NTLM", ""},
 		{"the list", account(only("login", "Plain")), offer(all...), "LOGIN", ""},
 		{"the list, next", account(only("ntlm", "plain")), offer("PLAIN", "SCRAM-SHA-256"), "PLAIN", ""},
@@ -83,13 +84,13 @@ func TestChoiceExplainsItself(t *testing.T) {
 	if got := c.Detail(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	o := offer("PLAIN", "SCRAM-SHA-1")
+	o := offer("PLAIN", "SCRAM-SHA-1", "APOP", "login-command")
 	o.TLS = nil
 	c, err = authenticator(t, account(func(a *saslx.Account) { a.Mechanisms, a.AllowPlaintext = []string{"scram-sha-256", "plain"}, true })).Choose(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const plain = "PLAIN in the clear; passed over: SCRAM-SHA-256 (not offered), SCRAM-SHA-1 (not in auth_mechanisms)"
+	const plain = "PLAIN in the clear; passed over: SCRAM-SHA-256 (not offered), SCRAM-SHA-1 (not in auth_mechanisms), APOP (not in auth_mechanisms), LOGIN-COMMAND (not in auth_mechanisms)"
 	if got := c.Detail(); got != plain {
 		t.Errorf("got  %s\nwant %s", got, plain)
 	}
@@ -132,13 +133,31 @@ func TestNothingToChoose(t *testing.T) {
 	}
 }
 
+// A server may offer what it likes: texts stay short, and nothing beyond the limit counts.
+func TestEndlessOffer(t *testing.T) {
+	o := offer(append(strings.Fields(strings.Repeat(strings.Repeat("X", 100)+" ", 1000)), "PLAIN")...)
+	_, err := authenticator(t, account()).Choose(o)
+	want(t, err, connection.ErrAuth, "and 44 more")
+	if n := len(err.Error()); n > 3000 {
+		t.Errorf("the error has %d octets", n)
+	}
+	o.Mechanisms = append([]string{"PLAIN"}, o.Mechanisms...)
+	c, err := authenticator(t, account()).Choose(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(c.Detail()); n > 3000 {
+		t.Errorf("the detail has %d octets", n)
+	}
+}
+
 // A command of the protocol is not to be started as a mechanism.
 func TestStartOfACommand(t *testing.T) {
 	attempt := authenticator(t, account(func(a *saslx.Account) { a.Commands = []string{saslx.UserPass} })).Login()
-	o := offer()
+	o := offer("user-pass") // from a driver that tries what the settings name
 	o.Commands = []string{saslx.UserPass}
 	c, err := attempt.Choose(o)
-	if err != nil || !c.Plain() {
+	if err != nil || !c.Plain() || len(c.Passed) > 0 {
 		t.Fatal(c, err)
 	}
 	_, err = attempt.Start(t.Context(), c)

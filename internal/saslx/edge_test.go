@@ -353,6 +353,23 @@ func TestTokenRenewedOnce(t *testing.T) {
 	}
 }
 
+// Case 18: the final reply ends it. peer.talk refuses a line after it in every other test, too.
+func TestNothingIsSentAfterTheFinalReply(t *testing.T) {
+	for _, mech := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "NTLM", "SCRAM-SHA-256"} {
+		a := account(func(a *saslx.Account) { a.Mechanisms = []string{mech} })
+		lines := 0
+		x := start(t, a, offer(mech))
+		err := x.Run(x.Command(true), func(string) (string, bool, error) {
+			lines++
+			return "", false, nil // a refusal at once
+		})
+		if err != nil || lines != 1 {
+			t.Errorf("%s: %d lines, %v; want 1", mech, lines, err)
+		}
+		want(t, x.End(&connection.Error{Kind: connection.ErrAuth, Code: "535", Err: errors.New("no")}), connection.ErrAuth, "[535]")
+	}
+}
+
 // Case 22.
 func TestTemporaryRefusalStaysTemporary(t *testing.T) {
 	attempt := authenticator(t, bearer("stale", token)).Login()
