@@ -19,20 +19,6 @@ import (
 	"github.com/mailconn/mailconn/connection"
 )
 
-// eventually fails the test unless ok becomes true within some minutes, which no test needs on a machine that has time.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	limit := time.NewTimer(5 * time.Minute)
-	defer limit.Stop()
-	for wait := 5 * time.Millisecond; !ok(); wait = min(2*wait, 320*time.Millisecond) { // looking costs time, too
-		select {
-		case <-time.After(wait):
-		case <-limit.C:
-			t.Fatalf("after 5 minutes: not %s", what)
-		}
-	}
-}
-
 // child is the built program while it runs.
 type child struct {
 	*exec.Cmd
@@ -86,17 +72,40 @@ func (c *child) signal(t *testing.T, s os.Signal) {
 	}
 }
 
+// patience is what no test needs on a machine that has time.
+const patience = 5 * time.Minute
+
+// until waits until ok. If the child ends before, or does not come so far, the test fails and shows what the child has
+// said, and where it hangs.
+func (c *child) until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for wait := 5 * time.Millisecond; !ok(); wait = min(2*wait, 320*time.Millisecond) { // looking costs time, too
+		select {
+		case <-time.After(wait):
+		case <-c.done:
+			t.Fatalf("it ended before this was true: %s\n%v\n%s", what, c.err, c.output())
+		case <-limit.C:
+			c.signal(t, syscall.SIGQUIT)
+			<-c.done
+			t.Fatalf("after %s this is not true: %s\n%s", patience, what, c.output())
+		}
+	}
+}
+
 // code waits for the end and returns the exit code, -1 if a signal ended it.
 func (c *child) code(t *testing.T) int {
 	t.Helper()
-	eventually(t, "ended", func() bool {
-		select {
-		case <-c.done:
-			return true
-		default:
-			return false
-		}
-	})
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	select {
+	case <-c.done:
+	case <-limit.C:
+		c.signal(t, syscall.SIGQUIT)
+		<-c.done
+		t.Fatalf("it does not end\n%s", c.output())
+	}
 	return c.ProcessState.ExitCode()
 }
 
@@ -129,7 +138,7 @@ func TestInterrupt(t *testing.T) {
 			srv, from := demoServer(t, raws)
 			dir := t.TempDir()
 			c := start(t, "-from", from, "-to", dir, "-workers", "2", "-json")
-			eventually(t, "some messages are deleted", func() bool { return len(srv.Messages()) < len(raws) })
+			c.until(t, "some messages are deleted", func() bool { return len(srv.Messages()) < len(raws) })
 			c.signal(t, signal)
 			if code := c.code(t); code != exitInterrupted {
 				t.Fatalf("got exit code %d, want %d\n%s", code, exitInterrupted, c.output())
@@ -172,9 +181,9 @@ func TestSecondInterruptEndsAtOnce(t *testing.T) {
 	srv, from := demoServer(t, samples(100, 13))
 	srv.Stall("STORE")
 	c := start(t, "-from", from, "-to", t.TempDir())
-	eventually(t, "the server is asked to delete", func() bool { return len(srv.Transcript("STORE")) > 0 })
+	c.until(t, "the server is asked to delete", func() bool { return len(srv.Transcript("STORE")) > 0 })
 	c.signal(t, syscall.SIGINT)
-	eventually(t, "told that it stops", func() bool { return strings.Contains(c.output(), "Press Ctrl-C again") })
+	c.until(t, "it says that it stops", func() bool { return strings.Contains(c.output(), "Press Ctrl-C again") })
 	c.signal(t, syscall.SIGINT)
 	if code := c.code(t); code != -1 {
 		t.Errorf("got exit code %d, want an end by the signal\n%s", code, c.output())
@@ -192,11 +201,11 @@ func TestFollow(t *testing.T) {
 	dir := t.TempDir()
 	c := start(t, "-follow", "-from", from, "-to", dir)
 	empty := func() bool { return len(srv.Messages()) == 0 }
-	eventually(t, "empty", empty)
+	c.until(t, "the server is empty", empty)
 	for _, raw := range raws[20:] {
 		srv.Deliver(raw)
 	}
-	eventually(t, "empty again", empty)
+	c.until(t, "the server is empty again", empty)
 	c.signal(t, syscall.SIGTERM)
 	if code := c.code(t); code != exitInterrupted {
 		t.Errorf("got exit code %d, want %d\n%s", code, exitInterrupted, c.output())

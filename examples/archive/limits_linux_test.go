@@ -83,14 +83,7 @@ func TestMemory(t *testing.T) {
 	dir := t.TempDir()
 	to := settingsFile(t, "file", map[string]any{"location": dir, "sync": "none"}) // its speed is measured elsewhere
 	c := start(t, "-follow", "-from", from, "-to", to, "-json")
-	eventually(t, "empty", func() bool {
-		select {
-		case <-c.done:
-			t.Fatalf("ended early: %v\n%s", c.err, c.output())
-		default:
-		}
-		return srv.Count(srv.User, "INBOX") == 0
-	})
+	c.until(t, "the mailbox is empty", func() bool { return srv.Count(srv.User, "INBOX") == 0 })
 	peak := residentPeak(t, c.Process.Pid)
 	c.signal(t, syscall.SIGTERM)
 	if code := c.code(t); code != exitInterrupted {

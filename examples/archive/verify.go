@@ -258,7 +258,7 @@ func (v *verifier) segment(ctx context.Context, key, sum string) (int, error) {
 			}
 		}
 		if readErr != nil {
-			if !errors.Is(readErr, io.EOF) {
+			if readErr != io.EOF { //nolint:errorlint // only the bare io.EOF is the end
 				err = readErr
 			}
 			break
