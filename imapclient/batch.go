@@ -78,12 +78,12 @@ func (f *fetch) remaining(folder string, uids []uint32) (there []uint32, err err
 	}
 }
 
-// single hands over one message. It is asked for alone; then over a new session without INTERNALDATE, which some
-// servers send in forms that cannot be read; then once more. If it does not come and the server still has it, that is
-// an error for its Ref.
+// single hands over one message. It is asked for alone; then, until max_attempts, over a new session each and without
+// INTERNALDATE, which some servers send in forms that cannot be read. If it does not come and the server still has it,
+// that is an error for its Ref.
 func (f *fetch) single(folder string, uid uint32, cause error) error {
 	var ref connection.Ref
-	for try := 0; try < 3; {
+	for try := 0; try < f.conn.cfg.maxAttempts(); {
 		if try > 0 {
 			f.renew()
 		}

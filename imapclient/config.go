@@ -17,7 +17,10 @@ const DriverName = "imap"
 const (
 	DeleteNone    = "none"    // Delete fails with ErrConfig: nothing is ever removed
 	DeleteFlag    = "flag"    // Delete sets \Deleted and leaves the rest to others
+	DeleteSeen    = "seen"    // Delete sets \Seen; with Config.UnreadOnly the message does not come again
 	DeleteExpunge = "expunge" // Delete sets \Deleted, and expunges as Config.ExpungeEvery says
+	DeleteMove    = "move"    // Delete moves to Config.MoveTo
+	DeleteTrash   = "trash"   // Delete moves to the folder that the server marks as \Trash
 )
 
 // Config is the driver's settings. The zero value of a field means its default, but for Server, Username and Password,
@@ -37,7 +40,18 @@ type Config struct {
 	PollingInterval connection.Duration `json:"polling_interval,omitempty" label:"Polling interval" default:"50ms" min:"1ms" help:"wait between two looks at the folders while mail comes in"`
 	PollingIdleMax  connection.Duration `json:"polling_idle_max,omitempty" label:"Longest polling interval" default:"30s" min:"1ms" help:"the wait doubles up to this while no mail comes in"`
 
-	DeleteMode        string `json:"delete_mode,omitempty" label:"Delete" default:"none" enum:"none,flag,expunge" help:"what becomes of a message that is stored: none leaves it; flag marks it \\Deleted; expunge marks and removes it"`
+	Idle           bool                `json:"idle,omitempty" label:"Idle" help:"while waiting, let the server tell of new mail (IDLE); the folders are still looked at as idle_safety_poll says"`
+	IdleRenew      connection.Duration `json:"idle_renew,omitempty" label:"Renew IDLE after" default:"9m" min:"10s" max:"29m" help:"servers and firewalls cut what is silent for longer"`
+	IdleSafetyPoll connection.Duration `json:"idle_safety_poll,omitempty" label:"Look in spite of IDLE after" default:"5m" min:"1ms" help:"so long may mail wait that the server does not tell of; if that happens twice in succession, IDLE is given up"`
+	IdleLimit      connection.Duration `json:"idle_limit,omitempty" label:"Longest silence in IDLE" min:"1ms" help:"reconnect when nothing at all came for so long; none means idle_renew and a minute"`
+
+	PartialFetch bool `json:"partial_fetch,omitempty" label:"Partial fetch" help:"read large messages in chunks, so that a message goes on where it was when the connection broke"`
+	ChunkSize    int  `json:"chunk_size,omitempty" label:"Chunk size" default:"524288" min:"4096" max:"67108864" help:"octets; a chunk is kept in memory"`
+	MaxSessions  int  `json:"max_sessions,omitempty" label:"Most sessions" min:"0" help:"logins at a time; with 1, reading and deleting take turns; 0 = as many as are needed"`
+	MaxAttempts  int  `json:"max_attempts,omitempty" label:"Attempts" default:"3" min:"1" max:"20" help:"how often a message that does not come is asked for by itself before it is reported"`
+
+	DeleteMode        string `json:"delete_mode,omitempty" label:"Delete" default:"none" enum:"none,flag,seen,expunge,move,trash" help:"what becomes of a message that is stored: none leaves it; flag marks it \\Deleted; seen marks it \\Seen; expunge marks and removes it; move takes it to move_to, trash to the server's trash folder"`
+	MoveTo            string `json:"move_to,omitempty" label:"Move to" help:"the folder for delete_mode move, with / between the levels"`
 	ExpungeEvery      int    `json:"expunge_every" label:"Expunge every" default:"500" min:"0" help:"expunge after so many messages were marked, when a Follow finds nothing more, and when the connection is closed; 0 = at the end of each delete"`
 	AllowPlainExpunge bool   `json:"allow_plain_expunge,omitempty" label:"Allow plain expunge" help:"on a server without UIDPLUS, expunge also if that removes messages which somebody else has marked \\Deleted"`
 
@@ -58,15 +72,14 @@ const (
 
 // Journal returns the Config for a journal mailbox, with the values that suit a mailbox which is emptied continuously:
 // INBOX, 50 messages a cycle, a look every 50 ms while mail flows, every message removed once it is stored, an expunge
-// every 500 messages, TLS where the server offers it (and no password without). 30 s to connect and 60 s without data
-// end a dead connection.
+// every 500 messages, TLS where the server offers it (and no password without), whole messages, polling instead of IDLE.
+// There are no timeouts: where a server may fall silent without closing the connection, set ConnectTimeout (30 s, say)
+// and NoDataTimeout (60 s).
 func Journal(server, username string, password connection.Secret) Config {
 	return Config{
 		NetworkSettings: connection.NetworkSettings{
-			Server:         server,
-			Mode:           connection.ModeTLSWhenAvailable,
-			ConnectTimeout: connection.Duration(30 * time.Second),
-			NoDataTimeout:  connection.Duration(60 * time.Second),
+			Server: server,
+			Mode:   connection.ModeTLSWhenAvailable,
 		},
 		Username:         username,
 		Password:         password,
@@ -113,10 +126,11 @@ func (c Config) Validate() error {
 			return fmt.Errorf("folders: %q: given twice", name)
 		}
 	}
-	switch c.DeleteMode {
-	case "", DeleteNone, DeleteFlag, DeleteExpunge:
-	default:
-		return fmt.Errorf("delete_mode: %q: want %s, %s or %s", c.DeleteMode, DeleteNone, DeleteFlag, DeleteExpunge)
+	if err := c.checkWaiting(); err != nil {
+		return err
+	}
+	if err := c.checkDeleting(); err != nil {
+		return err
 	}
 	switch c.Compress {
 	case "", CompressAuto, CompressOff:
@@ -192,9 +206,6 @@ func (c *Config) pollingIdleMax() time.Duration {
 	}
 	return c.PollingIdleMax.D()
 }
-
-// deletes reports whether Delete may change the folder, so that SELECT must be writable.
-func (c *Config) deletes() bool { return c.DeleteMode == DeleteFlag || c.DeleteMode == DeleteExpunge }
 
 // disabled reports whether the settings hide the capability.
 func (c *Config) disabled(capability string) bool {

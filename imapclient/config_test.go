@@ -21,14 +21,24 @@ func TestConfigErrors(t *testing.T) {
 		{`{"server":"h","username":"u","password":"p","mode":"ssl"}`, `mode: "ssl": want tls, starttls`},
 		{`{"server":"h","username":"u","password":"p","messages_per_cycle":0}`, "messages_per_cycle: 0: want 1 to 100"},
 		{`{"server":"h","username":"u","password":"p","messages_per_cycle":101}`, "messages_per_cycle: 101: want 1 to 100"},
-		{`{"server":"h","username":"u","password":"p","delete_mode":"move"}`, `delete_mode: "move": want none, flag or expunge`},
+		{`{"server":"h","username":"u","password":"p","delete_mode":"burn"}`, `delete_mode: "burn": want none, flag, seen, expunge, move or trash`},
+		{`{"server":"h","username":"u","password":"p","delete_mode":"move"}`, `delete_mode: move: needs move_to`},
+		{`{"server":"h","username":"u","password":"p","delete_mode":"expunge","move_to":"x"}`, `move_to: not with delete_mode expunge`},
+		{`{"server":"h","username":"u","password":"p","delete_mode":"move","move_to":"inbox"}`, `move_to: "inbox" is one of folders`},
+		{`{"server":"h","username":"u","password":"p","idle_renew":"31m"}`, `idle_renew: 31m: want 10s to 29m`},
+		{`{"server":"h","username":"u","password":"p","idle_renew":"9s"}`, `idle_renew: 9s: want 10s to 29m`},
+		{`{"server":"h","username":"u","password":"p","idle_safety_poll":-1}`, `idle_safety_poll`},
+		{`{"server":"h","username":"u","password":"p","idle_limit":"-1s"}`, `idle_limit`},
+		{`{"server":"h","username":"u","password":"p","chunk_size":10}`, `chunk_size: 10: want 4096 to 67108864`},
+		{`{"server":"h","username":"u","password":"p","max_sessions":-1}`, `max_sessions: -1`},
+		{`{"server":"h","username":"u","password":"p","max_attempts":21}`, `max_attempts: 21: want 1 to 20`},
 		{`{"server":"h","username":"u","password":"p","expunge_every":-1}`, "expunge_every: -1"},
 		{`{"server":"h","username":"u","password":"p","polling_interval":"1m"}`, "polling_idle_max: below polling_interval"},
 		{`{"server":"h","username":"u","password":"p","folders":[""]}`, `folders: "": empty name`},
 		{`{"server":"h","username":"u","password":"p","folders":["a","a"]}`, `folders: "a": given twice`},
 		{`{"server":"h","username":"u","password":"p","disable_extensions":["MOVES"]}`, `disable_extensions: "MOVES": unknown`},
 		{`{"server":"h","username":"u","password":"p","max_message":-1}`, "max_message"},
-		{`{"server":"h","username":"u","password":"p","idle":true}`, `"idle": unknown field`},
+		{`{"server":"h","username":"u","password":"p","idel":true}`, `"idel": unknown field`},
 		{`{"server":"h","username":"u","password":"[redacted]"}`, "put the secret back"},
 	} {
 		_, err := reg.Open(connection.Settings{Driver: "imap", Config: json.RawMessage(test.json)}, nil)
@@ -72,7 +82,7 @@ func TestJournal(t *testing.T) {
 	if cfg.DeleteMode != imapclient.DeleteExpunge || cfg.ExpungeEvery != 500 || cfg.MessagesPerCycle != 50 || cfg.PollingInterval.D() != 50*time.Millisecond {
 		t.Errorf("got %+v", cfg)
 	}
-	if cfg.Mode != connection.ModeTLSWhenAvailable || cfg.AllowPlaintextAuth {
+	if cfg.Mode != connection.ModeTLSWhenAvailable || cfg.AllowPlaintextAuth || cfg.Idle || cfg.PartialFetch || cfg.UnreadOnly || cfg.ConnectTimeout != 0 || cfg.NoDataTimeout != 0 {
 		t.Errorf("mode %s, allow_plaintext_auth %v", cfg.Mode, cfg.AllowPlaintextAuth)
 	}
 }

@@ -34,6 +34,7 @@ type Conn struct {
 	fetches map[*fetch]struct{} // those that hold a session
 	oneOnly bool                // the server allows one session, or UIDs live only as long as one
 	shared  chan struct{}       // closed when oneOnly is set
+	trash   string              // the server's trash folder, once known
 	flagged map[string]*flagged // by folder: marked \Deleted by us and not expunged yet
 	delim   *rune               // the server's hierarchy delimiter, once known; 0 is none
 }

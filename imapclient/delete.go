@@ -11,9 +11,10 @@ import (
 	"github.com/mailconn/mailconn/connection"
 )
 
-// Delete implements [connection.Deleter]: it marks the messages \Deleted (delete_mode flag), and expunges them as
-// expunge_every says (delete_mode expunge). nil means that all are marked; with delete_mode expunge Close, or Fetch
-// when it finds nothing more to follow, expunges what is outstanding. With delete_mode none it is ErrConfig.
+// Delete implements [connection.Deleter]: it marks the messages \Deleted (delete_mode flag) or \Seen (seen), moves them
+// to another folder (move, trash), or marks them \Deleted and expunges them as expunge_every says (expunge). nil means
+// that all are marked or moved; with delete_mode expunge Close, or Fetch when it finds nothing more to follow, expunges
+// what is outstanding. With delete_mode none it is ErrConfig. A message that the server could not copy is never removed.
 //
 // A Ref whose UIDVALIDITY is not the folder's is ErrStale and nothing is sent for it. If a reply is lost after the
 // server may have acted, the error is ErrUncertain; Delete may then be repeated, and the next Fetch looks first.
@@ -32,7 +33,7 @@ func (c *Conn) Delete(ctx context.Context, refs ...connection.Ref) error {
 	defer cancel()
 	if !c.cfg.deletes() {
 		e := c.problem(op, connection.Ref{}, connection.ErrConfig, "config: delete_mode: %s: nothing to do", DeleteNone)
-		e.Hint = "delete_mode: set it to flag or expunge, or use DrainOptions.Keep to leave the messages where they are"
+		e.Hint = "delete_mode: set it to flag, seen, expunge, move or trash, or use DrainOptions.Keep to leave the messages where they are"
 		return forEach(refs, e)
 	}
 	groups, errs := c.group(refs)
@@ -133,6 +134,9 @@ func (s *session) deleteGroup(ctx context.Context, op string, g *group) error {
 		e.Hint = "delete_mode: none reads without removing; or give the user the right to delete in this folder"
 		return e
 	}
+	if c.cfg.moves() {
+		return s.moveGroup(ctx, op, g)
+	}
 	expunges := c.cfg.DeleteMode == DeleteExpunge
 	if expunges {
 		if err := s.mayExpunge(ctx, op, g.uids); err != nil {
@@ -140,7 +144,7 @@ func (s *session) deleteGroup(ctx context.Context, op string, g *group) error {
 		}
 	}
 	for uids := range slices.Chunk(g.uids, storeAtOnce) {
-		if err := s.mark(ctx, op, uids); err != nil {
+		if err := s.set(ctx, op, uids, []goimap.Flag{c.cfg.marks()}); err != nil {
 			if expunges && connection.KindOf(err) == connection.ErrUncertain {
 				c.flag(g.folder, g.validity, uids, true)
 			}
@@ -252,10 +256,15 @@ func (c *Conn) fetching() bool {
 	return len(c.fetches) > 0
 }
 
-// mark sets \Deleted on uids. UIDs that are gone are no error (RFC 9051, 6.4.9).
+// mark sets \Deleted on uids.
 func (s *session) mark(ctx context.Context, op string, uids []uint32) error {
+	return s.set(ctx, op, uids, []goimap.Flag{goimap.FlagDeleted})
+}
+
+// set adds flags to uids. UIDs that are gone are no error (RFC 9051, 6.4.9).
+func (s *session) set(ctx context.Context, op string, uids []uint32, flags []goimap.Flag) error {
 	err := s.doubtful(ctx, op, func() error {
-		return s.client.Store(uidSet(uids), &goimap.StoreFlags{Op: goimap.StoreFlagsAdd, Silent: true, Flags: []goimap.Flag{goimap.FlagDeleted}}, nil).Close()
+		return s.client.Store(uidSet(uids), &goimap.StoreFlags{Op: goimap.StoreFlagsAdd, Silent: true, Flags: flags}, nil).Close()
 	})
 	if err == nil || connection.KindOf(err) == connection.ErrUncertain || ctx.Err() != nil || s.broken() {
 		return err

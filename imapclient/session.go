@@ -173,8 +173,8 @@ func (s *session) open(ctx context.Context, op, folder string) (*box, error) {
 		b.validity = s.conn.passingValidity()
 		s.conn.share() // only the session that read a UID knows what it means
 	}
-	if len(data.PermanentFlags) > 0 && !slices.Contains(data.PermanentFlags, goimap.FlagDeleted) {
-		b.readOnly = true // RFC 9051, 7.1: the client cannot set \Deleted for good
+	if len(data.PermanentFlags) > 0 && !slices.Contains(data.PermanentFlags, s.conn.cfg.marks()) {
+		b.readOnly = true // RFC 9051, 7.1: the client cannot set the flag for good
 	}
 	b.mark = s.guard.Mark()
 	s.box = b
