@@ -2,100 +2,133 @@ package imapclient
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/emersion/go-sasl"
-
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/saslx"
+	"github.com/mailconn/mailconn/internal/wirelog"
 )
 
-// Limits of a SASL exchange.
-const (
-	maxChallenges = 16
-	maxChallenge  = 64 << 10 // octets of one, in base64
-)
-
-// checkCredentials refuses what no command can carry, before anything is dialled. NUL would shift the fields of PLAIN,
-// CR and LF would end a command.
-func checkCredentials(cfg *Config) error {
-	switch {
-	case cfg.Username == "":
-		return errors.New("username: missing")
-	case strings.ContainsAny(cfg.Username, "\r\n\x00"):
-		return errors.New("username: it must not hold CR, LF or NUL")
-	case strings.ContainsAny(cfg.Password.Reveal(), "\r\n\x00"):
-		return errors.New("password: it must not hold CR, LF or NUL")
+// account returns who logs in, as the settings and the host say.
+func (c *Config) account(env *connection.Env) saslx.Account {
+	a := saslx.Account{
+		Username: c.Username, Password: c.Password, ActFor: c.actFor, Scopes: c.TokenScopes,
+		Certificate:    c.ClientCertPEM != "",
+		Mechanisms:     c.AuthMechanisms,
+		Commands:       []string{saslx.LoginCommand},
+		AllowPlaintext: c.AllowPlaintextAuth,
 	}
-	return nil
+	if env == nil {
+		return a
+	}
+	a.Token = env.Token
+	if t := env.TLS; t != nil {
+		a.Certificate = a.Certificate || len(t.Certificates) > 0 || t.GetClientCertificate != nil
+	}
+	return a
 }
 
-// authenticate logs in by the best way that the server offers and the settings permit.
-func (l *link) authenticate(ctx context.Context, cfg *Config) error {
+// errRenewed says that the server refused a token and that there is another one to try, over a new connection.
+var errRenewed = errors.New("the token was refused; another one is tried")
+
+// authenticate logs in by the first way, in the order of the settings, that the server offers and the settings permit.
+// It reports the step auth: the way, why others were passed over, what a person should know of it.
+func (l *link) authenticate(ctx context.Context) error {
 	began := time.Now()
-	err := l.logIn(ctx, cfg)
-	protection := "in the clear"
-	if l.tls != nil {
-		protection = "over TLS"
+	choice, err := l.choose()
+	if err != nil {
+		l.report("auth", began, "", "", err)
+		return err
 	}
-	warning := ""
-	if l.tls == nil {
-		warning = "allow_plaintext_auth: the password went over the network in the clear"
+	l.mechanism = choice.Name
+	if choice.Name == saslx.LoginCommand {
+		l.mechanism = "LOGIN command"
 	}
-	l.report("auth", began, l.mechanism+" "+protection, warning, err)
+	if l.tls == nil && len(choice.Warnings) > 0 {
+		l.peer.Insecure(ctx, "logging in without TLS: "+choice.Warning(), "mode: use tls or starttls")
+	}
+	err = l.logIn(ctx, choice)
+	if errors.Is(err, errRenewed) {
+		l.report("auth", began, choice.Detail()+"; "+errRenewed.Error(), "oauth2: the token source gave a token that the server refuses, and then another", nil)
+		return err
+	}
+	detail := choice.Detail()
+	if choice.Name == saslx.LoginCommand {
+		detail = strings.Replace(detail, saslx.LoginCommand, l.mechanism, 1)
+	}
+	l.report("auth", began, detail, choice.Warning(), err)
 	return err
 }
 
-// logIn chooses and does it. Both ways send a usable password, so neither goes over a connection without TLS unless
-// the settings say so.
-func (l *link) logIn(ctx context.Context, cfg *Config) error {
-	loginDisabled := slices.Contains(l.caps, "LOGINDISABLED")
-	if l.tls == nil {
-		switch {
-		case !cfg.AllowPlaintextAuth:
-			return l.peer.Errorf(connection.ErrTLS, "mode: set it to tls or starttls; or, if nobody can listen on the way, set allow_plaintext_auth",
-				"the connection has no TLS: the password is not sent in the clear")
-		case loginDisabled:
-			return l.peer.Errorf(connection.ErrTLS, "mode: the server wants TLS before a login; set it to tls or starttls", "the server forbids a login without TLS (LOGINDISABLED)")
-		}
-		l.peer.Insecure(ctx, "the password is sent in the clear", "allow_plaintext_auth: use mode tls or starttls instead")
-	}
-	var (
-		n   note
-		err error
-	)
-	switch {
-	case slices.Contains(l.caps, "AUTH=PLAIN"):
-		l.mechanism = "PLAIN"
-		n, err = l.exchange(sasl.NewPlainClient("", cfg.Username, cfg.Password.Reveal()), l.has("SASL-IR") && !loginDisabled)
-	case !loginDisabled:
-		l.mechanism = "LOGIN command"
-		n, err = l.login(cfg.Username, cfg.Password.Reveal())
-	default:
-		return l.peer.Errorf(connection.ErrAuth, "the server must offer PLAIN or LOGIN to this driver", "no authentication mechanism in common: the server offers %s", clip(l.mechanisms()))
-	}
-	if err != nil {
-		return err
-	}
-	return l.verdict(n)
-}
-
-// mechanisms lists what the server offers.
-func (l *link) mechanisms() string {
-	var names []string
+// choose picks the way to log in. What was offered before TLS is forgotten already.
+func (l *link) choose() (*saslx.Choice, error) {
+	offer := saslx.Offer{Host: l.peer.Host, Port: l.peer.Port}
 	for _, name := range l.caps {
 		if mech, ok := strings.CutPrefix(name, "AUTH="); ok {
-			names = append(names, mech)
+			offer.Mechanisms = append(offer.Mechanisms, mech)
 		}
 	}
-	if len(names) == 0 {
-		return "none"
+	loginDisabled := slices.Contains(l.caps, "LOGINDISABLED")
+	if !loginDisabled {
+		offer.Commands = []string{saslx.LoginCommand}
 	}
-	return strings.Join(names, " ")
+	if l.tls != nil {
+		offer.TLS, offer.CertificateAsked = &l.tls.State, l.tls.ClientCertRequested
+	}
+	choice, err := l.login.Choose(offer)
+	switch {
+	case l.tls == nil && loginDisabled && (err != nil || choice.Name == saslx.Plain || choice.Name == saslx.Login):
+		// RFC 9051, 6.2.3: there may be mechanisms that work all the same, but none that sends the password.
+		return nil, l.peer.Errorf(connection.ErrTLS, "mode: the server wants TLS before a login; set it to tls or starttls", "the server forbids a login without TLS (LOGINDISABLED)")
+	case err != nil:
+		return nil, l.own(err)
+	}
+	return choice, nil
+}
+
+// own makes an error of saslx one of this connection.
+func (l *link) own(err error) error {
+	var e *connection.Error
+	if !errors.As(err, &e) || e.Driver != "" {
+		return err
+	}
+	named := l.peer.Errorf(e.Kind, e.Hint, "%w", e.Err)
+	named.Code, named.RetryAfter = e.Code, e.RetryAfter
+	return named
+}
+
+// logIn does what was chosen.
+func (l *link) logIn(ctx context.Context, choice *saslx.Choice) error {
+	if choice.Plain() {
+		n, err := l.loginCommand(l.user, l.password.Reveal())
+		if err != nil {
+			return err
+		}
+		return l.verdict(n)
+	}
+	x, err := l.login.Start(ctx, choice)
+	if err != nil {
+		return l.own(err)
+	}
+	if x.Secret().Reveal() != l.password.Reveal() {
+		l.scrub = wirelog.NewScrubber(l.user, l.password, x.Secret())
+		l.trace = wirelog.New(l.env.Log(), l.peer.Endpoint(), l.scrub)
+	}
+	// RFC 4959; with LOGINDISABLED (RFC 9051, 6.2.3) a server may take the initial response amiss.
+	initial := l.has("SASL-IR") && !slices.Contains(l.caps, "LOGINDISABLED")
+	n, err := l.commandLogin("AUTHENTICATE "+x.Command(initial), x.Answer)
+	if err != nil {
+		return l.own(err)
+	}
+	err = x.End(l.verdict(n))
+	if err != nil && l.login.Renew(ctx, x, err) {
+		return fmt.Errorf("%w: %w", errRenewed, l.own(err))
+	}
+	return l.own(err)
 }
 
 // verdict classifies the final reply of a login. A NO without a temporary code is a refused credential (RFC 5530, 3).
@@ -110,72 +143,27 @@ func (l *link) verdict(n note) error {
 	}
 	refused.Kind = connection.ErrAuth
 	refused.Hint = "username, password: the server refuses them"
-	if n.Code == "PRIVACYREQUIRED" {
+	switch {
+	case n.Code == "PRIVACYREQUIRED":
 		refused.Hint = "mode: the server wants TLS before a login"
+	case n.Code == "AUTHORIZATIONFAILED" && l.actsFor != "":
+		refused.Hint = fmt.Sprintf("mailboxes: username may not act for %q; mailbox_login says how the login names somebody else's mailbox", l.actsFor)
 	}
 	return refused
-}
-
-// exchange runs a SASL mechanism (RFC 9051, 6.2.2). Unless initial is set, the initial response waits for the server's
-// first, empty challenge. If the mechanism fails, the exchange is cancelled and the server's final reply is read, so
-// that the connection stays usable.
-func (l *link) exchange(mech sasl.Client, initial bool) (note, error) {
-	name, response, err := mech.Start()
-	if err != nil {
-		return note{}, l.peer.Errorf(connection.ErrAuth, "", "%s: %w", name, err)
-	}
-	text := "AUTHENTICATE " + name
-	pending := response != nil // an initial response that is not sent yet
-	if pending && initial {
-		text += " " + encodeInitial(response)
-		pending = false
-	}
-	var broken error
-	challenges := 0
-	n, err := l.commandLogin(text, func(challenge string) (string, error) {
-		challenges++
-		switch {
-		case broken != nil:
-			return "", l.peer.Errorf(connection.ErrProtocol, "", "the server goes on with a cancelled %s", name)
-		case challenges > maxChallenges:
-			return "", l.peer.Errorf(connection.ErrProtocol, "", "over %d challenges of %s", maxChallenges, name)
-		}
-		octets, err := base64.StdEncoding.DecodeString(strings.TrimSpace(challenge))
-		if err != nil {
-			return "", l.peer.Errorf(connection.ErrProtocol, "", "a challenge of %s that is not base64", name)
-		}
-		answer := response
-		if pending && len(octets) == 0 {
-			pending = false
-		} else if answer, err = mech.Next(octets); err != nil {
-			broken = l.peer.Errorf(connection.ErrProtocol, "", "%s: %w", name, err)
-			return "*", nil
-		}
-		return base64.StdEncoding.EncodeToString(answer), nil
-	})
-	if err == nil && broken != nil {
-		err = broken
-	}
-	return n, err
-}
-
-// encodeInitial encodes an initial response; an empty one is "=" (RFC 4959, 3).
-func encodeInitial(response []byte) string {
-	if len(response) == 0 {
-		return "="
-	}
-	return base64.StdEncoding.EncodeToString(response)
 }
 
 // commandLogin sends a command that logs in, after which the capabilities known so far no longer hold.
 func (l *link) commandLogin(text string, answer func(string) (string, error)) (note, error) {
 	l.caps = nil
-	return l.command(text, max(maxCapsLine, maxChallenge), answer)
+	return l.command(text, max(maxCapsLine, maxChallengeLine), answer)
 }
 
-// login sends the LOGIN command (RFC 9051, 6.2.3). What a quoted string cannot hold goes as a literal, without waiting
-// where the server permits that (RFC 7888).
-func (l *link) login(user, password string) (note, error) {
+// maxChallengeLine bounds a challenge; saslx takes less.
+const maxChallengeLine = 96 << 10
+
+// loginCommand sends the LOGIN command (RFC 9051, 6.2.3). What a quoted string cannot hold goes as a literal, without
+// waiting where the server permits that (RFC 7888).
+func (l *link) loginCommand(user, password string) (note, error) {
 	plus, minus := l.has("LITERAL+"), l.has("LITERAL-")
 	var parts []string // each but the last waits for a continuation
 	text := "LOGIN"

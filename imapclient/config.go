@@ -29,11 +29,17 @@ type Config struct {
 	connection.Identity
 	connection.NetworkSettings
 
-	Username           string            `json:"username" label:"User name"`
-	Password           connection.Secret `json:"password,omitzero" label:"Password"`
+	Username           string            `json:"username" label:"User name" help:"juser, user@domain, domain\\juser, or domain\\juser\\mailbox"`
+	Password           connection.Secret `json:"password,omitzero" label:"Password" help:"without one the host's token source or the client certificate logs in"`
+	AuthMechanisms     []string          `json:"auth_mechanisms,omitempty" label:"Authentication" help:"which mechanisms to use, in this order: external, oauthbearer, xoauth2, scram-sha-256-plus, scram-sha-256, scram-sha-1-plus, scram-sha-1, ntlm, cram-md5, plain, login, login-command; none means the best that the server offers"`
+	TokenScopes        []string          `json:"token_scopes,omitempty" label:"Token scopes" help:"what the host's token source is asked for, such as https://outlook.office.com/IMAP.AccessAsUser.All"`
 	AllowPlaintextAuth bool              `json:"allow_plaintext_auth,omitempty" label:"Allow plaintext password" help:"send the password also over a connection without TLS; anybody on the path can read it"`
 
-	Folders          []string `json:"folders,omitempty" label:"Folders" help:"names, with / between the levels; none means INBOX"`
+	Mailboxes    []string `json:"mailboxes,omitempty" label:"Mailboxes" help:"whose mailboxes to open, with the login of username, who must be permitted to; none means the own one"`
+	MailboxLogin string   `json:"mailbox_login,omitempty" label:"Login for a mailbox" help:"the user name to send for one of mailboxes, if the server wants it there: {mailbox}*{username} for a Dovecot master user, {username}\\{mailbox} for Exchange. Empty: SASL's authorization identity"`
+
+	Folders          []string `json:"folders,omitempty" label:"Folders" help:"names, with / between the levels; or patterns: * is anything, % anything without /, \\Sent and its like the folder for that use; none means INBOX"`
+	ExcludeFolders   []string `json:"exclude_folders,omitempty" label:"Folders left out" help:"names or patterns; they win over folders"`
 	UnreadOnly       bool     `json:"unread_only,omitempty" label:"Unread messages only" help:"fetch only messages without the flag \\Seen"`
 	MessagesPerCycle int      `json:"messages_per_cycle,omitempty" label:"Messages per cycle" default:"50" min:"1" max:"100" help:"messages asked for with one command"`
 
@@ -60,6 +66,9 @@ type Config struct {
 
 	MaxMessage        int64    `json:"max_message,omitempty" label:"Largest message" min:"0" help:"octets; a larger message is reported and left alone; 0 = no limit"`
 	DisableExtensions []string `json:"disable_extensions,omitempty" label:"Disable extensions" help:"capabilities of the server to ignore, such as UIDPLUS or LITERAL+"`
+
+	mailbox string // of Mailboxes, in the Conn of one of them
+	actFor  string // the authorization identity there
 }
 
 const (
@@ -97,14 +106,6 @@ func (c Config) Validate() error {
 		return err
 	}
 	switch {
-	case c.Username == "":
-		return errors.New("username: missing")
-	case c.Password.IsZero():
-		return errors.New("password: missing")
-	case strings.ContainsAny(c.Username, "\r\n\x00"):
-		return errors.New("username: it must not hold CR, LF or NUL")
-	case strings.ContainsAny(c.Password.Reveal(), "\r\n\x00"):
-		return errors.New("password: it must not hold CR, LF or NUL")
 	case c.MessagesPerCycle < 0 || c.MessagesPerCycle > maxMessagesPerCycle:
 		return fmt.Errorf("messages_per_cycle: %d: want 1 to %d", c.MessagesPerCycle, maxMessagesPerCycle)
 	case c.PollingInterval < 0:
@@ -118,13 +119,14 @@ func (c Config) Validate() error {
 	case c.MaxMessage < 0:
 		return errors.New("max_message: negative; 0 means no limit")
 	}
-	for i, name := range c.Folders {
-		if err := validFolder(name); err != nil {
-			return fmt.Errorf("folders: %w", err)
-		}
-		if slices.Contains(c.Folders[:i], name) {
-			return fmt.Errorf("folders: %q: given twice", name)
-		}
+	if err := c.validateAccount(); err != nil {
+		return err
+	}
+	if err := validFolders("folders", c.Folders); err != nil {
+		return err
+	}
+	if err := validFolders("exclude_folders", c.ExcludeFolders); err != nil {
+		return err
 	}
 	if err := c.checkWaiting(); err != nil {
 		return err

@@ -16,7 +16,7 @@ func TestConfigErrors(t *testing.T) {
 		{`{}`, "server: missing"},
 		{`{"server":"h"}`, "username: missing"},
 		{`{"server":"h","username":"u"}`, "password: missing"},
-		{`{"server":"h","username":"u\r\nx","password":"p"}`, "username: it must not hold CR"},
+		{`{"server":"h","username":"u\r\nx","password":"p"}`, "username: control character"},
 		{`{"server":"h","username":"u","password":"p\u0000"}`, "password: it must not hold CR"},
 		{`{"server":"h","username":"u","password":"p","mode":"ssl"}`, `mode: "ssl": want tls, starttls`},
 		{`{"server":"h","username":"u","password":"p","messages_per_cycle":0}`, "messages_per_cycle: 0: want 1 to 100"},

@@ -3,17 +3,22 @@ package imapclient
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/saslx"
 )
 
-// A Conn is a mailbox on an IMAP server. It implements [connection.Source], [connection.Opener] and
-// [connection.FolderLister]. It is safe for concurrent use.
+// A Conn is a mailbox on an IMAP server, or several mailboxes that one login may open (Config.Mailboxes), each with
+// sessions of its own. It implements [connection.Source], [connection.MailboxSyncer], [connection.Appender],
+// [connection.Opener], [connection.Marker] and [connection.FolderLister]. It is safe for concurrent use.
 type Conn struct {
 	cfg  Config
 	env  *connection.Env
@@ -24,6 +29,9 @@ type Conn struct {
 	busy sync.WaitGroup // verbs that hold a session; no Add after closed
 
 	tls tlsMemory
+
+	whole *Conn // of a Conn for one of Config.Mailboxes: the one that Open returned
+	pool  idlePool
 
 	dialing  turn // one login at a time
 	deleting turn // one delete at a time: they share one session
@@ -37,12 +45,15 @@ type Conn struct {
 	trash   string              // the server's trash folder, once known
 	flagged map[string]*flagged // by folder: marked \Deleted by us and not expunged yet
 	delim   *rune               // the server's hierarchy delimiter, once known; 0 is none
+	others  map[string]*Conn    // by mailbox: those of Config.Mailboxes in use
 }
 
 var (
-	_ connection.Source       = (*Conn)(nil)
-	_ connection.Opener       = (*Conn)(nil)
-	_ connection.FolderLister = (*Conn)(nil)
+	_ connection.Source        = (*Conn)(nil)
+	_ connection.MailboxLister = (*Conn)(nil)
+	_ connection.Opener        = (*Conn)(nil)
+	_ connection.FolderLister  = (*Conn)(nil)
+	_ connection.Marker        = (*Conn)(nil)
 )
 
 // Driver returns the driver for a [connection.Registry]. Its name in Settings is "imap".
@@ -57,10 +68,19 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, &connection.Error{Op: "open", Driver: DriverName, Endpoint: endpoint, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
 	}
+	auth, err := saslx.New(cfg.account(env))
+	if err != nil {
+		return nil, &connection.Error{Op: "open", Driver: DriverName, Endpoint: endpoint, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
+	}
+	return newConn(cfg, env, endpoint, auth), nil
+}
+
+func newConn(cfg Config, env *connection.Env, endpoint string, auth *saslx.Authenticator) *Conn {
 	c := &Conn{
 		cfg:      cfg,
 		env:      env,
 		info:     connection.Info{ID: cfg.ID, Name: cfg.Name, Driver: DriverName, Endpoint: endpoint},
+		tls:      tlsMemory{auth: auth},
 		dialing:  newTurn(),
 		deleting: newTurn(),
 		fetches:  make(map[*fetch]struct{}),
@@ -68,7 +88,7 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 		flagged:  make(map[string]*flagged),
 	}
 	c.life, c.end = context.WithCancelCause(context.Background())
-	return c, nil
+	return c
 }
 
 // Info implements [connection.Connection].
@@ -90,9 +110,11 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.closed = true
+	others := slices.Collect(maps.Values(c.others))
 	c.mu.Unlock()
 	c.end(errClosed)
 	c.busy.Wait()
+	otherErr := closeAll(others)
 
 	ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
 	defer cancel()
@@ -101,7 +123,7 @@ func (c *Conn) Close() error {
 		s.logout(ctx)
 	}
 	c.idle = nil
-	return err
+	return errors.Join(err, otherErr)
 }
 
 // enter begins a verb: the ctx returned ends with the caller's and with Close, at the latest with cancel. leave must be
@@ -160,13 +182,18 @@ func (c *Conn) takeIdle() *session {
 	}
 	s := c.idle[n-1]
 	c.idle = c.idle[:n-1]
+	c.fewerIdle()
 	return s
 }
 
-// release takes back a session. One that is broken is closed.
+// release takes back a session. One that is broken is closed, and one too many is logged out.
 func (c *Conn) release(s *session) {
 	if s.broken() {
 		s.abandon()
+		return
+	}
+	if !c.moreIdle() {
+		s.logout(c.life)
 		return
 	}
 	s.idleSince = time.Now()
@@ -213,7 +240,7 @@ func (c *Conn) emit(ev connection.Event) {
 	if ev.Connection == "" {
 		ev.Connection = DriverName
 	}
-	ev.Mailbox = c.cfg.Username
+	ev.Mailbox = c.mailboxName()
 	c.env.Emit(ev)
 }
 

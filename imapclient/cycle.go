@@ -26,8 +26,15 @@ var errRenumbered = errors.New("the folder was renumbered")
 
 // follow reads all folders, and with Follow again and again.
 func (f *fetch) follow() error {
+	var picked time.Time
 	for idle := 0; ; {
 		found := 0
+		if time.Since(picked) > listAgain {
+			if err := f.pick(); err != nil {
+				return err
+			}
+			picked = time.Now()
+		}
 		for _, folder := range f.folders {
 			n, err := f.cycle(folder)
 			if err != nil {
@@ -165,23 +172,8 @@ func (f *fetch) do(folder string, anew bool, fn func(*session, *box) error) erro
 // ready makes sure of a session with folder selected, anew or since earlier, and of the folder's UIDs being those of
 // the place.
 func (f *fetch) ready(folder string, anew bool) (*box, error) {
-	if f.sess != nil && f.sess.broken() {
-		f.sess.abandon()
-		f.sess = nil
-	}
-	if f.sess == nil {
-		s, err := f.conn.session(f.ctx, f.op)
-		if err != nil {
-			return nil, err
-		}
-		if s.box != nil && s.box.lasting {
-			s.box = nil // what it has selected may be older than the UIDs in hand, which it would not know
-		}
-		f.sess = s
-		if f.reached {
-			f.conn.emit(connection.Event{Kind: connection.EventReconnected})
-		}
-		f.reached = true
+	if err := f.connected(); err != nil {
+		return nil, err
 	}
 	b, err := f.look(folder, anew)
 	if err != nil {
@@ -204,6 +196,31 @@ func (f *fetch) ready(folder string, anew bool) (*box, error) {
 		return nil, errRenumbered
 	}
 	return b, nil
+}
+
+// connected makes sure of a session.
+func (f *fetch) connected() error {
+	if f.sess != nil && f.sess.broken() {
+		f.sess.abandon()
+		f.sess = nil
+	}
+	if f.sess != nil {
+		return nil
+	}
+	s, err := f.conn.session(f.ctx, f.op)
+	if err != nil {
+		return err
+	}
+	if s.box != nil && s.box.lasting {
+		s.box = nil // what it has selected may be older than the UIDs in hand, which it would not know
+	}
+	s.condstore = f.op == "sync"
+	f.sess = s
+	if f.reached {
+		f.conn.emit(connection.Event{Kind: connection.EventReconnected})
+	}
+	f.reached = true
+	return nil
 }
 
 // look selects folder. Where UIDs last for one SELECT only, that SELECT is kept, and the server is asked for news.

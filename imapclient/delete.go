@@ -25,6 +25,9 @@ func (c *Conn) Delete(ctx context.Context, refs ...connection.Ref) error {
 	if len(refs) == 0 {
 		return nil
 	}
+	if len(c.cfg.Mailboxes) > 0 {
+		return c.each(op, refs, func(one *Conn, refs []connection.Ref) error { return one.Delete(ctx, refs...) })
+	}
 	ctx, cancel, leave, err := c.enter(ctx, op)
 	if err != nil {
 		return forEach(refs, err)
@@ -36,7 +39,7 @@ func (c *Conn) Delete(ctx context.Context, refs ...connection.Ref) error {
 		e.Hint = "delete_mode: set it to flag, seen, expunge, move or trash, or use DrainOptions.Keep to leave the messages where they are"
 		return forEach(refs, e)
 	}
-	groups, errs := c.group(refs)
+	groups, errs := c.group(op, refs)
 	if !c.deleting.take(ctx) {
 		return forEach(refs, c.ended(ctx, op, connection.Ref{}))
 	}
@@ -74,11 +77,10 @@ type group struct {
 }
 
 // group sorts refs, in the order of their folders' first appearance. Refs that cannot be ours are errors.
-func (c *Conn) group(refs []connection.Ref) (groups []*group, errs []error) {
-	const op = "delete"
+func (c *Conn) group(op string, refs []connection.Ref) (groups []*group, errs []error) {
 	for _, ref := range refs {
 		validity, uid, ok := parseID(ref.ID)
-		if !ok || validFolder(ref.Folder) != nil || ref.Mailbox != "" && ref.Mailbox != c.cfg.Username {
+		if !ok || validFolder(ref.Folder) != nil || !c.owns(ref.Mailbox) {
 			errs = append(errs, c.problem(op, ref, connection.ErrInvalid, "this is no Ref of an IMAP message of this connection"))
 			continue
 		}

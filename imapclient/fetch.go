@@ -34,6 +34,15 @@ func (c *Conn) Fetch(ctx context.Context, opts *connection.FetchOptions) iter.Se
 			yield(nil, c.problem("fetch", connection.Ref{}, connection.ErrInvalid, "this iterator was used before; call Fetch again"))
 			return
 		}
+		if o.Mailbox == "" && len(c.cfg.Mailboxes) > 0 {
+			c.fetchAll(ctx, o, yield)
+			return
+		}
+		c, err := c.at("fetch", o.Mailbox)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
 		f, err := c.newFetch(ctx, "fetch", o)
 		if err != nil {
 			yield(nil, err)
@@ -71,7 +80,7 @@ type fetch struct {
 	unseen  bool
 
 	items  chan item
-	asks   chan question
+	asks   chan func()   // what the caller's goroutine is to run: its own functions
 	done   chan struct{} // closed when run is over; err may be read then
 	err    error
 	budget *budget
@@ -82,29 +91,25 @@ type fetch struct {
 	over bool     // under turn: run has given up its session
 
 	places   map[string]*place
-	backlog  []item // read, but not handed over yet
-	sent     int    // messages handed over
-	failures int    // consecutive, without progress
-	reached  bool   // a session was had before
+	backlog  []item                    // read, but not handed over yet
+	sent     int                       // messages handed over
+	failures int                       // consecutive, without progress
+	pushed   func(*connection.Message) // told of each message handed over; may be nil
+	reached  bool                      // a session was had before
 }
 
-// An item is what one loop step yields.
+// An item is what one loop step yields: a message, a change of another kind, or an error.
 type item struct {
-	msg  *connection.Message
-	err  error
-	body *body
+	msg    *connection.Message
+	change *connection.Change // of Sync
+	err    error
+	body   *body
 }
 
 func (it item) end() {
 	if it.body != nil {
 		it.body.end()
 	}
-}
-
-// A question asks the caller's FetchOptions.Skip, which only the caller's goroutine may call.
-type question struct {
-	refs   []connection.Ref
-	answer chan []bool
 }
 
 const (
@@ -115,22 +120,16 @@ const (
 )
 
 func (c *Conn) newFetch(ctx context.Context, op string, o connection.FetchOptions) (*fetch, error) {
-	if o.Mailbox != "" && o.Mailbox != c.cfg.Username {
-		return nil, c.problem(op, connection.Ref{}, connection.ErrNotFound, "mailbox %q: this connection has that of %q only", o.Mailbox, c.cfg.Username)
-	}
 	f := &fetch{
 		conn: c, op: op, opts: o,
 		folders: o.Folders,
 		unseen:  o.Unseen || c.cfg.UnreadOnly,
 		items:   make(chan item, aheadItems),
-		asks:    make(chan question),
+		asks:    make(chan func()),
 		done:    make(chan struct{}),
 		budget:  newBudget(readAhead),
 		turn:    newTurn(),
 		places:  make(map[string]*place),
-	}
-	if len(f.folders) == 0 {
-		f.folders = c.cfg.folders()
 	}
 	for _, name := range f.folders {
 		if err := validFolder(name); err != nil {
@@ -196,8 +195,8 @@ func (f *fetch) next() (it item, ok bool) {
 		select {
 		case it = <-f.items:
 			return f.take(it), true
-		case q := <-f.asks:
-			f.answer(q)
+		case ask := <-f.asks:
+			ask()
 		case <-f.ctx.Done():
 		case <-f.done:
 			select {
@@ -215,12 +214,20 @@ func (f *fetch) take(it item) item {
 	return it
 }
 
-func (f *fetch) answer(q question) {
-	skip := make([]bool, len(q.refs))
-	for i, ref := range q.refs {
-		skip[i] = f.opts.Skip(ref)
+// consult has the caller's goroutine run ask, which is a function of its own or calls one.
+func (f *fetch) consult(ask func()) error {
+	answered := make(chan struct{})
+	select {
+	case f.asks <- func() { defer close(answered); ask() }:
+	case <-f.ctx.Done():
+		return f.endedNow()
 	}
-	q.answer <- skip
+	select {
+	case <-answered:
+		return nil
+	case <-f.ctx.Done():
+		return f.endedNow()
+	}
 }
 
 // stop ends run and everything it has read ahead. It returns when nothing is left.
@@ -243,6 +250,9 @@ func (f *fetch) stop() {
 func (f *fetch) push(it item) {
 	if it.msg != nil {
 		f.sent++
+		if f.pushed != nil {
+			f.pushed(it.msg)
+		}
 	}
 	if len(f.backlog) == 0 {
 		select {
@@ -277,27 +287,22 @@ func (f *fetch) pass(b *box, uids []uint32) ([]uint32, error) {
 	if f.opts.Skip == nil || len(uids) == 0 {
 		return uids, nil
 	}
-	q := question{refs: make([]connection.Ref, len(uids)), answer: make(chan []bool, 1)}
-	for i, uid := range uids {
-		q.refs[i] = b.ref(uid)
-	}
-	select {
-	case f.asks <- q:
-	case <-f.ctx.Done():
-		return nil, f.endedNow()
-	}
-	select {
-	case skip := <-q.answer:
-		var left []uint32
+	skip := make([]bool, len(uids))
+	err := f.consult(func() {
 		for i, uid := range uids {
-			if !skip[i] {
-				left = append(left, uid)
-			}
+			skip[i] = f.opts.Skip(b.ref(uid))
 		}
-		return left, nil
-	case <-f.ctx.Done():
-		return nil, f.endedNow()
+	})
+	if err != nil {
+		return nil, err
 	}
+	var left []uint32
+	for i, uid := range uids {
+		if !skip[i] {
+			left = append(left, uid)
+		}
+	}
+	return left, nil
 }
 
 // failItem reports one message that cannot be had.

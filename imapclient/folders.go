@@ -33,8 +33,9 @@ const maxFolders = 100_000
 
 func (c *Conn) list(ctx context.Context, mailbox string) ([]*connection.Folder, error) {
 	const op = "folders"
-	if mailbox != "" && mailbox != c.cfg.Username {
-		return nil, c.problem(op, connection.Ref{}, connection.ErrNotFound, "mailbox %q: this connection has that of %q only", mailbox, c.cfg.Username)
+	c, err := c.at(op, mailbox)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel, leave, err := c.enter(ctx, op)
 	if err != nil {
@@ -55,7 +56,8 @@ func (c *Conn) list(ctx context.Context, mailbox string) ([]*connection.Folder, 
 }
 
 func (s *session) list(ctx context.Context, op string) ([]*connection.Folder, error) {
-	all := []*connection.Folder{{Name: defaultFolder, ID: defaultFolder, Messages: -1}} // some servers do not list it
+	mailbox := s.conn.cfg.mailbox
+	all := []*connection.Folder{{Mailbox: mailbox, Name: defaultFolder, ID: defaultFolder, Messages: -1}} // some servers do not list it
 	var opts *goimap.ListOptions
 	if s.has(goimap.CapSpecialUse) && s.has(goimap.CapListExtended) {
 		opts = &goimap.ListOptions{ReturnSpecialUse: true}
@@ -73,7 +75,7 @@ func (s *session) list(ctx context.Context, op string) ([]*connection.Folder, er
 				continue
 			}
 			all = append(all, &connection.Folder{
-				Name: fromWire(data.Mailbox, data.Delim), ID: data.Mailbox, Special: specialUse(data.Attrs), Messages: -1,
+				Mailbox: mailbox, Name: fromWire(data.Mailbox, data.Delim), ID: data.Mailbox, Special: specialUse(data.Attrs), Messages: -1,
 			})
 		}
 		return cmd.Close()

@@ -28,7 +28,7 @@ func pipeLink(t testing.TB, conn net.Conn, caps ...string) *link {
 		NetworkSettings: connection.NetworkSettings{Server: "mail.example.org:143", Mode: connection.ModeInsecure},
 	}
 	env := &connection.Env{Dial: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
-	l, err := newLink(cfg, env, nil)
+	l, err := newLink(cfg, env, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,12 @@ import (
 func (c *Conn) Open(ctx context.Context, ref connection.Ref) (*connection.Message, error) {
 	const op = "open"
 	validity, uid, ok := parseID(ref.ID)
-	if !ok || validFolder(ref.Folder) != nil || ref.Mailbox != "" && ref.Mailbox != c.cfg.Username {
+	if !ok || validFolder(ref.Folder) != nil {
 		return nil, c.problem(op, ref, connection.ErrInvalid, "this is no Ref of an IMAP message of this connection")
+	}
+	c, err := c.at(op, ref.Mailbox)
+	if err != nil {
+		return nil, c.fault(op, ref, err)
 	}
 	f, err := c.newFetch(ctx, op, connection.FetchOptions{Folders: []string{ref.Folder}})
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/internal/netx"
+	"github.com/mailconn/mailconn/internal/saslx"
 	"github.com/mailconn/mailconn/internal/wirelog"
 )
 
@@ -50,7 +51,12 @@ type link struct {
 
 	greeting  string // the server's words
 	mechanism string // "PLAIN", "LOGIN command", "PREAUTH"
-	serverID  string // what follows "* ID", if the server was asked
+
+	login    *saslx.Attempt
+	user     string
+	password connection.Secret
+	actsFor  string // whose mailbox is opened, if the authorization identity says so
+	serverID string // what follows "* ID", if the server was asked
 
 	env  *connection.Env
 	id   string
@@ -63,9 +69,14 @@ func (l *link) has(name string) bool {
 	return slices.Contains(l.caps, name) && !slices.Contains(l.hidden, name)
 }
 
-// tlsMemory remembers whether a Conn has had TLS from its server. A server that offered STARTTLS once and does so no
-// longer is most likely somebody on the path (RFC 3207, 6). The zero value is ready.
-type tlsMemory struct{ seen atomic.Bool }
+// tlsMemory is what a Conn keeps from one connection to the next. The zero value is ready.
+type tlsMemory struct {
+	// seen says that the server has had TLS. One that offered STARTTLS once and does so no longer is most likely
+	// somebody on the path (RFC 3207, 6).
+	seen atomic.Bool
+	// auth logs in; it keeps what is dear to compute (SCRAM). nil: newLink makes one.
+	auth *saslx.Authenticator
+}
 
 // connect is tlsMemory.connect for a single connection, with nothing remembered.
 func connect(ctx context.Context, cfg *Config, env *connection.Env, step func(connection.Step)) (*link, error) {
@@ -76,9 +87,31 @@ func connect(ctx context.Context, cfg *Config, env *connection.Env, step func(co
 // tls, greeting, capabilities, auth. The error is that of the first step that failed, a *connection.Error; the
 // connection is closed then. When ctx ends, connect ends soon; the link it returned is no longer bound to ctx.
 func (m *tlsMemory) connect(ctx context.Context, cfg *Config, env *connection.Env, step func(connection.Step)) (*link, error) {
-	l, err := newLink(cfg, env, step)
+	l, err := m.attempt(ctx, cfg, env, step, nil)
+	if !errors.Is(err, errRenewed) {
+		return l, err
+	}
+	// The same way once more, with the other token. What it was like to get there is told already.
+	auth := func(s connection.Step) {
+		if s.Name == "auth" || s.Err != nil || strings.HasPrefix(s.Detail, loggedIn) {
+			step(s)
+		}
+	}
+	if step == nil {
+		auth = nil
+	}
+	return m.attempt(ctx, cfg, env, auth, l.login)
+}
+
+// attempt is one connection of connect. login, if not nil, is that of the attempt before. With errRenewed the link is
+// not nil, but closed.
+func (m *tlsMemory) attempt(ctx context.Context, cfg *Config, env *connection.Env, step func(connection.Step), login *saslx.Attempt) (*link, error) {
+	l, err := newLink(cfg, env, step, m.auth)
 	if err != nil {
 		return nil, err
+	}
+	if login != nil {
+		l.login = login
 	}
 	dialCtx, cancel := l.peer.WithConnectTimeout(ctx)
 	defer cancel()
@@ -88,12 +121,16 @@ func (m *tlsMemory) connect(ctx context.Context, cfg *Config, env *connection.En
 	defer l.conn.Bind(ctx)()
 	if err := l.establish(ctx, dialCtx, cfg, m); err != nil {
 		l.conn.Fail(err)
+		if errors.Is(err, errRenewed) {
+			return l, err
+		}
 		return nil, err
 	}
 	return l, nil
 }
 
-func newLink(cfg *Config, env *connection.Env, step func(connection.Step)) (*link, error) {
+// newLink returns a link that is not connected yet. auth may be nil.
+func newLink(cfg *Config, env *connection.Env, step func(connection.Step), auth *saslx.Authenticator) (*link, error) {
 	port := portClear
 	if cfg.Mode.Or() == connection.ModeTLS {
 		port = portTLS
@@ -106,14 +143,20 @@ func newLink(cfg *Config, env *connection.Env, step func(connection.Step)) (*lin
 	if step == nil {
 		step = func(connection.Step) {}
 	}
-	l := &link{peer: peer, env: env, id: cfg.ID, step: step, noData: cfg.NoDataTimeout.D(), scrub: wirelog.NewScrubber(cfg.Username, cfg.Password)}
+	if auth == nil {
+		if auth, err = saslx.New(cfg.account(env)); err != nil {
+			return nil, peer.Errorf(connection.ErrConfig, "", "config: %w", err)
+		}
+	}
+	l := &link{
+		peer: peer, env: env, id: cfg.ID, step: step, noData: cfg.NoDataTimeout.D(),
+		login: auth.Login(), user: cfg.Username, password: cfg.Password, actsFor: cfg.actFor,
+		scrub: wirelog.NewScrubber(cfg.Username, cfg.Password),
+	}
 	for _, name := range cfg.DisableExtensions {
 		l.hidden = append(l.hidden, strings.ToUpper(name))
 	}
 	l.trace = wirelog.New(env.Log(), peer.Endpoint(), l.scrub)
-	if err := checkCredentials(cfg); err != nil {
-		return nil, peer.Errorf(connection.ErrConfig, "", "config: %w", err)
-	}
 	return l, nil
 }
 
@@ -157,6 +200,9 @@ func (l *link) use(stream net.Conn) {
 	l.stream, l.br, l.caps = stream, bufio.NewReaderSize(stream, linkBuffer), nil
 }
 
+// loggedIn begins what the second step "capabilities" says.
+const loggedIn = "after login: "
+
 // establish goes from the first octet to the end of the login. Until TLS and greeting are done it is also under the
 // connect timeout, that of dialCtx.
 func (l *link) establish(ctx, dialCtx context.Context, cfg *Config, m *tlsMemory) error {
@@ -186,16 +232,21 @@ func (l *link) establish(ctx, dialCtx context.Context, cfg *Config, m *tlsMemory
 	}
 	if greeting.Type == "PREAUTH" {
 		l.mechanism = "PREAUTH"
+		if cfg.mailbox != "" {
+			err := l.peer.Errorf(connection.ErrAuth, "mailboxes: this server chooses the mailbox itself; leave the setting out", "the server says PREAUTH, so mailbox %q cannot be asked for", cfg.mailbox)
+			l.report("auth", time.Now(), "", "", err)
+			return err
+		}
 		l.report("auth", time.Now(), "the server says PREAUTH: it knows us without a login, and username and password were not used", "", nil)
 	} else {
 		if err := l.askCaps("before login: "); err != nil {
 			return err
 		}
-		if err := l.authenticate(ctx, cfg); err != nil {
+		if err := l.authenticate(ctx); err != nil {
 			return err
 		}
 	}
-	if err := l.askCaps("after login: "); err != nil {
+	if err := l.askCaps(loggedIn); err != nil {
 		return err
 	}
 	return l.compress(cfg)

@@ -262,7 +262,7 @@ var preludes = []struct {
 	{"BAD", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> $ BAD what", connection.ErrProtocol, "BAD what", ""},
 	{"untagged BAD and no reply", impatient(clear(connection.ModeInsecure)), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> * OK [ALERT] hm\n> * BAD what\nstall", connection.ErrTimeout, "BAD what", ""},
 	{"BYE in the login", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> * BYE Too many connections", connection.ErrThrottled, "Too many connections", ""},
-	{"nothing in common", mode(connection.ModeTLS), "tls\n> * OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=NTLM AUTH=GSSAPI] hi", connection.ErrAuth, "NTLM GSSAPI", ""},
+	{"nothing in common", mode(connection.ModeTLS), "tls\n> * OK [CAPABILITY IMAP4rev1 LOGINDISABLED AUTH=DIGEST-MD5 AUTH=GSSAPI] hi", connection.ErrAuth, "DIGEST-MD5 GSSAPI", ""},
 	{"cut in the login", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n>> P2 O", connection.ErrNetwork, "P2 O", ""},
 
 	// Nothing is sent in the clear unasked.
@@ -306,8 +306,8 @@ var preludes = []struct {
 	{"no capabilities", mode(connection.ModeInsecure), "> * OK hi\n< CAPABILITY\n> $ OK", connection.ErrProtocol, "no capabilities", ""},
 	{"capabilities refused", mode(connection.ModeInsecure), "> * OK hi\n< CAPABILITY\n> $ NO no", connection.ErrRejected, "NO no", ""},
 	{"tagged nonsense", mode(connection.ModeInsecure), "> * OK hi\n< CAPABILITY\n> $ MAYBE", connection.ErrProtocol, "MAYBE", ""},
-	{"challenges without end", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\n< AUTHENTICATE PLAIN\n> +\n= $BLOB\n> +\n= *\n> +\nstall", connection.ErrProtocol, "cancelled", ""},
-	{"a challenge too many", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\n< AUTHENTICATE PLAIN\n> +\n= $BLOB\n> +\n= *\n> $ BAD cancelled", connection.ErrProtocol, "PLAIN", ""},
+	{"challenges without end", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\n< AUTHENTICATE PLAIN\n> +\n= $BLOB\n> +\n= $BLOB\n> +\n= *\n> +\nstall", connection.ErrProtocol, "cancelled", ""},
+	{"a challenge too many", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\n< AUTHENTICATE PLAIN\n> +\n= $BLOB\n> +\n= $BLOB\n> +\n= *\n> $ BAD cancelled", connection.ErrProtocol, "PLAIN", ""},
 	{"a challenge that is no base64", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\n< AUTHENTICATE PLAIN\n> + !!!", connection.ErrProtocol, "base64", ""},
 	{"a continuation after LOGIN", clear(connection.ModeInsecure), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> + more", connection.ErrProtocol, "continuation", ""},
 }

@@ -24,17 +24,21 @@ type session struct {
 	box       *box   // the folder selected; nil if none
 	dead      bool   // a command ended in doubt: nothing may follow it
 	idleSince time.Time
+	condstore bool // SELECT asks for mod-sequences, if the server has them
 }
 
 // A box is a folder as one SELECT found it.
 type box struct {
+	mailbox  string // Ref.Mailbox of its messages
 	folder   string
 	validity string // UIDVALIDITY as the server wrote it, or a text that only this SELECT has if UIDs do not last
 	lasting  bool   // UIDs keep their meaning in later sessions
 	uidNext  uint32 // 0: not told
+	modSeq   uint64 // HIGHESTMODSEQ (RFC 7162); 0: the folder has none
 	exists   uint32
 	readOnly bool
-	mark     uint64 // the guard's, after the SELECT
+	keep     []goimap.Flag // PERMANENTFLAGS; nil: not told, so all
+	mark     uint64        // the guard's, after the SELECT
 }
 
 // newSession logs in. step, if not nil, is told of each part of it.
@@ -145,13 +149,19 @@ func (s *session) open(ctx context.Context, op, folder string) (*box, error) {
 	var data *goimap.SelectData
 	err = s.run(ctx, op, func() error {
 		var err error
-		data, err = s.client.Select(wire, &goimap.SelectOptions{ReadOnly: !s.conn.cfg.deletes()}).Wait()
+		data, err = s.client.Select(wire, &goimap.SelectOptions{
+			ReadOnly:  !s.conn.cfg.deletes() && op != "mark",
+			CondStore: s.condstore && s.has(goimap.CapCondStore),
+		}).Wait()
 		return err
 	})
 	if err != nil {
 		return nil, s.conn.folderError(op, folder, err)
 	}
-	b := &box{folder: folder, uidNext: uint32(data.UIDNext), exists: data.NumMessages, lasting: true}
+	b := &box{mailbox: s.conn.cfg.mailbox, folder: folder, uidNext: uint32(data.UIDNext), exists: data.NumMessages, lasting: true}
+	if s.has(goimap.CapCondStore) {
+		b.modSeq = data.HighestModSeq
+	}
 	if data.UIDValidity != 0 {
 		b.validity = strconv.FormatUint(uint64(data.UIDValidity), 10)
 	}
@@ -164,6 +174,8 @@ func (s *session) open(ctx context.Context, op, folder string) (*box, error) {
 		case "UIDVALIDITY":
 			// The server's own text: go-imap cannot hold a number that is out of range.
 			b.validity = strings.TrimLeft(n.Arg, "0")
+		case "NOMODSEQ":
+			b.modSeq = 0 // RFC 7162, 3.1.2.2
 		case "UIDNOTSTICKY":
 			b.lasting = false // RFC 4315, 2
 		}
@@ -173,6 +185,7 @@ func (s *session) open(ctx context.Context, op, folder string) (*box, error) {
 		b.validity = s.conn.passingValidity()
 		s.conn.share() // only the session that read a UID knows what it means
 	}
+	b.keep = data.PermanentFlags
 	if len(data.PermanentFlags) > 0 && !slices.Contains(data.PermanentFlags, s.conn.cfg.marks()) {
 		b.readOnly = true // RFC 9051, 7.1: the client cannot set the flag for good
 	}
@@ -287,9 +300,16 @@ func uidSet(uids []uint32) goimap.UIDSet {
 	return set
 }
 
+// keeps reports whether the folder keeps the flag beyond the session (RFC 9051, 7.1).
+func (b *box) keeps(flag goimap.Flag) bool {
+	return len(b.keep) == 0 || slices.ContainsFunc(b.keep, func(f goimap.Flag) bool {
+		return strings.EqualFold(string(f), string(flag)) || f == goimap.FlagWildcard && !strings.HasPrefix(string(flag), `\`)
+	})
+}
+
 // ref returns the address of a message in the folder.
 func (b *box) ref(uid uint32) connection.Ref {
-	return connection.Ref{Folder: b.folder, ID: b.validity + ":" + strconv.FormatUint(uint64(uid), 10)}
+	return connection.Ref{Mailbox: b.mailbox, Folder: b.folder, ID: b.validity + ":" + strconv.FormatUint(uint64(uid), 10)}
 }
 
 // parseID splits a Ref's ID.

@@ -42,12 +42,44 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 	defer leave()
 	defer cancel()
 	t := &tester{conn: c, ctx: ctx, step: step}
+	if len(c.cfg.Mailboxes) > 0 {
+		if t.conn, err = c.at("test", c.cfg.Mailboxes[0]); err != nil {
+			step(connection.Step{Name: "connect", Status: connection.StatusFailed, Err: err})
+			return r, r.Err()
+		}
+	}
 	if err := t.run(); err != nil && r.OK() {
 		// Every failure belongs to a step: one between two of them is the next one's.
 		step(connection.Step{Name: "open", Status: connection.StatusFailed, Err: err})
 	}
 	t.skipRest(r, o.Write)
+	if len(c.cfg.Mailboxes) > 1 {
+		t.others(c)
+	}
 	return r, r.Err()
+}
+
+// others logs in to the mailboxes behind the first one, which alone is tested whole.
+func (t *tester) others(c *Conn) {
+	for _, name := range c.cfg.Mailboxes[1:] {
+		began := time.Now()
+		report := connection.Step{Name: "mailbox", Status: connection.StatusOK, Detail: name + ": logged in"}
+		one, err := c.at("test", name)
+		var s *session
+		if err == nil {
+			s, err = newSession(t.ctx, one, nil)
+		}
+		if err != nil {
+			report.Status, report.Detail, report.Err = connection.StatusFailed, name, err
+		} else {
+			s.logout(t.ctx)
+		}
+		report.Elapsed = time.Since(began)
+		t.step(report)
+		if t.ctx.Err() != nil {
+			return
+		}
+	}
 }
 
 // hintFor returns hint, or what else there is to say to a person.
@@ -109,7 +141,11 @@ func (t *tester) run() error {
 	defer t.farewell(s)
 	var first error
 	read := ""
-	for _, folder := range t.conn.cfg.folders() {
+	folders, err := t.folders(s)
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
 		exists, err := t.open(s, folder)
 		if err != nil && first == nil {
 			first = err
@@ -125,6 +161,41 @@ func (t *tester) run() error {
 		return first
 	}
 	return t.read(s, read)
+}
+
+// folders returns the folders that the settings mean.
+func (t *tester) folders(s *session) ([]string, error) {
+	cfg := &t.conn.cfg
+	if !cfg.listed() {
+		return cfg.plainFolders(), nil
+	}
+	began := time.Now()
+	all, err := s.list(t.ctx, "test")
+	names := cfg.among(all)
+	if err == nil && len(names) == 0 {
+		e := t.conn.problem("test", connection.Ref{}, connection.ErrNotFound, "%w", errNoFolder)
+		e.Hint = "folders: the server has " + someNames(all)
+		err = e
+	}
+	report := connection.Step{Name: "folders", Status: connection.StatusOK, Detail: fmt.Sprintf("%d of %d folders: %s", len(names), len(all), clip(strings.Join(names, ", "))), Elapsed: time.Since(began)}
+	if err != nil {
+		report.Status, report.Detail, report.Err = connection.StatusFailed, "", err
+	}
+	t.step(report)
+	return names, err
+}
+
+// someNames lists folders for a person.
+func someNames(all []*connection.Folder) string {
+	const most = 10
+	var names []string
+	for _, f := range all[:min(len(all), most)] {
+		names = append(names, f.Name)
+	}
+	if len(all) > most {
+		names = append(names, "…")
+	}
+	return strings.Join(names, ", ")
 }
 
 // farewell logs out. That is no step, unless ctx ends meanwhile.
@@ -193,16 +264,8 @@ func (t *tester) nearest(s *session, folder string, err error) error {
 	if listErr != nil || len(all) == 0 {
 		return err
 	}
-	const most = 10
-	var names []string
-	for _, f := range all[:min(len(all), most)] {
-		names = append(names, f.Name)
-	}
-	if len(all) > most {
-		names = append(names, "…")
-	}
 	e := t.conn.fault("test", connection.Ref{Folder: folder}, err)
-	e.Hint = fmt.Sprintf("folders: there is no %q; the server has %s", folder, strings.Join(names, ", "))
+	e.Hint = fmt.Sprintf("folders: there is no %q; the server has %s", folder, someNames(all))
 	return e
 }
 
