@@ -43,12 +43,63 @@ func TestEveryMechanism(t *testing.T) {
 					if who := p.server.Identity(); who.User != "juser" && name != "EXTERNAL" {
 						t.Errorf("the server saw %+v", who)
 					}
+					if name == "EXTERNAL" && inline && p.lines[0] != "EXTERNAL =" {
+						t.Errorf("an empty initial response is sent as %q", p.lines[0])
+					}
 					if !inline && strings.Contains(p.lines[0], " ") {
 						t.Errorf("the command %q has an initial response", p.lines[0])
 					}
 				})
 			}
 		}
+	}
+}
+
+// A challenge too many, or one where none can be: the exchange is cancelled, and the credential not sent again.
+func TestUnexpectedChallenges(t *testing.T) {
+	const type2 = "TlRMTVNTUAACAAAAAAAAADAAAAAFgomgASNFZ4mrze8AAAAAAAAAAAAAAAAwAAAA"
+	for _, tt := range []struct {
+		mech       string
+		inline     bool
+		challenges []string
+		answers    int // that are no "*"
+	}{
+		{"PLAIN", true, []string{"", ""}, 1}, // it overlooked the initial response
+		{"PLAIN", false, []string{"", "", ""}, 2},
+		{"PLAIN", true, []string{"QQ=="}, 0},
+		{"EXTERNAL", true, []string{"", ""}, 1},
+		{"EXTERNAL", true, []string{"QQ=="}, 0},
+		{"CRAM-MD5", true, []string{""}, 0},
+		{"CRAM-MD5", true, []string{"QQ==", "QQ=="}, 1},
+		{"NTLM", true, []string{type2, type2}, 1},
+		{"NTLM", true, []string{"QQ=="}, 0},
+		{"XOAUTH2", true, []string{"", ""}, 1},
+		{"LOGIN", true, []string{"", "", ""}, 2},
+	} {
+		a := account()
+		if tt.mech == "XOAUTH2" {
+			a = bearer(token)
+		}
+		a.Mechanisms, a.Certificate = []string{tt.mech}, true
+		o := offer(tt.mech)
+		o.CertificateAsked = true
+		x := start(t, a, o)
+		x.Command(tt.inline)
+		answers := 0
+		for _, challenge := range tt.challenges {
+			line, err := x.Answer(challenge)
+			if err != nil {
+				t.Fatalf("%s: %v", tt.mech, err)
+			}
+			if line == "*" {
+				break
+			}
+			answers++
+		}
+		if answers != tt.answers {
+			t.Errorf("%s with %q: %d answers, want %d and then *", tt.mech, tt.challenges, answers, tt.answers)
+		}
+		want(t, discreet(t, x.End(nil)), connection.ErrProtocol, tt.mech+": ")
 	}
 }
 
@@ -370,6 +421,22 @@ func TestNothingIsSentAfterTheFinalReply(t *testing.T) {
 	}
 }
 
+// A refused password is not tried again: that locks accounts.
+func TestPasswordIsNotRenewed(t *testing.T) {
+	attempt := authenticator(t, account()).Login()
+	choice, err := attempt.Choose(offer("PLAIN"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := attempt.Start(t.Context(), choice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t, x, newPeer(t, "PLAIN", nil), true); err == nil || attempt.Renew(t.Context(), x, err) {
+		t.Errorf("%v, and a new connection wanted", err)
+	}
+}
+
 // Case 22.
 func TestTemporaryRefusalStaysTemporary(t *testing.T) {
 	attempt := authenticator(t, bearer("stale", token)).Login()
@@ -383,7 +450,7 @@ func TestTemporaryRefusalStaysTemporary(t *testing.T) {
 	}
 	busy := &connection.Error{Kind: connection.ErrUnavailable, Code: "UNAVAILABLE", Err: errors.New("server said NO")}
 	got := x.End(busy)
-	if !errors.Is(got, connection.ErrUnavailable) || !connection.Temporary(got) {
+	if !errors.Is(got, error(busy)) || !connection.Temporary(got) {
 		t.Errorf("got %v, want what the driver said", got)
 	}
 	if attempt.Renew(t.Context(), x, got) {

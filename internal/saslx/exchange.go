@@ -8,11 +8,9 @@ import (
 	"github.com/mailconn/mailconn/connection"
 )
 
-// Limits of an exchange.
-const (
-	maxChallenges = 16
-	maxChallenge  = 64 << 10 // octets of one, in base64
-)
+// maxChallenge bounds one challenge, in octets of base64. Their number needs no bound: no mechanism
+// takes more than two, beside the one that asks for the initial response.
+const maxChallenge = 64 << 10
 
 // A mechanism is the client of one exchange, used once. Its Start and Next are those of go-sasl's Client: an initial
 // response of nil is none, one of length 0 is an empty one.
@@ -34,14 +32,13 @@ func (bare) explain(*connection.Error) {}
 // An Exchange is one authentication exchange, of any protocol: it makes the lines that the client sends. It is used by
 // one goroutine, once.
 type Exchange struct {
-	mech       mechanism
-	name       string
-	secret     connection.Secret
-	bearer     bool
-	initial    func() []byte // nil without one; a func, since fmt shows octets
-	pending    bool          // the initial response is not sent yet
-	challenges int
-	broken     error // why the exchange was cancelled
+	mech    mechanism
+	name    string
+	secret  connection.Secret
+	bearer  bool
+	initial func() []byte // nil without one; a func, since fmt shows octets
+	pending bool          // the initial response is not sent yet
+	broken  error         // why the exchange was cancelled
 }
 
 // begin starts mech.
@@ -82,12 +79,9 @@ func (x *Exchange) Command(inline bool) string {
 // read, before [Exchange.End] tells why. An error, ErrProtocol, means that the server cannot be talked to: the
 // connection is to be closed.
 func (x *Exchange) Answer(challenge string) (line string, err error) {
-	x.challenges++
 	switch {
 	case x.broken != nil:
 		return "", problem(connection.ErrProtocol, "", "%s: the server goes on with a cancelled exchange", x.name)
-	case x.challenges > maxChallenges:
-		return "", problem(connection.ErrProtocol, "", "%s: over %d challenges", x.name, maxChallenges)
 	case len(challenge) > maxChallenge:
 		return "", problem(connection.ErrProtocol, "", "%s: a challenge of over %d octets", x.name, maxChallenge)
 	}

@@ -64,6 +64,17 @@ func TestScramHostileServers(t *testing.T) {
 	}
 }
 
+// RFC 5802, 5.1: "=" and "," in n=.
+func TestScramEscapesTheName(t *testing.T) {
+	p := newPeer(t, saslx.ScramSHA1, trusting())
+	if err := logIn(t, account(func(a *saslx.Account) { a.Username = "a=b,c=2Cd" }), offer("SCRAM-SHA-1"), p, true); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.server.Identity().User; got != "a=b,c=2Cd" {
+		t.Errorf("the server saw %q", got)
+	}
+}
+
 // A server that says OK in answer to the command itself has proven nothing.
 func TestScramSuccessInAnswerToTheCommand(t *testing.T) {
 	x := start(t, account(), offer("SCRAM-SHA-1"))

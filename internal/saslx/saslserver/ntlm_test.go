@@ -66,6 +66,20 @@ func TestNTLMVerifierAcceptsTheSpecification(t *testing.T) {
 	}
 }
 
+func TestNTLMVerifierRefusesBuffersPastTheEnd(t *testing.T) {
+	s, err := New("NTLM", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := []byte(ntlmSignature + "\x03\x00\x00\x00")
+	for range 6 {
+		message = appendField(message, 10, 60)
+	}
+	if _, done, err := newNTLM(s).authenticate(message); err == nil || done || errors.Is(err, ErrRefused) {
+		t.Errorf("got %v, %v; want an error about the message", done, err)
+	}
+}
+
 func FuzzServer(f *testing.F) {
 	for _, name := range Mechanisms() {
 		f.Add(name, []byte("n,,n=user,r=abc"), []byte("c=biws,r=abc,p=AAAA"), []byte{})
