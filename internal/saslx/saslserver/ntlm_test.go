@@ -73,10 +73,29 @@ func TestNTLMVerifierRefusesBuffersPastTheEnd(t *testing.T) {
 	}
 	message := []byte(ntlmSignature + "\x03\x00\x00\x00")
 	for range 6 {
-		message = appendField(message, 10, 60)
+		message = appendField(message, 10, 1<<20)
 	}
 	if _, done, err := newNTLM(s).authenticate(message); err == nil || done || errors.Is(err, ErrRefused) {
 		t.Errorf("got %v, %v; want an error about the message", done, err)
+	}
+}
+
+// A client that answers an error challenge wrongly does not follow the mechanism, which is another error.
+func TestErrorChallengeWantsItsAnswer(t *testing.T) {
+	for mechanism, initial := range map[string]string{"XOAUTH2": "user=a\x01auth=Bearer t\x01\x01", "OAUTHBEARER": "n,a=a,\x01auth=Bearer t\x01\x01"} {
+		for _, answer := range []string{"", "\x01", "?"} {
+			s, err := New(mechanism, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := s.Next([]byte(initial)); err != nil {
+				t.Fatal(err)
+			}
+			right := mechanism == "XOAUTH2" && answer == "" || mechanism == "OAUTHBEARER" && answer == "\x01"
+			if _, _, err := s.Next([]byte(answer)); err == nil || errors.Is(err, ErrRefused) != right {
+				t.Errorf("%s answered with %q: got %v", mechanism, answer, err)
+			}
+		}
 	}
 }
 
