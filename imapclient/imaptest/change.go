@@ -3,6 +3,7 @@ package imaptest
 import (
 	"fmt"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,6 +24,15 @@ func (s *session) store(c *command) (string, error) {
 	}
 	if err := c.space(); err != nil {
 		return "", err
+	}
+	unchangedSince, conditional, err := s.modifier(c, "UNCHANGEDSINCE")
+	if err != nil {
+		return "", err
+	}
+	if conditional {
+		if err := c.space(); err != nil {
+			return "", err
+		}
 	}
 	operation := ""
 	if c.accept('+') {
@@ -55,10 +65,39 @@ func (s *session) store(c *command) (string, error) {
 	if s.readOnly {
 		return readOnlyReply, nil
 	}
-	if s.change(picked, operation, flags, silent, c.uid) {
+	failed := s.heldBack(&picked, conditional, unchangedSince, c.uid)
+	gone := s.change(picked, operation, flags, silent, c.uid)
+	switch {
+	case len(failed) > 0:
+		return "OK " + modified(failed) + "some messages have changed", nil
+	case gone:
 		return "OK [EXPUNGEISSUED] some messages are gone", nil
 	}
 	return "OK stored", nil
+}
+
+// heldBack takes out of picked the messages that changed after an UNCHANGEDSINCE, and returns their numbers or UIDs
+// (RFC 7162, 3.1.3).
+func (s *session) heldBack(picked *[]int, conditional bool, since uint64, uid bool) []uint32 {
+	if !conditional {
+		return nil
+	}
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	var failed []uint32
+	*picked = slices.DeleteFunc(*picked, func(i int) bool {
+		e := s.view[i]
+		if e.expunged || s.folder.told(e.modSeq) <= since {
+			return false
+		}
+		if uid {
+			failed = append(failed, e.uid)
+		} else {
+			failed = append(failed, uint32(i+1))
+		}
+		return true
+	})
+	return failed
 }
 
 // storeFlags reads flags in parentheses, or bare.
@@ -106,20 +145,35 @@ func (s *session) change(picked []int, operation string, flags []string, silent,
 		if silent && known {
 			e.told = e.modSeq // if not, another session's change is to be told, and this with it
 		}
-		if silent {
-			continue
+		if line := s.storeReply(i, silent, uid); line != "" {
+			s.line("%s", line)
 		}
-		e.told = e.modSeq
-		s.lines = fmt.Appendf(s.lines, "* %d FETCH (", i+1)
-		if uid {
-			s.lines = fmt.Appendf(s.lines, "UID %d ", e.uid)
-		}
-		s.lines = fmt.Appendf(s.lines, "FLAGS (%s))\r\n", strings.Join(e.flags, " "))
 	}
 	if changed {
 		s.server.changed(s.folder, s)
 	}
 	return gone
+}
+
+// storeReply is the untagged response of STORE, "" if there is none. A client that knows mod-sequences is told the new
+// one, SILENT or not (RFC 7162, 3.1.3). The caller holds the server's lock.
+func (s *session) storeReply(i int, silent, uid bool) string {
+	e := &s.view[i]
+	var items []string
+	if uid {
+		items = append(items, fmt.Sprintf("UID %d", e.uid))
+	}
+	if !silent {
+		e.told = e.modSeq
+		items = append(items, "FLAGS ("+strings.Join(e.flags, " ")+")")
+	}
+	switch {
+	case s.telling(s.folder):
+		items = append(items, s.folder.modSeqItem(e.stored))
+	case silent:
+		return ""
+	}
+	return fmt.Sprintf("* %d FETCH (%s)", i+1, strings.Join(items, " "))
 }
 
 // copy obeys COPY, MOVE (RFC 6851) and their UID forms.

@@ -9,10 +9,11 @@ type faultKind uint8
 
 const (
 	faultReply  faultKind = iota // the command is not obeyed, the reply is the test's
-	faultInject                  // lines before the command is obeyed
 	faultStall                   // not obeyed, no reply
 	faultDrop                    // not obeyed, connection closed
+	faultInject                  // lines before the command is obeyed; with this and what follows it is obeyed
 	faultLose                    // obeyed, connection closed before the reply
+	faultBye                     // obeyed in part, BYE
 )
 
 // fault is what a test wants to happen at a command.
@@ -20,6 +21,7 @@ type fault struct {
 	pattern string
 	kind    faultKind
 	lines   []string
+	after   int // FETCH responses before a faultBye
 	left    int // how often; negative = always
 }
 
@@ -70,6 +72,13 @@ func (s *Server) LoseReply(command string, times ...int) {
 	s.addFault(fault{pattern: command, kind: faultLose, left: often(times)})
 }
 
+// Bye makes the server say BYE with text in the middle of a command, and close the connection: after so many FETCH
+// responses if the command has them, and at the latest before the tagged reply, with everything done. Command and times
+// are as for [Server.Fail].
+func (s *Server) Bye(command, text string, after int, times ...int) {
+	s.addFault(fault{pattern: command, kind: faultBye, lines: []string{text}, after: after, left: often(times)})
+}
+
 // ClearFaults makes the server healthy again. A connection that is already stalled stays so, and one that was accepted
 // under a CutAfter is still cut.
 func (s *Server) ClearFaults() {
@@ -85,7 +94,7 @@ func (s *Server) takeFault(c Command, early bool) *fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.faults, func(f *fault) bool { return f.left != 0 && c.matches(f.pattern) })
-	if i < 0 || early && (s.faults[i].kind == faultInject || s.faults[i].kind == faultLose) {
+	if i < 0 || early && s.faults[i].kind >= faultInject {
 		return nil
 	}
 	if s.faults[i].left > 0 {

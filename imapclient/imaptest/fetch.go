@@ -63,7 +63,7 @@ func (c *command) fetchItem() (item, error) {
 	name := strings.ToUpper(c.run(func(b byte) bool { return isAtom(b) && b != '[' && b != '<' }))
 	it := item{name: name}
 	switch name {
-	case "FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "RFC822", "RFC822.HEADER", "RFC822.TEXT", "ENVELOPE":
+	case "FLAGS", "UID", "MODSEQ", "INTERNALDATE", "RFC822.SIZE", "RFC822", "RFC822.HEADER", "RFC822.TEXT", "ENVELOPE":
 		return it, nil
 	case "BODY", "BODY.PEEK":
 	default:
@@ -100,8 +100,9 @@ type picture struct {
 	number  int
 	m       *stored
 	flags   []string
-	changed bool // the FETCH itself has set \Seen
-	gone    bool // expunged, which the client does not know yet
+	modSeq  uint64 // as it is told; 0 if the folder has none
+	changed bool   // the FETCH itself has set \Seen
+	gone    bool   // expunged, which the client does not know yet
 }
 
 // fetch obeys FETCH and UID FETCH.
@@ -120,8 +121,23 @@ func (s *session) fetch(c *command) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	since, limited, err := uint64(0), false, error(nil)
+	if c.accept(' ') {
+		if since, limited, err = s.modifier(c, "CHANGEDSINCE"); err != nil {
+			return "", err
+		}
+	}
 	if err := c.end(); err != nil {
 		return "", err
+	}
+	hasModSeq := slices.ContainsFunc(items, func(it item) bool { return it.name == "MODSEQ" })
+	if hasModSeq {
+		if err := s.fetchesModSeq(); err != nil {
+			return "", err
+		}
+	}
+	if limited && !hasModSeq {
+		items = append(items, item{name: "MODSEQ"}) // RFC 7162, 3.1.4.1
 	}
 	picked, err := s.pick(set, c.uid)
 	if err != nil {
@@ -131,13 +147,24 @@ func (s *session) fetch(c *command) (string, error) {
 		items = append([]item{{name: "UID"}}, items...) // RFC 3501, 6.4.8
 	}
 	gone := false
-	for _, p := range s.pictures(picked, items) {
+	for _, p := range s.pictures(picked, items, since) {
 		gone = gone || p.gone
 		if p.gone && !s.server.opts.Quirks.NilExpunged {
 			continue
 		}
+		if s.byes != nil {
+			if s.byeIn == 0 {
+				return "", violation(s.byes.lines[0])
+			}
+			s.byeIn--
+		}
 		if err := s.sendPicture(&p, items); err != nil {
 			return "", err
+		}
+		if s.server.opts.Quirks.Twice {
+			if err := s.sendPicture(&p, items); err != nil {
+				return "", err
+			}
 		}
 	}
 	if gone {
@@ -146,8 +173,17 @@ func (s *session) fetch(c *command) (string, error) {
 	return "OK fetched", nil
 }
 
-// pictures takes the pictures of messages and sets \Seen where items say so.
-func (s *session) pictures(picked []int, items []item) []picture {
+// fetchesModSeq checks that MODSEQ may be fetched.
+func (s *session) fetchesModSeq() error {
+	if !s.condstore() {
+		return syntaxf("unknown fetch item MODSEQ")
+	}
+	s.wantModSeqs()
+	return s.noModSeq()
+}
+
+// pictures takes the pictures of messages that changed after the mod-sequence since, and sets \Seen where items say so.
+func (s *session) pictures(picked []int, items []item, since uint64) []picture {
 	seen := !s.readOnly && slices.ContainsFunc(items, func(it item) bool { return it.marksSeen() })
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
@@ -155,12 +191,18 @@ func (s *session) pictures(picked []int, items []item) []picture {
 	changed := false
 	for _, i := range picked {
 		e := &s.view[i]
+		if since > 0 && (e.expunged || s.folder.told(e.modSeq) <= since) {
+			continue
+		}
 		p := picture{number: i + 1, m: e.stored, gone: e.expunged}
 		if seen && !e.expunged {
 			p.changed = s.folder.setFlags(e.stored, withFlag(e.flags, `\Seen`))
 			changed = changed || p.changed
 		}
 		p.flags = e.flags
+		if !s.folder.noModSeq {
+			p.modSeq = s.folder.told(e.modSeq)
+		}
 		if p.changed || slices.ContainsFunc(items, func(it item) bool { return it.name == "FLAGS" }) {
 			e.told = e.modSeq
 		}
@@ -178,6 +220,9 @@ func (s *session) sendPicture(p *picture, items []item) error {
 	items = slices.Clone(items)
 	if p.changed && !slices.ContainsFunc(items, func(it item) bool { return it.name == "FLAGS" }) {
 		items = append(items, item{name: "FLAGS"}) // RFC 3501, 6.4.5: the new flags are part of the response
+		if s.modSeqs && p.modSeq > 0 && !slices.ContainsFunc(items, func(it item) bool { return it.name == "MODSEQ" }) {
+			items = append(items, item{name: "MODSEQ"})
+		}
 	}
 	if quirks.FlagsFirst {
 		s.lines = fmt.Appendf(s.lines, "* %d FETCH (UID %d FLAGS (%s))\r\n", p.number, p.m.uid, strings.Join(p.flags, " "))
@@ -224,6 +269,8 @@ func (s *session) sendItem(p *picture, it *item) {
 	case "UID":
 		s.lines = append(s.lines, "UID "...)
 		s.lines = strconv.AppendUint(s.lines, uint64(m.uid), 10)
+	case "MODSEQ":
+		s.lines = fmt.Appendf(s.lines, "MODSEQ (%d)", p.modSeq)
 	case "INTERNALDATE":
 		s.lines = append(s.lines, `INTERNALDATE "`...)
 		s.lines = m.received.AppendFormat(s.lines, dateTimeLayout)
@@ -251,9 +298,12 @@ func (s *session) sendItem(p *picture, it *item) {
 		switch {
 		case it.partial && s.server.opts.Quirks.IgnorePartial:
 			label, _, _ = strings.Cut(label, "<")
+		case it.partial && s.server.opts.Quirks.PartialNil && it.offset >= uint64(len(octets)):
+			s.lines = append(s.lines, label+" NIL"...)
+			return
 		case it.partial:
 			octets = octets[min(it.offset, uint64(len(octets))):]
-			octets = octets[:min(it.count, uint64(len(octets)))]
+			octets = octets[:min(it.count+s.server.opts.Quirks.PartialMore, uint64(len(octets)))]
 		}
 		s.sendOctets(p, label, octets)
 	}

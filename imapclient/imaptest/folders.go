@@ -168,7 +168,7 @@ func (s *session) status(c *command) (string, error) {
 	if err := c.space(); err != nil {
 		return "", err
 	}
-	items, err := c.statusItems()
+	items, err := s.statusItems(c)
 	if err != nil {
 		return "", err
 	}
@@ -185,7 +185,7 @@ func (s *session) status(c *command) (string, error) {
 	return "OK that is all", nil
 }
 
-func (c *command) statusItems() ([]string, error) {
+func (s *session) statusItems(c *command) ([]string, error) {
 	var items []string
 	err := c.list(func() error {
 		word, err := c.atom()
@@ -197,6 +197,12 @@ func (c *command) statusItems() ([]string, error) {
 		case "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN":
 			items = append(items, word)
 			return nil
+		case "HIGHESTMODSEQ":
+			if s.condstore() {
+				s.wantModSeqs()
+				items = append(items, word)
+				return nil
+			}
 		}
 		return syntaxf("unknown status item %s", word)
 	})
@@ -221,12 +227,16 @@ func (s *session) statusOf(f *folder, items []string) string {
 			if quirks.NoUIDNext {
 				continue
 			}
-			n = int(f.uidNext)
+			n = int(f.tellUIDNext(quirks))
 		case "UIDVALIDITY":
 			if quirks.NoUIDValidity {
 				continue
 			}
 			n = int(f.uidValidity)
+		case "HIGHESTMODSEQ":
+			if !f.noModSeq { // 0 says that there are none: RFC 7162, 3.1.7
+				n = int(f.told(f.modSeq))
+			}
 		}
 		parts = append(parts, fmt.Sprintf("%s %d", item, n))
 	}

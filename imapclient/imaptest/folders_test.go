@@ -39,6 +39,10 @@ func TestList(t *testing.T) {
 		{`"" % RETURN (SPECIAL-USE)`, line(`"Archive"`, parent) + line(`"Bin"`, `\Trash `+leaf) + line(`"Entw&APw-rfe &- mehr"`, leaf) +
 			line(`"INBOX"`, leaf) + line(`"R&D"`, leaf) + line(`"Shelf"`, `\Noselect `+leaf) + line("\"caf\xe9\"", leaf) +
 			line("{11}\r\nline\r\nbreak", leaf) + line(`"say \"hi\""`, leaf) + line(`"&ZeVnLA-"`, leaf)},
+		{`(SUBSCRIBED) "" B*`, line(`"Bin"`, `\Trash `+leaf+` \Subscribed`)},
+		{`"" Bin RETURN (SUBSCRIBED CHILDREN)`, line(`"Bin"`, `\Trash `+leaf+` \Subscribed`)},
+		{`(REMOTE) "" Bin`, line(`"Bin"`, `\Trash `+leaf)},
+		{`(SUBSCRIBED RECURSIVEMATCH) "" Archive%`, line(`"Archive" ("CHILDINFO" ("SUBSCRIBED"))`, parent+` \Subscribed`)},
 		{`(SPECIAL-USE) "" *`, line(`"Bin"`, `\Trash `+leaf)},
 		{`"" Bin RETURN (STATUS (MESSAGES UIDNEXT))`, line(`"Bin"`, `\Trash `+leaf) + `* STATUS "Bin" (MESSAGES 0 UIDNEXT 1)` + "\r\n"},
 	} {
@@ -48,7 +52,7 @@ func TestList(t *testing.T) {
 			t.Errorf("LIST %s:\n got %q\nwant %q", c.args, got, c.want)
 		}
 	}
-	for _, bad := range []string{"", `""`, `"" x y`, `"" x RETURN (FOO)`, `(FOO) "" x`, `"" x RETURN (STATUS (FOO))`, `"" ()x`} {
+	for _, bad := range []string{"", `""`, `"" x y`, `"" x RETURN (FOO)`, `(FOO) "" x`, `(RECURSIVEMATCH) "" x`, `(RECURSIVEMATCH REMOTE) "" x`, `(CHILDREN) "" x`, `"" x RETURN (REMOTE)`, `"" x RETURN (STATUS (FOO))`, `"" ()x`} {
 		p.want("LIST "+bad, "", "BAD")
 	}
 	for _, name := range []string{`"R&D"`, "\"caf\xe9\"", "{11+}\r\nline\r\nbreak", `"say \"hi\""`, "&ZeVnLA-"} {
@@ -114,7 +118,7 @@ func TestFolderCommands(t *testing.T) {
 	p.want(`LSUB "" *c`, `* LSUB (\HasNoChildren) "." "z.b.c"`+"\r\n", "OK")
 	p.ok("UNSUBSCRIBE z.b.c")
 	p.want(`LSUB "" *c`, "", "OK")
-	p.want(`LIST (SUBSCRIBED) "" "S*"`, `* LIST (\HasNoChildren) "." "Safe"`+"\r\n", "OK")
+	p.want(`LIST (SUBSCRIBED) "" "S*"`, `* LIST (\HasNoChildren \Subscribed) "." "Safe"`+"\r\n", "OK")
 }
 
 func TestStatus(t *testing.T) {
@@ -137,7 +141,7 @@ func TestSelect(t *testing.T) {
 	srv, p := inBox(t, &imaptest.Options{Folders: []imaptest.Folder{{Name: "Safe", ReadOnly: true}}})
 	srv.DeliverTo("Box", imaptest.Message{Flags: []connection.Flag{`\SEEN`, "Odd"}}, imaptest.Message{UID: 1 << 31})
 	const flags = `\Answered \Flagged \Deleted \Seen \Draft Odd`
-	tail := "* 2 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] first unseen\r\n* OK [UIDVALIDITY 3] UIDs are of this life\r\n* OK [UIDNEXT 2147483649] the next one\r\n"
+	tail := "* 2 EXISTS\r\n* 0 RECENT\r\n* OK [UNSEEN 2] first unseen\r\n* OK [UIDVALIDITY 3] UIDs are of this life\r\n* OK [UIDNEXT 2147483649] the next one\r\n* OK [HIGHESTMODSEQ 3] the highest\r\n"
 	p.want("SELECT Box", "* FLAGS ("+flags+")\r\n* OK [PERMANENTFLAGS ("+flags+` \*)] kept for ever`+"\r\n"+tail, "OK [READ-WRITE]")
 	p.want("EXAMINE Box", "* FLAGS ("+flags+")\r\n* OK [PERMANENTFLAGS ()] read-only\r\n"+tail, "OK [READ-ONLY]")
 	for _, c := range []string{`STORE 1 +FLAGS (\Seen)`, "EXPUNGE", "UID EXPUNGE 1", "MOVE 1 INBOX"} {

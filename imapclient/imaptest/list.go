@@ -11,18 +11,24 @@ type listing struct {
 	patterns   []string
 	subscribed bool     // only subscribed folders
 	special    bool     // only folders with a special use
+	parents    bool     // also folders above those that are selected (RECURSIVEMATCH)
 	status     []string // items of RETURN (STATUS (...))
+
+	tellSubscribed bool // RETURN (SUBSCRIBED), or a selection by it
 }
 
-// list obeys LIST, with the selection and return options of RFC 6154 and RFC 5819 and several patterns (RFC 5258).
+// list obeys LIST, with the options and patterns of RFC 5258, RFC 5819 (LIST-STATUS) and RFC 6154 (SPECIAL-USE).
 func (s *session) list(c *command) (string, error) {
 	var want listing
 	if err := c.space(); err != nil {
 		return "", err
 	}
 	if c.peek() == '(' {
-		if err := c.list(func() error { return want.selection(c) }); err != nil {
+		if err := c.list(func() error { return s.selection(c, &want) }); err != nil {
 			return "", err
+		}
+		if want.parents && !want.subscribed && !want.special { // RFC 5258, 3.1
+			return "", syntaxf("RECURSIVEMATCH needs another selection option")
 		}
 		if err := c.space(); err != nil {
 			return "", err
@@ -32,12 +38,15 @@ func (s *session) list(c *command) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if len(want.patterns) > 1 && s.server.without["LIST-EXTENDED"] {
+		return "", syntaxf("only one pattern here")
+	}
 	if c.accept(' ') {
 		word, err := c.atom()
 		if err != nil || !strings.EqualFold(word, "RETURN") || c.space() != nil {
 			return "", syntaxf("RETURN expected")
 		}
-		if err := c.list(func() error { return want.returns(c) }); err != nil {
+		if err := c.list(func() error { return s.returns(c, &want) }); err != nil {
 			return "", err
 		}
 	}
@@ -82,38 +91,71 @@ func (c *command) listArgs(want *listing) (reference string, err error) {
 	return reference, item()
 }
 
-func (want *listing) selection(c *command) error {
+// listOptions says which capability an option of LIST needs besides LIST-EXTENDED, if any.
+var listOptions = map[string]string{
+	"SUBSCRIBED": "", "REMOTE": "", "RECURSIVEMATCH": "", "CHILDREN": "CHILDREN", "SPECIAL-USE": "SPECIAL-USE",
+}
+
+// option reads the name of an option of LIST that the server knows.
+func (s *session) option(c *command) (string, error) {
 	word, err := c.atom()
+	if err != nil {
+		return "", err
+	}
+	word = strings.ToUpper(word)
+	without := s.server.without
+	needs, known := listOptions[word]
 	switch {
-	case err != nil:
+	case word == "STATUS" && !without["LIST-STATUS"]: // RFC 5819 stands alone
+	case !known, without["LIST-EXTENDED"], without[needs]:
+		return "", syntaxf("unknown option %s", word)
+	}
+	return word, nil
+}
+
+func (s *session) selection(c *command, want *listing) error {
+	word, err := s.option(c)
+	if err != nil {
 		return err
-	case strings.EqualFold(word, "SUBSCRIBED"):
-		want.subscribed = true
-	case strings.EqualFold(word, "SPECIAL-USE"):
+	}
+	switch word {
+	case "SUBSCRIBED":
+		want.subscribed, want.tellSubscribed = true, true
+	case "SPECIAL-USE":
 		want.special = true
-	case strings.EqualFold(word, "REMOTE"): // there are none
+	case "RECURSIVEMATCH":
+		want.parents = true
+	case "REMOTE": // there are none
 	default:
-		return syntaxf("unknown selection option %s", word)
+		return syntaxf("%s is no selection option", word)
 	}
 	return nil
 }
 
-func (want *listing) returns(c *command) error {
-	word, err := c.atom()
+func (s *session) returns(c *command, want *listing) error {
+	word, err := s.option(c)
 	if err != nil {
 		return err
 	}
-	switch strings.ToUpper(word) {
-	case "SPECIAL-USE", "CHILDREN", "SUBSCRIBED": // sent in any case
-		return nil
+	switch word {
+	case "SPECIAL-USE", "CHILDREN": // told in any case
+	case "SUBSCRIBED":
+		want.tellSubscribed = true
 	case "STATUS":
 		if err := c.space(); err != nil {
 			return err
 		}
-		want.status, err = c.statusItems()
+		want.status, err = s.statusItems(c)
 		return err
+	default:
+		return syntaxf("%s is no return option", word)
 	}
-	return syntaxf("unknown return option %s", word)
+	return nil
+}
+
+// selects reports whether the selection options let f through.
+func (want *listing) selects(f *folder) bool {
+	return (!want.subscribed || f.subscribed) && (!want.special || slices.ContainsFunc(f.attrs, isSpecialUse))
 }
 
 func (s *session) answerList(reference string, want *listing, word string) {
@@ -129,14 +171,25 @@ func (s *session) answerList(reference string, want *listing, word string) {
 		return
 	}
 	for _, f := range srv.store.sorted() {
-		special := slices.ContainsFunc(f.attrs, isSpecialUse)
 		matches := slices.ContainsFunc(want.patterns, func(p string) bool {
 			return matchPattern(reference+p, f.name, srv.opts.Delimiter)
 		})
-		if !matches || want.subscribed && !f.subscribed || want.special && !special {
+		if !matches || f.name == "INBOX" && srv.opts.Quirks.InboxUnlisted {
 			continue
 		}
-		s.line("* %s (%s) %s %s", word, strings.Join(s.attributes(f), " "), delimiter, mailboxName(f.name))
+		// RFC 5258, 3.5: a child that the selection lets through and the pattern does not is told of at its parent.
+		child := ""
+		if want.parents && want.subscribed && srv.store.hasBelow(f.name, want.selects) {
+			child = ` ("CHILDINFO" ("SUBSCRIBED"))`
+		}
+		if !want.selects(f) && child == "" {
+			continue
+		}
+		attrs := s.attributes(f)
+		if want.tellSubscribed && f.subscribed {
+			attrs = append(attrs, `\Subscribed`)
+		}
+		s.line("* %s (%s) %s %s%s", word, strings.Join(attrs, " "), delimiter, mailboxName(f.name), child)
 		if want.status != nil && !f.noSelect {
 			s.line("* STATUS %s (%s)", mailboxName(f.name), s.statusOf(f, want.status))
 		}

@@ -71,16 +71,7 @@ func (s *Server) UIDValidity(name string) uint32 {
 func (s *Server) BumpUIDValidity(names ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	folders := s.store.sorted()
-	if len(names) > 0 {
-		folders = folders[:0]
-		for _, name := range names {
-			if f := s.folder(name); f != nil {
-				folders = append(folders, f)
-			}
-		}
-	}
-	for _, f := range folders {
+	for _, f := range s.named(names) {
 		s.dismiss(f, nil, "UIDVALIDITY has changed")
 		s.store.renumber(f)
 	}
@@ -131,6 +122,20 @@ func (s *Server) folder(name string) *folder {
 		return f
 	}
 	return s.store.get(utf7.Encode(name))
+}
+
+// named returns the folders of these names that exist; without names, all. The caller holds the lock.
+func (s *Server) named(names []string) []*folder {
+	if len(names) == 0 {
+		return s.store.sorted()
+	}
+	var folders []*folder
+	for _, name := range names {
+		if f := s.folder(name); f != nil {
+			folders = append(folders, f)
+		}
+	}
+	return folders
 }
 
 // changed wakes the sessions that idle on f, but for the one that made the change. The caller holds the lock.

@@ -2,6 +2,7 @@ package imaptest
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,6 +48,7 @@ func (s *session) search(c *command) (string, error) {
 		c.pos = before
 	}
 	var keys []criterion
+	s.searchesModSeq = false
 	for first := true; first || c.accept(' '); first = false {
 		key, err := s.searchKey(c, 0)
 		if err != nil {
@@ -57,7 +59,7 @@ func (s *session) search(c *command) (string, error) {
 	if err := c.end(); err != nil {
 		return "", err
 	}
-	found := s.find(all(keys), c.uid)
+	found, highest := s.find(all(keys), c.uid)
 	if s.server.opts.Quirks.SearchDescending {
 		slices.Reverse(found)
 	}
@@ -66,27 +68,30 @@ func (s *session) search(c *command) (string, error) {
 		s.lines = append(s.lines, ' ')
 		s.lines = strconv.AppendUint(s.lines, uint64(n), 10)
 	}
+	if s.searchesModSeq && len(found) > 0 {
+		s.lines = fmt.Appendf(s.lines, " (MODSEQ %d)", highest)
+	}
 	s.lines = append(s.lines, "\r\n"...)
 	return "OK searched", nil
 }
 
-// find returns the numbers or UIDs of the messages that match, ascending.
-func (s *session) find(match criterion, uid bool) []uint32 {
+// find returns the numbers or UIDs of the messages that match, ascending, and their highest mod-sequence.
+func (s *session) find(match criterion, uid bool) (found []uint32, highest uint64) {
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
-	var found []uint32
 	for i, e := range s.view {
 		m := subject{e.stored, uint32(i + 1)}
 		if e.expunged || !match(m) {
 			continue
 		}
+		highest = max(highest, s.folder.told(m.modSeq))
 		if uid {
 			found = append(found, m.uid)
 		} else {
 			found = append(found, m.number)
 		}
 	}
-	return found
+	return found, highest
 }
 
 func all(keys []criterion) criterion {
@@ -157,6 +162,8 @@ func (s *session) searchKey(c *command, depth int) (criterion, error) {
 			return flagged(flag), err
 		}
 		return not(flagged(flag)), err
+	case "MODSEQ":
+		return s.modSeqKey(c)
 	case "LARGER", "SMALLER":
 		n, err := c.number()
 		return func(m subject) bool {

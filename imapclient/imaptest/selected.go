@@ -5,12 +5,19 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // selectFolder obeys SELECT and EXAMINE.
 func (s *session) selectFolder(c *command) (string, error) {
-	name, err := c.onlyMailbox()
+	if err := c.space(); err != nil {
+		return "", err
+	}
+	name, err := c.mailbox()
 	if err != nil {
+		return "", err
+	}
+	if err := s.selectParameters(c); err != nil {
 		return "", err
 	}
 	srv := s.server
@@ -56,8 +63,9 @@ func (s *session) selectFolder(c *command) (string, error) {
 		s.line("* OK [UIDVALIDITY %d] UIDs are of this life", f.uidValidity)
 	}
 	if !quirks.NoUIDNext {
-		s.line("* OK [UIDNEXT %d] the next one", f.uidNext)
+		s.line("* OK [UIDNEXT %d] the next one", f.tellUIDNext(quirks))
 	}
+	s.tellHighest(f)
 	if quirks.UIDNotSticky {
 		s.line("* NO [UIDNOTSTICKY] UIDs do not last")
 	}
@@ -191,7 +199,11 @@ func (s *session) news(expunges bool) []string {
 			if expunges {
 				n = len(kept) + 1
 			}
-			lines = append(lines, fmt.Sprintf("* %d FETCH (FLAGS (%s))", n, strings.Join(e.flags, " ")))
+			item := ""
+			if s.telling(f) {
+				item = " " + f.modSeqItem(e.stored)
+			}
+			lines = append(lines, fmt.Sprintf("* %d FETCH (FLAGS (%s)%s)", n, strings.Join(e.flags, " "), item))
 		}
 		if expunges {
 			kept = append(kept, e)
@@ -229,15 +241,23 @@ func (s *session) idle(c *command) (string, error) {
 	if err := c.end(); err != nil {
 		return "", err
 	}
+	habit := s.server.opts.Quirks.Idle
+	if habit.NewsFirst {
+		s.announce(true)
+	}
 	s.line("+ idling")
 	if err := s.flush(); err != nil {
 		return "", err
+	}
+	if habit.Dead {
+		s.meter.silence()
+		return "", errLeave
 	}
 	done, stopped := make(chan struct{}), make(chan struct{})
 	s.wakeUp() // what happened since the last command
 	go func() {
 		defer close(stopped)
-		s.tell(done)
+		s.tell(done, habit)
 	}()
 	line, err := readLine(s.r, maxLineBefore)
 	close(done)
@@ -254,18 +274,31 @@ func (s *session) idle(c *command) (string, error) {
 }
 
 // tell announces news as it comes, until done.
-func (s *session) tell(done <-chan struct{}) {
+func (s *session) tell(done <-chan struct{}, habit IdleQuirks) {
+	var limit <-chan time.Time
+	if habit.Limit > 0 {
+		timer := time.NewTimer(habit.Limit)
+		defer timer.Stop()
+		limit = timer.C
+	}
 	for {
+		text := ""
 		select {
 		case <-done:
 			return
+		case <-limit:
+			text = "you idle for too long"
 		case <-s.wake:
+			text = s.doomed()
 		}
-		if text := s.doomed(); text != "" {
+		if text != "" {
 			s.line("* BYE %s", text)
 			_ = s.flush() // it ends either way
 			s.meter.cut()
 			return
+		}
+		if habit.Silent {
+			continue
 		}
 		s.announce(true)
 		if s.flush() != nil {

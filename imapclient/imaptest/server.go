@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/imapclient"
@@ -69,6 +70,7 @@ type Folder struct {
 	Wire       string   // the name's octets on the wire, if they should be others: bad UTF-7, 8-bit characters
 	Attributes []string // of LIST, as sent: `\Trash`, `\Noselect` (which is then obeyed)
 	ReadOnly   bool     // SELECT answers [READ-ONLY], and nothing can be changed
+	NoModSeq   bool     // SELECT answers [NOMODSEQ], and whatever asks for mod-sequences is refused
 }
 
 // Quirks are deviations, each of which real servers show. The zero value has none.
@@ -76,12 +78,26 @@ type Quirks struct {
 	UIDLast          bool              // FETCH: UID comes after the body (Microsoft 365)
 	FlagsFirst       bool              // FETCH: flags come in a FETCH response of their own before the rest
 	NilExpunged      bool              // FETCH: a message that another session expunged has NIL for a body, and OK [EXPUNGEISSUED] (Dovecot)
+	Twice            bool              // FETCH: each response comes twice
 	IgnorePartial    bool              // FETCH: <offset.count> is not obeyed, and the whole is sent
+	PartialMore      uint64            // FETCH: so many octets more than <offset.count> asks for are sent, if there are
+	PartialNil       bool              // FETCH: NIL instead of "" where <offset.count> begins behind the end
 	Size             func(int64) int64 // RFC822.SIZE from the true size (Exchange: approximate)
 	SearchDescending bool              // SEARCH: numbers come in descending order
 	NoUIDNext        bool              // SELECT and STATUS do not tell UIDNEXT
+	LowUIDNext       bool              // SELECT and STATUS tell a UIDNEXT that is the last UID, not the one after it
 	NoUIDValidity    bool              // SELECT and STATUS do not tell UIDVALIDITY
 	UIDNotSticky     bool              // SELECT answers [UIDNOTSTICKY]
+	InboxUnlisted    bool              // LIST leaves INBOX out
+	Idle             IdleQuirks
+}
+
+// IdleQuirks are what servers do to a client that idles.
+type IdleQuirks struct {
+	NewsFirst bool          // what happened before IDLE is told before the "+", and so to nobody who listens only behind it
+	Silent    bool          // nothing is announced until DONE
+	Dead      bool          // behind the "+" there is silence for ever, as on a connection that was lost on the way; DONE is not answered
+	Limit     time.Duration // so long after the "+" the server says BYE and closes; 0 = never
 }
 
 // capability names in the order of the list; the flag says whether it is told before login.
@@ -100,6 +116,10 @@ var capabilities = [...]struct {
 	{"UNSELECT", false},
 	{"CHILDREN", false},
 	{"SPECIAL-USE", false},
+	{"LIST-EXTENDED", false},
+	{"LIST-STATUS", false},
+	{"CONDSTORE", false},
+	{"COMPRESS=DEFLATE", false},
 }
 
 // Capabilities returns what Options.Without may name.
@@ -210,7 +230,7 @@ func (s *Server) setUp() error {
 		if made == nil {
 			made = s.store.create(name)
 		}
-		made.attrs, made.readOnly, made.subscribed = f.Attributes, f.ReadOnly, true
+		made.attrs, made.readOnly, made.noModSeq, made.subscribed = f.Attributes, f.ReadOnly, f.NoModSeq, true
 		made.noSelect = slices.ContainsFunc(f.Attributes, func(a string) bool {
 			return strings.EqualFold(a, `\Noselect`) || strings.EqualFold(a, `\NonExistent`)
 		})

@@ -39,9 +39,11 @@ type session struct {
 	lines   []byte        // what is to be sent before w's next octets: written while locks are held, so never to w
 	w       *bufio.Writer // its errors are sticky and are looked at when it is flushed
 	secure  bool
-	state   state // written under the server's lock
-	bad     int   // commands answered with BAD in sequence
-	leaving bool  // LOGOUT was obeyed
+	state   state  // written under the server's lock
+	bad     int    // commands answered with BAD in sequence
+	leaving bool   // LOGOUT was obeyed
+	byes    *fault // BYE is due during the command being obeyed; nil if none is
+	byeIn   int    // FETCH responses until then
 	wake    chan struct{}
 
 	// The folder that is selected, guarded by the server's lock as bye is.
@@ -52,6 +54,10 @@ type session struct {
 	readOnly bool
 	view     []entry // by sequence number, from 0
 	modSeq   uint64  // the folder's when the view was last brought up to date
+
+	deflating      bool // COMPRESS was obeyed
+	modSeqs        bool // the client knows mod-sequences
+	searchesModSeq bool // the SEARCH being obeyed asks for them
 }
 
 // entry is a message as the client knows it.
@@ -250,7 +256,7 @@ var verbs = map[string]verb{
 	"STARTTLS":     {in: stateGreeted, obey: (*session).upgrade},
 	"LOGIN":        {in: stateGreeted, obey: (*session).login},
 	"AUTHENTICATE": {in: stateGreeted, obey: (*session).authenticate},
-	"ENABLE":       {in: stateIn, obey: (*session).enable, capability: "ENABLE"},
+	"ENABLE":       {in: stateIn, obey: (*session).enableExtensions, capability: "ENABLE"},
 	"SELECT":       {in: stateIn, obey: (*session).selectFolder},
 	"EXAMINE":      {in: stateIn, obey: (*session).selectFolder},
 	"CREATE":       {in: stateIn, obey: (*session).create},
@@ -264,6 +270,7 @@ var verbs = map[string]verb{
 	"STATUS":       {in: stateIn, obey: (*session).status},
 	"APPEND":       {in: stateIn, obey: (*session).append},
 	"IDLE":         {in: stateIn, obey: (*session).idle, capability: "IDLE"},
+	"COMPRESS":     {in: stateIn, obey: (*session).compress, capability: "COMPRESS=DEFLATE"},
 	"CHECK":        {in: stateSelected, obey: (*session).noop},
 	"CLOSE":        {in: stateSelected, obey: (*session).closeFolder},
 	"UNSELECT":     {in: stateSelected, obey: (*session).closeFolder, capability: "UNSELECT"},
@@ -284,8 +291,12 @@ func (s *session) obey(c *command) error {
 		return violation(bye)
 	}
 	f := s.server.takeFault(c.record, false)
-	if f != nil && f.kind != faultLose && f.kind != faultInject {
+	if f != nil && f.kind < faultInject {
 		return s.applyFault(c, f)
+	}
+	s.byes = nil
+	if f != nil && f.kind == faultBye {
+		s.byes, s.byeIn = f, f.after
 	}
 	if f != nil && f.kind == faultInject {
 		for _, line := range f.lines {
@@ -306,6 +317,9 @@ func (s *session) obey(c *command) error {
 	if err != nil {
 		return err
 	}
+	if s.byes != nil {
+		return violation(s.byes.lines[0])
+	}
 	s.announce(!v.quiet || c.uid)
 	if f != nil && f.kind == faultLose {
 		s.lines = nil
@@ -321,6 +335,9 @@ func (s *session) obey(c *command) error {
 	}
 	if c.name == "STARTTLS" && strings.HasPrefix(text, "OK") {
 		return s.finishUpgrade()
+	}
+	if c.name == "COMPRESS" && strings.HasPrefix(text, "OK") {
+		return s.finishCompress()
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 
 func TestCapabilities(t *testing.T) {
 	const all = "LITERAL+ SASL-IR ID ENABLE IDLE"
-	const in = " NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE"
+	const in = " NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE LIST-EXTENDED LIST-STATUS CONDSTORE COMPRESS=DEFLATE"
 	for _, c := range []struct {
 		name          string
 		opts          imaptest.Options
@@ -24,7 +24,7 @@ func TestCapabilities(t *testing.T) {
 		{"tls", imaptest.Options{}, all + " AUTH=PLAIN", all + in},
 		{"starttls", imaptest.Options{Mode: connection.ModeSTARTTLS}, all + " STARTTLS AUTH=PLAIN", all + in},
 		{"insecure", imaptest.Options{Mode: connection.ModeInsecure}, all + " AUTH=PLAIN", all + in},
-		{"without", imaptest.Options{Without: []string{"IDLE", "uidplus", "LITERAL+"}, Advertise: []string{"X-ODD"}}, "SASL-IR ID ENABLE AUTH=PLAIN X-ODD", "SASL-IR ID ENABLE NAMESPACE MOVE UNSELECT CHILDREN SPECIAL-USE X-ODD"},
+		{"without", imaptest.Options{Without: []string{"IDLE", "uidplus", "LITERAL+", "condstore", "COMPRESS=DEFLATE", "LIST-STATUS", "LIST-EXTENDED"}, Advertise: []string{"X-ODD"}}, "SASL-IR ID ENABLE AUTH=PLAIN X-ODD", "SASL-IR ID ENABLE NAMESPACE MOVE UNSELECT CHILDREN SPECIAL-USE X-ODD"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			srv := imaptest.NewServer(t, &c.opts)
@@ -46,7 +46,8 @@ func TestCapabilities(t *testing.T) {
 func TestWithout(t *testing.T) {
 	commands := map[string]string{
 		"IDLE": "IDLE", "ID": "ID NIL", "ENABLE": "ENABLE X", "NAMESPACE": "NAMESPACE", "MOVE": "UID MOVE 1 INBOX",
-		"UNSELECT": "UNSELECT", "UIDPLUS": "UID EXPUNGE 1", "SASL-IR": "AUTHENTICATE PLAIN " + plainBlob("", imaptest.DefaultUsername, imaptest.DefaultPassword),
+		"COMPRESS=DEFLATE": "COMPRESS DEFLATE", "CONDSTORE": "SELECT INBOX (CONDSTORE)", "LIST-STATUS": `LIST "" * RETURN (STATUS (MESSAGES))`,
+		"LIST-EXTENDED": `LIST (SUBSCRIBED) "" *`, "UNSELECT": "UNSELECT", "UIDPLUS": "UID EXPUNGE 1", "SASL-IR": "AUTHENTICATE PLAIN " + plainBlob("", imaptest.DefaultUsername, imaptest.DefaultPassword),
 	}
 	for name, command := range commands {
 		t.Run(name, func(t *testing.T) {
@@ -211,7 +212,8 @@ func TestSmallCommands(t *testing.T) {
 		{`ID ("name" "test" "version" NIL)`, "* ID (\"name\" \"imaptest\")\r\n", "OK"},
 		{"ID NIL", "* ID (\"name\" \"imaptest\")\r\n", "OK"},
 		{"ID 5", "", "BAD"},
-		{"ENABLE CONDSTORE X", "* ENABLED\r\n", "OK"},
+		{"ENABLE X", "* ENABLED\r\n", "OK"},
+		{"ENABLE CONDSTORE X", "* ENABLED CONDSTORE\r\n* OK [HIGHESTMODSEQ 1] the highest\r\n", "OK"},
 		{"ENABLE", "", "BAD"},
 		{"NAMESPACE", "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n", "OK"},
 		{"LOGIN a b", "", "BAD"},

@@ -43,7 +43,9 @@ type folder struct {
 	subscribed  bool
 	uidValidity uint32
 	uidNext     uint32
+	noModSeq    bool   // to clients
 	modSeq      uint64 // grows with every change
+	lowered     uint64 // what is taken off before a client is told
 	messages    []*stored
 }
 
@@ -72,7 +74,7 @@ func (st *store) get(name string) *folder { return st.folders[canonical(name)] }
 
 // create adds an empty folder. A folder of that name must not exist.
 func (st *store) create(name string) *folder {
-	f := &folder{name: canonical(name), uidValidity: st.nextValidity, uidNext: 1}
+	f := &folder{name: canonical(name), uidValidity: st.nextValidity, uidNext: 1, modSeq: 1}
 	st.nextValidity++ // RFC 3501, 6.3.3: a folder that is made anew must not look like the old one
 	st.folders[f.name] = f
 	return f
@@ -89,11 +91,16 @@ func (st *store) sorted() []*folder {
 
 // children reports whether a folder exists below name.
 func (st *store) children(name string) bool {
+	return st.hasBelow(name, func(*folder) bool { return true })
+}
+
+// hasBelow reports whether a folder that ok likes exists below name.
+func (st *store) hasBelow(name string, ok func(*folder) bool) bool {
 	if st.delimiter == "" {
 		return false
 	}
-	for other := range st.folders {
-		if strings.HasPrefix(other, name+st.delimiter) {
+	for other, f := range st.folders {
+		if strings.HasPrefix(other, name+st.delimiter) && ok(f) {
 			return true
 		}
 	}
@@ -181,12 +188,20 @@ func (f *folder) find(uid uint32) *stored {
 // renumber puts a folder in the place of f that has another UIDVALIDITY and f's messages with UIDs from 1. What a
 // session still does to f changes nothing in it.
 func (st *store) renumber(f *folder) {
-	fresh := &folder{name: f.name, attrs: f.attrs, noSelect: f.noSelect, readOnly: f.readOnly, subscribed: f.subscribed, uidValidity: st.nextValidity, uidNext: 1}
+	fresh := &folder{name: f.name, attrs: f.attrs, noSelect: f.noSelect, readOnly: f.readOnly, noModSeq: f.noModSeq, subscribed: f.subscribed, uidValidity: st.nextValidity, uidNext: 1, modSeq: 1}
 	st.nextValidity++
 	for _, m := range f.messages {
 		fresh.add(m.raw, m.flags, m.received)
 	}
 	st.folders[f.name] = fresh
+}
+
+// tellUIDNext is the next UID as a server with such quirks tells it.
+func (f *folder) tellUIDNext(quirks Quirks) uint32 {
+	if quirks.LowUIDNext {
+		return max(1, f.uidNext-1)
+	}
+	return f.uidNext
 }
 
 func (f *folder) count(flag string, want bool) int {

@@ -1,0 +1,64 @@
+package imaptest
+
+import (
+	"bufio"
+	"compress/flate"
+	"errors"
+	"io"
+	"net"
+	"strings"
+)
+
+// deflate makes what the meter reads and writes raw DEFLATE from here on (RFC 4978). Octets are counted above it, as
+// above TLS. The client must flush with an empty stored block, as zlib's Z_SYNC_FLUSH does.
+func (m *meter) deflate() {
+	w, _ := flate.NewWriter(m.Conn, flate.DefaultCompression) // the level is one that there is
+	m.Conn = &deflated{Conn: m.Conn, in: flate.NewReader(bufio.NewReader(m.Conn)), out: w}
+}
+
+type deflated struct {
+	net.Conn
+	in  io.Reader
+	out *flate.Writer
+}
+
+func (d *deflated) Read(p []byte) (int, error) { return d.in.Read(p) }
+
+// Write sends all of p.
+func (d *deflated) Write(p []byte) (int, error) {
+	n, err := d.out.Write(p)
+	return n, errors.Join(err, d.out.Flush())
+}
+
+// compress obeys COMPRESS (RFC 4978).
+func (s *session) compress(c *command) (string, error) {
+	if err := c.space(); err != nil {
+		return "", err
+	}
+	mechanism, err := c.atom()
+	if err != nil {
+		return "", err
+	}
+	if err := c.end(); err != nil {
+		return "", err
+	}
+	switch {
+	case !strings.EqualFold(mechanism, "DEFLATE"):
+		return "BAD unknown compression mechanism", nil
+	case s.deflating:
+		return "NO [COMPRESSIONACTIVE] once is enough", nil
+	case s.r.Buffered() > 0: // RFC 4978, 3: they cannot know yet whether they are to be compressed
+		return "BAD commands must not follow COMPRESS before the reply", nil
+	}
+	s.deflating = true
+	return "OK begin DEFLATE now", nil
+}
+
+func (s *session) finishCompress() error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.meter.deflate()
+	s.attach()
+	return nil
+}
