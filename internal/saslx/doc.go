@@ -25,6 +25,7 @@
 // response waits for the server's first, empty challenge. A line that Answer returns is sent as it is, also if it is
 // empty or "*"; after the server's final reply nothing is sent.
 //
-// Errors are *connection.Error without Op, Driver and Endpoint: the driver fills them in. None holds a password, a token
+// Errors are *connection.Error without Op, Driver and Endpoint: the driver fills them in. Those of [New] and
+// [Account.Validate] are plain texts about a JSON field, as a Config's Validate returns them. None holds a password, a token
 // or a response. What a driver must add to its scrubber of server texts is [Exchange.Secret].
 package saslx

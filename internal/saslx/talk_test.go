@@ -146,6 +146,20 @@ func logIn(t *testing.T, a saslx.Account, o saslx.Offer, p *peer, inline bool) e
 	return run(t, x, p, inline)
 }
 
+func start(t *testing.T, a saslx.Account, o saslx.Offer) *saslx.Exchange {
+	t.Helper()
+	attempt := authenticator(t, a).Login()
+	choice, err := attempt.Choose(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := attempt.Start(t.Context(), choice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
 func run(t *testing.T, x *saslx.Exchange, p *peer, inline bool) error {
 	t.Helper()
 	if err := x.Run(x.Command(inline), p.talk); err != nil {
