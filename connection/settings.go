@@ -43,6 +43,7 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 type TokenRequest struct {
 	Mailbox string   // the person whose mailbox is opened
 	Scopes  []string // what the token must permit
+	Renew   bool     // the token given before was refused: a source that keeps tokens must get a new one
 }
 
 // An Env is what a host lends to its connections. A nil *Env and every zero field work.

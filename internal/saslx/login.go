@@ -75,7 +75,7 @@ func (l *Attempt) Renew(ctx context.Context, x *Exchange, err error) bool {
 		return false
 	}
 	l.renewed = true
-	token, err := l.auth.askToken(ctx)
+	token, err := l.auth.askToken(ctx, true)
 	if err != nil || token.Reveal() == x.secret.Reveal() {
 		return false
 	}
@@ -89,7 +89,7 @@ func (l *Attempt) bearerToken(ctx context.Context) (connection.Secret, error) {
 		l.token = connection.Secret{}
 		return token, nil
 	}
-	return l.auth.askToken(ctx)
+	return l.auth.askToken(ctx, false)
 }
 
 // person returns whose mailbox a bearer mechanism opens.
@@ -101,13 +101,13 @@ func (a *Authenticator) person() string {
 }
 
 // askToken asks the source. One that does not heed ctx is left behind: nothing may wait for it.
-func (a *Authenticator) askToken(ctx context.Context) (connection.Secret, error) {
+func (a *Authenticator) askToken(ctx context.Context, renew bool) (connection.Secret, error) {
 	type answer struct {
 		token connection.Secret
 		err   error
 	}
 	got := make(chan answer, 1)
-	request := connection.TokenRequest{Mailbox: a.person(), Scopes: a.account.Scopes}
+	request := connection.TokenRequest{Mailbox: a.person(), Scopes: a.account.Scopes, Renew: renew}
 	go func() {
 		token, err := a.account.Token(ctx, request)
 		got <- answer{token, err}

@@ -179,7 +179,14 @@ func TestTokenRenewedOnce(t *testing.T) {
 		{"good at once", []string{token}, 1, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			attempt := authenticator(t, bearer(tt.tokens...)).Login()
+			account := bearer(tt.tokens...)
+			var renew []bool
+			next := account.Token
+			account.Token = func(ctx context.Context, req connection.TokenRequest) (connection.Secret, error) {
+				renew = append(renew, req.Renew)
+				return next(ctx, req)
+			}
+			attempt := authenticator(t, account).Login()
 			connections := 0
 			var err error
 			for again := true; again; {
@@ -197,6 +204,11 @@ func TestTokenRenewedOnce(t *testing.T) {
 			}
 			if connections != tt.connections || (err == nil) != tt.good {
 				t.Errorf("%d connections, then %v; want %d, good %v", connections, err, tt.connections, tt.good)
+			}
+			for i, again := range renew {
+				if again != (i > 0) {
+					t.Errorf("request %d of a token has Renew %v: only one after a refusal must", i+1, again)
+				}
 			}
 		})
 	}

@@ -113,8 +113,8 @@ func TestPrepare(t *testing.T) {
 		{"p\u00a0w", "p w", true},
 		{"Pa\u00dfw\u00f6rt\u20ac", "Pa\u00dfw\u00f6rt\u20ac", true},
 		{"\uff21\uff42", "Ab", true},
-		{"u\u0308", "u\u0308", false}, // a combining mark: form KC would join the two
-		{"\u2168", "\u2168", false},   // "IX" in RFC 4013, but no table for it here
+		{"u\u0308", "\u00fc", true},
+		{"\u2168", "IX", true},
 		{"\U0001f511", "\U0001f511", false},
 		{"\xff", "\xff", false},
 		{"\u00ad", "", true},

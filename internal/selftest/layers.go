@@ -23,7 +23,7 @@ func Layers() map[string][]string {
 		"internal/wirelog":  {"connection"},
 		"internal/netx":     {"connection", "internal/wirelog", "internal/backoff"},
 		"internal/utf7":     {},
-		"internal/saslx":    {"connection", emersionSASL, "github.com/Azure/go-ntlmssp"},
+		"internal/saslx":    {"connection", emersionSASL, "github.com/Azure/go-ntlmssp", "github.com/xdg-go/stringprep"},
 		"internal/peertest": {},
 		"internal/selftest": {},
 

@@ -93,9 +93,11 @@ func TestModuleDependencies(t *testing.T) {
 
 // TestEachDriverLinksItsOwn asks the go command what a program that imports one driver links.
 func TestEachDriverLinksItsOwn(t *testing.T) {
+	sasl := []string{"github.com/Azure/go-ntlmssp", "github.com/emersion/go-sasl", "github.com/xdg-go/stringprep", "golang.org/x/text"}
 	links := map[string][]string{
 		"connection":            {},
-		"imapclient":            {"github.com/Azure/go-ntlmssp", "github.com/emersion/go-imap/v2", "github.com/emersion/go-message", "github.com/emersion/go-sasl", "golang.org/x/text"},
+		"imapclient":            append([]string{"github.com/emersion/go-imap/v2", "github.com/emersion/go-message"}, sasl...),
+		"pop3client":            sasl,
 		"maildir":               {"github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 		"objectstore/filestore": {"golang.org/x/sys"},
 	}
