@@ -7,6 +7,7 @@ import (
 	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/maildir"
 	"github.com/mailconn/mailconn/objectstore/filestore"
+	"github.com/mailconn/mailconn/pop3client"
 )
 
 // New returns a new registry of every driver of this module.
@@ -15,5 +16,6 @@ func New() *connection.Registry {
 		filestore.Driver(),
 		imapclient.Driver(),
 		maildir.Driver(),
+		pop3client.Driver(),
 	)
 }

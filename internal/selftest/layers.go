@@ -49,7 +49,7 @@ const emersionSASL = "github.com/emersion/go-sasl"
 
 // Drivers names the packages that export Config, Open and Driver.
 func Drivers() []string {
-	return []string{"imapclient", "maildir", "objectstore/filestore"}
+	return []string{"imapclient", "maildir", "objectstore/filestore", "pop3client"}
 }
 
 // CheckLayers holds p against [Layers]. Programs may import what they like.

@@ -1,0 +1,46 @@
+package pop3client
+
+import (
+	"context"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// Open implements [connection.Opener]. The message is read whole before Open returns, small ones into memory, larger
+// ones into a temporary file that lasts until Body is closed. A message that is gone, or that Delete has accepted, is
+// ErrNotFound.
+func (c *Conn) Open(ctx context.Context, ref connection.Ref) (*connection.Message, error) {
+	const op = "open"
+	if !c.owns(ref) {
+		return nil, c.problem(op, ref, connection.ErrInvalid, "this is no Ref of a POP3 message of this connection")
+	}
+	for _, reuse := range []bool{true, false} { // a session that is there may be older than the message
+		m, err := c.readOne(ctx, ref, reuse)
+		if m != nil || err != nil {
+			return m, err
+		}
+	}
+	return nil, c.problem(op, ref, connection.ErrNotFound, "the server has no such message")
+}
+
+// readOne fetches the message of ref. Without an error it is nil if no session lists it.
+func (c *Conn) readOne(ctx context.Context, ref connection.Ref, reuse bool) (*connection.Message, error) {
+	f, err := c.newFetch(ctx, connection.FetchOptions{Limit: 1, Skip: func(r connection.Ref) bool { return r.ID != ref.ID }})
+	if err != nil {
+		return nil, c.fault("open", ref, err)
+	}
+	f.reuse = reuse
+	go f.run()
+	defer f.stop()
+	it, ok := f.next()
+	switch {
+	case ok && it.err == nil:
+		f.last = item{} // the caller ends it
+		return it.msg, nil
+	case ok:
+		return nil, c.fault("open", ref, it.err)
+	case f.err != nil:
+		return nil, c.fault("open", ref, f.err)
+	}
+	return nil, nil
+}

@@ -1,0 +1,303 @@
+package pop3test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/pop3client"
+)
+
+// A Script is what a [ScriptServer] does on one connection, step by step. After the last step the connection stays open
+// until the client closes it; a QUIT is then answered, any other command is unexpected.
+//
+// A command that is not the expected one fails the test and ends the connection. So does a client that leaves, or is
+// silent for ScriptOptions.Patience, while a command is expected. A client may leave at any other time.
+type Script []Step
+
+// ScriptOptions say how a [ScriptServer] listens. The zero value speaks TLS from the first octet.
+type ScriptOptions struct {
+	Mode     connection.Mode // as Options.Mode; with ModeSTARTTLS the script has the step [StartTLS]
+	TLS      *tls.Config     // as Options.TLS
+	Username string          // what Config says; "" is DefaultUsername. The script decides what is accepted
+	Password string          // as Username; never in a transcript
+	MaxWrite int             // as Options.MaxWrite: 1 sends octet by octet
+	Patience time.Duration   // how long an expected command may take; 0 = 10 s, negative = for ever
+	Repeat   bool            // the last script also serves every further connection
+	Lenient  bool            // scripts that are not played to their end do not fail the test
+}
+
+const defaultPatience = 10 * time.Second
+
+// A ScriptServer plays one Script on each connection, in the order of acceptance. A connection for which there is no
+// script, and a script without a connection, fail the test. All its methods may be called from several goroutines.
+type ScriptServer struct {
+	wire
+	t        testing.TB
+	opts     ScriptOptions
+	scripts  []Script
+	listener net.Listener
+	tls      *tls.Config
+	caPEM    string
+	journal  *journal
+	running  sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	done   chan struct{} // closed by Close
+	open   map[*meter]bool
+}
+
+// NewScript starts a server that plays scripts. It is closed when the test ends. opts may be nil.
+func NewScript(t testing.TB, opts *ScriptOptions, scripts ...Script) *ScriptServer {
+	t.Helper()
+	s := &ScriptServer{t: t, scripts: scripts, open: make(map[*meter]bool), done: make(chan struct{})}
+	if opts != nil {
+		s.opts = *opts
+	}
+	o := &s.opts
+	o.Mode = o.Mode.Or()
+	if o.Username == "" {
+		o.Username = DefaultUsername
+	}
+	if o.Password == "" {
+		o.Password = DefaultPassword
+	}
+	if o.Patience == 0 {
+		o.Patience = defaultPatience
+	}
+	s.journal = newJournal(o.Username, o.Password)
+	var err error
+	if o.Mode != connection.ModeInsecure {
+		if s.tls, s.caPEM, err = serverTLS(o.TLS); err != nil {
+			t.Fatalf("pop3test: %v", err)
+		}
+	}
+	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatalf("pop3test: %v", err)
+	}
+	s.running.Go(func() { accept(s.listener, s.serve) })
+	t.Cleanup(func() {
+		s.Close()
+		if n := len(s.Sent()); n < len(scripts) && !o.Lenient {
+			t.Errorf("pop3test: %d of %d scripts were played: the client made no more connections", n, len(scripts))
+		}
+	})
+	return s
+}
+
+// Addr returns the server's address, "127.0.0.1:port".
+func (s *ScriptServer) Addr() string { return s.listener.Addr().String() }
+
+// Config returns driver settings that fit the server, as [Server.Config] does.
+func (s *ScriptServer) Config() pop3client.Config {
+	return config(s.Addr(), s.opts.Mode, s.caPEM, s.opts.Username, s.opts.Password)
+}
+
+// Env returns an environment that trusts the server's certificate.
+func (s *ScriptServer) Env() *connection.Env { return env(s.caPEM) }
+
+// Settings returns Config as JSON with the password in it, as a host stores it.
+func (s *ScriptServer) Settings() connection.Settings { return settings(s.Config()) }
+
+// Transcript returns every command received so far, the unexpected included, as [Server.Transcript] does.
+func (s *ScriptServer) Transcript(patterns ...string) []Command { return s.journal.all(patterns) }
+
+// Close ends all connections and the server, at once. A second Close does nothing.
+func (s *ScriptServer) Close() {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.done)
+	}
+	for m := range s.open {
+		m.cut()
+	}
+	s.mu.Unlock()
+	_ = s.listener.Close() // the second time it is an error, which means nothing
+	s.running.Wait()
+}
+
+func (s *ScriptServer) serve(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		_ = conn.Close() // nobody has seen it
+		return
+	}
+	m, id := s.meter(conn, s.opts.MaxWrite)
+	if id > len(s.scripts) && !s.opts.Repeat || len(s.scripts) == 0 {
+		s.t.Errorf("pop3test: connection %d: there is no script for it", id)
+		m.cut()
+		return
+	}
+	p := &player{server: s, meter: m, id: id, r: bufio.NewReaderSize(m, maxLine)}
+	s.open[m] = true
+	s.running.Go(func() {
+		p.play(s.scripts[min(id, len(s.scripts))-1])
+		m.end()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.open, m)
+	})
+}
+
+// player plays one script on one connection.
+type player struct {
+	server  *ScriptServer
+	meter   *meter
+	id      int
+	r       *bufio.Reader
+	answers []reflex // see Answer
+}
+
+type reflex struct {
+	pattern string
+	lines   []string
+}
+
+// errEnd ends a script before its last step, as the script or the test wants it.
+var errEnd = errors.New("end of script")
+
+func (p *player) play(script Script) {
+	err := p.meter.start()
+	if err == nil && p.server.opts.Mode == connection.ModeTLS {
+		err = p.secure()
+	}
+	if err != nil {
+		return // a client that refuses our certificate, or a cut that the test wants
+	}
+	for i, step := range script {
+		switch err := step.play(p); {
+		case err == nil:
+		case errors.Is(err, errEnd), errors.Is(err, errCut):
+			return
+		default:
+			p.fail("step %d, %s: %v", i+1, step.label, err)
+			return
+		}
+	}
+	p.finish()
+}
+
+func (p *player) fail(format string, args ...any) {
+	p.server.t.Errorf("pop3test: script of connection %d: "+format, append([]any{p.id}, args...)...)
+}
+
+// finish waits for the client to go.
+func (p *player) finish() {
+	for {
+		c, err := p.read()
+		switch {
+		case err != nil:
+			return
+		case c.Name == "QUIT":
+			_ = p.send([]string{"+OK bye"}) // the client may not want to know
+			return
+		}
+		reply, ok := p.reflex(c)
+		if !ok {
+			p.fail("unexpected command after the last step: %s", c)
+			return
+		}
+		if p.send(reply) != nil {
+			return
+		}
+	}
+}
+
+func (p *player) secure() error {
+	conn := tls.Server(p.meter.raw, p.server.tls)
+	if err := conn.Handshake(); err != nil { // ended by the client, or by Close
+		return err
+	}
+	p.meter.Conn = conn
+	p.r = bufio.NewReaderSize(p.meter, maxLine)
+	return nil
+}
+
+// send sends lines. That the client is gone is no error here.
+func (p *player) send(lines []string) error {
+	var octets []byte
+	for _, line := range lines {
+		octets = append(append(octets, line...), "\r\n"...)
+	}
+	return p.write(octets)
+}
+
+func (p *player) write(octets []byte) error {
+	if _, err := p.meter.Write(octets); errors.Is(err, errCut) {
+		return err
+	}
+	return nil
+}
+
+// reflex returns the standing answer to c.
+func (p *player) reflex(c Command) ([]string, bool) {
+	for i := len(p.answers) - 1; i >= 0; i-- {
+		if c.matches(p.answers[i].pattern) {
+			return p.answers[i].lines, true
+		}
+	}
+	return nil, false
+}
+
+// hurry gives what is read from now on as long as ScriptOptions.Patience, until the function returned is called.
+func (p *player) hurry() (relax func()) {
+	d := p.server.opts.Patience
+	if d < 0 {
+		return func() {}
+	}
+	// An error means that the connection is closed, which the next read says as well.
+	_ = p.meter.raw.SetReadDeadline(time.Now().Add(d))
+	return func() { _ = p.meter.raw.SetReadDeadline(time.Time{}) }
+}
+
+// expect reads commands, answering those that have a standing answer, until one matches.
+func (p *player) expect(pattern string) error {
+	defer p.hurry()()
+	for {
+		c, err := p.read()
+		if err != nil {
+			return p.absent(err)
+		}
+		if c.matches(pattern) {
+			return nil
+		}
+		reply, ok := p.reflex(c)
+		if !ok {
+			return fmt.Errorf("unexpected command: %s", c)
+		}
+		if err := p.send(reply); err != nil {
+			return err
+		}
+	}
+}
+
+// absent says why no command came.
+func (p *player) absent(err error) error {
+	if p.server.opts.Lenient {
+		return errEnd
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("nothing came within %v", p.server.opts.Patience)
+	}
+	return fmt.Errorf("the connection ended instead: %w", err)
+}
+
+// read reads one command.
+func (p *player) read() (Command, error) {
+	line, err := p.r.ReadSlice('\n')
+	if err != nil {
+		return Command{}, err
+	}
+	return p.server.journal.note(p.id, strings.TrimRight(string(line), "\r\n")), nil
+}

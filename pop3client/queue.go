@@ -1,0 +1,189 @@
+package pop3client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// How much is read ahead of the caller.
+const (
+	aheadMemory = 4 << 20   // octets of small messages, in memory
+	aheadDisk   = 32 << 20  // octets of large ones, in temporary files
+	largeBody   = 256 << 10 // a larger message goes to a temporary file
+	leastCost   = 1 << 10   // what a message counts for at least
+	unknownCost = 64 << 10  // what a message counts for whose size LIST did not tell
+)
+
+// A queue holds what is read and not yet taken. Adding to it never waits: what is asked for is reserved before.
+type queue struct {
+	ready chan struct{} // something may have been added
+	room  chan struct{} // something may have been released
+
+	mu           sync.Mutex
+	items        []item
+	memory, disk int64 // reserved
+	held         int64 // octets that really are in memory, whatever LIST said
+}
+
+// An item is what one loop step yields.
+type item struct {
+	msg  *connection.Message
+	err  error
+	body *body
+}
+
+func (it item) end() {
+	if it.body != nil {
+		it.body.end()
+	}
+}
+
+// A cost is what a message counts for.
+type cost struct{ memory, disk int64 }
+
+func costOf(size int64) cost {
+	switch {
+	case size < 0:
+		return cost{memory: unknownCost}
+	case size > largeBody:
+		return cost{disk: size}
+	}
+	return cost{memory: max(size, leastCost)}
+}
+
+func newQueue() *queue {
+	return &queue{ready: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+// reserve reports whether a message of that cost may be asked for now, and counts it. Whatever its size, one may always.
+func (q *queue) reserve(c cost) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.fits(c) {
+		return false
+	}
+	q.memory += c.memory
+	q.disk += c.disk
+	return true
+}
+
+func (q *queue) fits(c cost) bool {
+	return (c.memory == 0 || q.memory == 0 || q.memory+c.memory <= aheadMemory) &&
+		(c.disk == 0 || q.disk == 0 || q.disk+c.disk <= aheadDisk)
+}
+
+// release takes back what reserve counted.
+func (q *queue) release(c cost) {
+	q.mu.Lock()
+	q.memory -= c.memory
+	q.disk -= c.disk
+	q.mu.Unlock()
+	signal(q.room)
+}
+
+// await waits until a message of that cost may be asked for. It reports whether ctx lasted.
+func (q *queue) await(ctx context.Context, c cost) bool {
+	for {
+		q.mu.Lock()
+		fits := q.fits(c)
+		q.mu.Unlock()
+		if fits {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-q.room:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// spoolMemory is how much of the next message may stay in memory. LIST may have lied about what is there already.
+func (q *queue) spoolMemory() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.held > 2*aheadMemory {
+		return -1
+	}
+	return largeBody
+}
+
+func (q *queue) add(it item) {
+	q.mu.Lock()
+	q.items = append(q.items, it)
+	q.mu.Unlock()
+	signal(q.ready)
+}
+
+func (q *queue) take() (item, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.items) == 0 {
+		return item{}, false
+	}
+	it := q.items[0]
+	q.items[0] = item{}
+	q.items = q.items[1:]
+	return it, true
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// A body is a message that was read whole. It is valid until end.
+type body struct {
+	r       io.Reader
+	spooled *connection.Spooled
+	queue   *queue
+	cost    cost
+	held    int64
+	over    error // what Read says after end
+}
+
+// hold makes a body of a message that was spooled.
+func (q *queue) hold(s *connection.Spooled, c cost) *body {
+	b := &body{r: s.Reader(), spooled: s, queue: q, cost: c}
+	if s.Size <= largeBody {
+		b.held = s.Size
+	}
+	q.mu.Lock()
+	q.held += b.held
+	q.mu.Unlock()
+	return b
+}
+
+var errOver = errors.New("this body was valid for one loop step, which is over")
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	if b.over != nil {
+		return 0, b.over
+	}
+	return b.r.Read(p)
+}
+
+func (b *body) end() {
+	if b.over != nil {
+		return
+	}
+	b.over = &connection.Error{Op: "fetch", Driver: DriverName, Kind: connection.ErrClosed, Err: errOver}
+	_ = b.spooled.Close() // nothing of it is needed any more
+	b.queue.mu.Lock()
+	b.queue.held -= b.held
+	b.queue.mu.Unlock()
+	b.queue.release(b.cost)
+}
+
+// Close implements io.Closer, for Open.
+func (b *body) Close() error {
+	b.end()
+	return nil
+}
