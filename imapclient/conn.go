@@ -50,7 +50,8 @@ type Conn struct {
 
 var (
 	_ connection.Source        = (*Conn)(nil)
-	_ connection.MailboxLister = (*Conn)(nil)
+	_ connection.MailboxSyncer = (*Conn)(nil)
+	_ connection.Appender      = (*Conn)(nil)
 	_ connection.Opener        = (*Conn)(nil)
 	_ connection.FolderLister  = (*Conn)(nil)
 	_ connection.Marker        = (*Conn)(nil)
