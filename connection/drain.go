@@ -147,6 +147,7 @@ func (d *drain) passes(ctx context.Context) error {
 	futile := 0 // passes that ended in an error and stored nothing
 	for {
 		stored := d.storedSoFar()
+		d.offerDue()
 		err := d.pass(ctx)
 		var undeleted error // a Delete may be repeated, whatever its error; what is hopeless has ended ctx
 		if d.acks != nil && ctx.Err() == nil {
@@ -173,6 +174,7 @@ func (d *drain) passes(ctx context.Context) error {
 			}
 			continue
 		}
+		d.forgetVanished()
 		next, ok := d.nextRetry()
 		switch {
 		case ok:

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 )
@@ -21,6 +22,7 @@ type trouble struct {
 	hard, soft int       // tries that failed for good, or in a temporary way
 	storedThen int64     // stats.Stored at the last failure
 	next       time.Time // not tried before
+	offered    bool      // the source was asked for it since it became due
 	poisoned   bool
 }
 
@@ -61,9 +63,13 @@ func (d *drain) note(ref Ref, err error, source bool) (row, hardRow, total int, 
 	defer d.mu.Unlock()
 	t := d.trouble.byRef[ref]
 	if t == nil {
+		if len(d.trouble.byRef) >= maxTroubled {
+			d.trouble.forgetOffered()
+		}
 		t = &trouble{}
 		d.trouble.byRef[ref] = t
 	}
+	t.offered = false
 	temporary := Temporary(err)
 	switch {
 	case !temporary:
@@ -122,13 +128,35 @@ func (d *drain) passOver(ref Ref) bool {
 	return d.kept.has(ref)
 }
 
-// nextRetry returns when the next failed message is due.
+// offerDue notes, before a pass, that it asks the source for every message that is due. One that the source does not
+// bring is waited for no longer: somebody else has taken it.
+func (d *drain) offerDue() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	for _, t := range d.trouble.byRef {
+		t.offered = t.offered || !t.poisoned && !now.Before(t.next)
+	}
+}
+
+// forgetVanished drops, after a pass that went through, what it was asked for and did not bring.
+func (d *drain) forgetVanished() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.trouble.forgetOffered()
+}
+
+func (t *troubles) forgetOffered() {
+	maps.DeleteFunc(t.byRef, func(_ Ref, t *trouble) bool { return t.offered })
+}
+
+// nextRetry returns when the next failed message is due that the source has not been asked for since.
 func (d *drain) nextRetry() (time.Time, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var next time.Time
 	for _, t := range d.trouble.byRef {
-		if !t.poisoned && (next.IsZero() || t.next.Before(next)) {
+		if !t.poisoned && !t.offered && (next.IsZero() || t.next.Before(next)) {
 			next = t.next
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync"
 )
@@ -48,6 +49,8 @@ func Spool(m *Message, opts *SpoolOptions) (*Spooled, error) {
 	if m.Body == nil {
 		return nil, &Error{Op: "spool", Ref: m.Ref, Kind: ErrInvalid, Err: errors.New("the message has no body to read")}
 	}
+	// One octet more than a limit is read to see it passed: the largest number would wrap round to none at all.
+	o.Memory, o.Max = min(o.Memory, math.MaxInt64-1), min(o.Max, math.MaxInt64-1)
 	body := m.Body
 	if o.Max > 0 {
 		body = io.LimitReader(body, o.Max+1)
