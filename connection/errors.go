@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // A Kind classifies an error. The constants are also the sentinels: errors.Is(err, connection.ErrNotFound).
@@ -143,8 +144,11 @@ func (e *Error) Is(target error) bool {
 // oneLine keeps a server's text from breaking the lines of a log or from moving a terminal's cursor.
 func oneLine(s string) string {
 	clean := func(r rune) rune {
-		if r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 {
+		switch {
+		case r < 0x20, r == 0x7f, r >= 0x80 && r < 0xa0, r == 0x2028, r == 0x2029:
 			return ' '
+		case r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+			return unicode.ReplacementChar // these show the rest of the line in another order than it has
 		}
 		return r
 	}
@@ -252,7 +256,7 @@ func walk(err error, yield func(error) bool) bool {
 		if _, ok := inner.(*Error); ok { //nolint:errorlint // the chain is walked by hand here
 			break
 		}
-		if joined, ok := inner.(interface{ Unwrap() []error }); ok { //nolint:errorlint // as above
+		if joined, ok := inner.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 0 { //nolint:errorlint // as above
 			for _, part := range joined.Unwrap() {
 				if !walk(part, yield) {
 					return false

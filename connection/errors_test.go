@@ -21,9 +21,9 @@ import (
 func TestErrorText(t *testing.T) {
 	err := &connection.Error{
 		Op: "fetch", Driver: "imap", Endpoint: "h:993", Ref: connection.Ref{Mailbox: "a@b", Folder: "INBOX", ID: "7:12"},
-		Kind: connection.ErrNotFound, Code: "NONEXISTENT", Err: errors.New("gone\r\nforged: line\x1b[2J"), Hint: "look at folders",
+		Kind: connection.ErrNotFound, Code: "NONEXISTENT", Err: errors.New("gone\r\nforged: line\x1b[2J\u202e\x9b"), Hint: "look at folders",
 	}
-	want := "imap fetch h:993 a@b/INBOX/7:12: not found [NONEXISTENT]: gone  forged: line [2J (look at folders)"
+	want := "imap fetch h:993 a@b/INBOX/7:12: not found [NONEXISTENT]: gone  forged: line [2J\ufffd\ufffd (look at folders)"
 	if got := err.Error(); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
@@ -64,6 +64,12 @@ func TestKindOf(t *testing.T) {
 	}
 }
 
+// joinedNothing joins errors, of which there are none.
+type joinedNothing struct{}
+
+func (joinedNothing) Error() string   { return "something" }
+func (joinedNothing) Unwrap() []error { return nil }
+
 func TestTemporary(t *testing.T) {
 	kind := func(k connection.Kind) error { return &connection.Error{Kind: k} }
 	for _, tt := range []struct {
@@ -81,6 +87,7 @@ func TestTemporary(t *testing.T) {
 		{errors.Join(kind(connection.ErrNetwork), kind(connection.ErrTimeout)), true},
 		{errors.Join(kind(connection.ErrNetwork), kind(connection.ErrAuth)), false},
 		{&connection.Error{Kind: connection.ErrNetwork, Err: context.Canceled}, false},
+		{joinedNothing{}, false},
 	} {
 		if got := connection.Temporary(tt.err); got != tt.want {
 			t.Errorf("Temporary(%v) = %v, want %v", tt.err, got, tt.want)

@@ -289,12 +289,15 @@ func (r *mirrorRun) store(ctx context.Context, c *Change) error {
 		case body != nil && body.err != nil:
 			// Whatever the sink made of it, it did not see the whole message.
 			r.unread(ctx, c.Ref, body.err)
-			return ctx.Err()
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 		case err != nil:
 			return fmt.Errorf("storing a change: %w", err)
+		default:
+			r.stored++
+			r.count(func(s *MirrorStats) { s.add(c.Op) })
 		}
-		r.stored++
-		r.count(func(s *MirrorStats) { s.add(c.Op) })
 	}
 	if c.Checkpoint == "" || r.held != nil || c.Checkpoint == r.saved {
 		return nil

@@ -322,6 +322,30 @@ func TestMirrorUnreadableMessage(t *testing.T) {
 	}
 }
 
+// TestMirrorGoesOnBehindTheLastMessage: the message that is given up is the one that carries the Checkpoint. The next
+// round must not begin with it again.
+func TestMirrorGoesOnBehindTheLastMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, v := newHistory(), newMirrorVault()
+		last := len(h.changes["dave"]) - 1
+		bad := connection.Ref{Mailbox: "dave", ID: strconv.Itoa(last)}
+		h.body = func(mailbox string, n int) error {
+			if mailbox == bad.Mailbox && n == last {
+				return &connection.Error{Ref: bad, Kind: connection.ErrCorrupt}
+			}
+			return nil
+		}
+		cps := &guardedCheckpoints{t: t, v: v, except: map[connection.Ref]bool{bad: true}}
+		if stats, err := connection.Mirror(t.Context(), h, v, cps, nil); !errors.Is(err, connection.ErrCorrupt) || stats.Skipped != 1 {
+			t.Errorf("stats %+v, err %v; want one skipped, and told", stats, err)
+		}
+		h.sent = nil
+		if stats, err := connection.Mirror(t.Context(), h, v, cps, nil); err != nil || stats.Skipped != 0 || len(h.sent) != 0 {
+			t.Errorf("the second time: stats %+v, err %v, downloads %v; want nothing to do", stats, err, h.sent)
+		}
+	})
+}
+
 func TestMirrorSinkFailureKeepsTheCheckpoint(t *testing.T) {
 	h, v := newHistory(), newMirrorVault()
 	v.fail = func(ref connection.Ref) error {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -58,11 +59,11 @@ func (n *NetworkSettings) Validate() error {
 // HostPort splits Server. A port that is not given is defaultPort.
 func (n *NetworkSettings) HostPort(defaultPort int) (host string, port int, err error) {
 	s := n.Server
-	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return "", 0, fmt.Errorf("server: %q: spaces or control characters", s)
-	}
 	if strings.Contains(s, "://") || strings.ContainsAny(s, "/@") {
 		return "", 0, errors.New("server: want host or host:port, not a URL or an address with a user name")
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return "", 0, fmt.Errorf("server: %q: spaces or control characters", s)
 	}
 	if bare := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"); net.ParseIP(bare) != nil {
 		return bare, defaultPort, nil // an IPv6 address without a port, with or without brackets
@@ -156,7 +157,8 @@ func (t *TLSSettings) minVersion() (uint16, error) {
 }
 
 // Client returns a TLS configuration for host: a clone of base (which may be nil) with the settings on top. With
-// PinSHA256 the server's key decides instead of the authorities; with AcceptAnyCertificate nothing does.
+// PinSHA256 the server's key decides instead of the authorities; with AcceptAnyCertificate nothing does. What base's
+// VerifyConnection demands holds in any case, and so does its MinVersion where that is above a MinTLS of 1.2.
 func (t *TLSSettings) Client(host string, base *tls.Config) (*tls.Config, error) {
 	conf := &tls.Config{}
 	if base != nil {
@@ -166,7 +168,8 @@ func (t *TLSSettings) Client(host string, base *tls.Config) (*tls.Config, error)
 	if err != nil {
 		return nil, err
 	}
-	if t.MinTLS != "" || conf.MinVersion == 0 {
+	// 1.2 is also what JSON gets by default, which must not undo a host's stricter base.
+	if conf.MinVersion == 0 || t.MinTLS != "" && (minVersion != tls.VersionTLS12 || conf.MinVersion < minVersion) {
 		conf.MinVersion = minVersion
 	}
 	switch {
@@ -196,14 +199,16 @@ func (t *TLSSettings) Client(host string, base *tls.Config) (*tls.Config, error)
 	case len(pins) > 0:
 		// The pin is the trust: the chain is not asked, but the key must match, on every handshake and resumption.
 		conf.InsecureSkipVerify = true
+		hosts := conf.VerifyConnection
 		conf.VerifyConnection = func(state tls.ConnectionState) error {
 			got := SPKI(state.PeerCertificates)
-			for _, pin := range pins {
-				if got == pin {
-					return nil
-				}
+			switch {
+			case !slices.Contains(pins, got):
+				return fmt.Errorf("pin_sha256: the server's key is %s, which is not pinned", base64.StdEncoding.EncodeToString(got[:]))
+			case hosts != nil:
+				return hosts(state)
 			}
-			return fmt.Errorf("pin_sha256: the server's key is %s, which is not pinned", base64.StdEncoding.EncodeToString(got[:]))
+			return nil
 		}
 	case t.AcceptAnyCertificate:
 		conf.InsecureSkipVerify = true

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"strings"
@@ -36,6 +37,53 @@ func TestHostPort(t *testing.T) {
 		if err != nil || host != want.host || port != want.port {
 			t.Errorf("%s: got %s, %d, %v; want %v", in, host, port, err, want)
 		}
+	}
+}
+
+func TestHostPortKeepsAPasswordToItself(t *testing.T) {
+	for _, server := range []string{"imaps://me:hunter2@mail.example.org", "me:hunter2@mail.example.org", "imaps://me:hunter2@mail.example.org ", "me:hunter2\t@host"} {
+		n := connection.NetworkSettings{Server: server}
+		if err := n.Validate(); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: got %v, want an error without the password", server, err)
+		}
+	}
+}
+
+func TestTLSSettingsKeepWhatTheHostDemands(t *testing.T) {
+	for _, tt := range []struct {
+		setting string
+		base    uint16
+		want    uint16
+	}{
+		{"", 0, tls.VersionTLS12},
+		{"1.2", 0, tls.VersionTLS12},
+		{"1.2", tls.VersionTLS13, tls.VersionTLS13}, // the default of JSON
+		{"1.2", tls.VersionTLS10, tls.VersionTLS12},
+		{"", tls.VersionTLS10, tls.VersionTLS10},
+		{"1.0", tls.VersionTLS13, tls.VersionTLS10},
+		{"1.3", 0, tls.VersionTLS13},
+	} {
+		conf, err := (&connection.TLSSettings{MinTLS: tt.setting}).Client("h", &tls.Config{MinVersion: tt.base})
+		if err != nil || conf.MinVersion != tt.want {
+			t.Errorf("min_tls %q over %x: got %x, %v; want %x", tt.setting, tt.base, conf.MinVersion, err, tt.want)
+		}
+	}
+
+	server, _, _ := certificate(t, "mail.example.org")
+	leaf, err := x509.ParseCertificate(server.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin := connection.SPKI([]*x509.Certificate{leaf})
+	revoked := errors.New("revoked")
+	conf, err := (&connection.TLSSettings{PinSHA256: []string{hex.EncodeToString(pin[:])}}).Client("h", &tls.Config{
+		VerifyConnection: func(tls.ConnectionState) error { return revoked },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conf.VerifyConnection(tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}); !errors.Is(err, revoked) {
+		t.Errorf("the right pin: got %v, want what the host's VerifyConnection says", err)
 	}
 }
 
