@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -33,8 +34,9 @@ type Conn struct {
 	whole *Conn // of a Conn for one of Config.Mailboxes: the one that Open returned
 	pool  idlePool
 
-	dialing  turn // one login at a time
-	deleting turn // one delete at a time: they share one session
+	sessions atomic.Int64 // logged in
+	dialing  turn         // one login at a time
+	deleting turn         // one delete at a time: they share one session
 
 	mu      sync.Mutex
 	closed  bool
@@ -43,6 +45,7 @@ type Conn struct {
 	oneOnly bool                // the server allows one session, or UIDs live only as long as one
 	shared  chan struct{}       // closed when oneOnly is set
 	trash   string              // the server's trash folder, once known
+	idling  idling              // how well IDLE has worked
 	flagged map[string]*flagged // by folder: marked \Deleted by us and not expunged yet
 	delim   *rune               // the server's hierarchy delimiter, once known; 0 is none
 	others  map[string]*Conn    // by mailbox: those of Config.Mailboxes in use
@@ -89,6 +92,9 @@ func newConn(cfg Config, env *connection.Env, endpoint string, auth *saslx.Authe
 		flagged:  make(map[string]*flagged),
 	}
 	c.life, c.end = context.WithCancelCause(context.Background())
+	if cfg.MaxSessions == 1 {
+		c.share()
+	}
 	return c
 }
 
@@ -209,6 +215,11 @@ func (c *Conn) dial(ctx context.Context, op string) (*session, error) {
 		return nil, c.ended(ctx, op, connection.Ref{})
 	}
 	defer c.dialing.give()
+	if most := c.cfg.MaxSessions; most > 0 && c.sessions.Load() >= int64(most) {
+		e := c.problem(op, connection.Ref{}, connection.ErrThrottled, "all %d sessions that max_sessions permits are in use", most)
+		e.Hint = "max_sessions: raise it, or 0 for as many as are needed"
+		return nil, e
+	}
 	s, err := newSession(ctx, c, nil)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -16,6 +16,7 @@ import (
 // A place is how far a fetch has come in one folder.
 type place struct {
 	validity string
+	box      *box   // as the last look found it
 	next     uint64 // the lowest UID not dealt with
 	uidNext  uint32 // as the server told it when all was dealt with; 0: not yet
 	exists   uint32
@@ -26,7 +27,10 @@ var errRenumbered = errors.New("the folder was renumbered")
 
 // follow reads all folders, and with Follow again and again.
 func (f *fetch) follow() error {
-	var picked time.Time
+	var (
+		picked time.Time
+		wait   waiting
+	)
 	for idle := 0; ; {
 		found := 0
 		if time.Since(picked) > listAgain {
@@ -40,10 +44,12 @@ func (f *fetch) follow() error {
 			if err != nil {
 				return err
 			}
+			f.conn.judgeIdle(wait, folder, n)
 			if found += n; f.full() {
 				return nil
 			}
 		}
+		wait = waiting{}
 		switch {
 		case !f.opts.Follow:
 			return nil
@@ -56,17 +62,21 @@ func (f *fetch) follow() error {
 			idle++
 			f.tidy()
 		}
-		if backoff.Wait(f.ctx, f.conn.cfg.pollDelay(idle)) != nil {
-			return f.endedNow()
+		var err error
+		if wait, err = f.pause(idle); err != nil {
+			return err
 		}
-		f.conn.emit(connection.Event{Kind: connection.EventWakeup, Detail: "poll"})
 	}
 }
 
 // pollDelay returns how long to wait after so many looks that found nothing.
 func (c *Config) pollDelay(idle int) time.Duration {
-	delay, most := c.pollingInterval(), c.pollingIdleMax()
-	for range idle {
+	return doubled(c.pollingInterval(), c.pollingIdleMax(), idle)
+}
+
+// doubled doubles delay so often, but not beyond most.
+func doubled(delay, most time.Duration, times int) time.Duration {
+	for range times {
 		if delay >= most/2 {
 			return most
 		}
@@ -232,6 +242,7 @@ func (f *fetch) look(folder string, anew bool) (*box, error) {
 		if err != nil || !anew {
 			return b, err
 		}
+		s.guard.news.clear()
 		if err := s.run(f.ctx, f.op, func() error { return s.client.Noop().Wait() }); err != nil {
 			return nil, err
 		}
@@ -257,6 +268,7 @@ func (f *fetch) sweep(folder string) (found int, err error) {
 		return 0, err
 	}
 	p := f.places[folder]
+	p.box = b
 	if b.exists == 0 || b.uidNext != 0 && b.uidNext == p.uidNext && b.exists == p.exists {
 		return 0, nil
 	}

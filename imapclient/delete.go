@@ -204,7 +204,7 @@ func (s *session) seeing(ctx context.Context, op, folder string, highest uint32)
 func (c *Conn) lease(ctx context.Context, op string) (s *session, done func(), err error) {
 	for {
 		if f := c.lender(); f != nil {
-			if !f.turn.take(ctx) {
+			if !f.borrow(ctx) {
 				return nil, nil, c.ended(ctx, op, connection.Ref{})
 			}
 			if s := f.sess; s != nil && !s.broken() {

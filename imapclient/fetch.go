@@ -86,9 +86,10 @@ type fetch struct {
 	budget *budget
 	last   item // of the caller: what it was given last
 
-	turn turn     // shared: held while session is in use
-	sess *session // under turn
-	over bool     // under turn: run has given up its session
+	turn   turn          // shared: held while session is in use
+	wanted chan struct{} // told when somebody waits for the turn
+	sess   *session      // under turn
+	over   bool          // under turn: run has given up its session
 
 	places   map[string]*place
 	backlog  []item                    // read, but not handed over yet
@@ -96,6 +97,7 @@ type fetch struct {
 	failures int                       // consecutive, without progress
 	pushed   func(*connection.Message) // told of each message handed over; may be nil
 	reached  bool                      // a session was had before
+	alarmed  bool                      // mail was announced, and not looked for yet
 }
 
 // An item is what one loop step yields: a message, a change of another kind, or an error.
@@ -129,6 +131,7 @@ func (c *Conn) newFetch(ctx context.Context, op string, o connection.FetchOption
 		done:    make(chan struct{}),
 		budget:  newBudget(readAhead),
 		turn:    newTurn(),
+		wanted:  make(chan struct{}, 1),
 		places:  make(map[string]*place),
 	}
 	for _, name := range f.folders {

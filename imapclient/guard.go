@@ -45,6 +45,7 @@ type guard struct {
 	tail  string   // what follows them; "" when all is handed on
 	most  searchLimits
 	names nameMap // folder names that go-imap cannot take
+	news  news    // of the folder selected
 	response
 	commands
 }
@@ -74,6 +75,7 @@ type response struct {
 func newGuard(l *link, observe func(quirk string)) *guard {
 	g := &guard{l: l, observe: observe, seen: make(map[string]bool), most: searchLimits{octets: maxSearch, numbers: maxFound}}
 	g.commands.init(l)
+	g.news.come = make(chan struct{}, 1)
 	g.out = []byte("* PREAUTH [CAPABILITY " + strings.Join(handedOver(l), " ") + "] mailconn\r\n")
 	return g
 }

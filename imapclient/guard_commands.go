@@ -118,6 +118,18 @@ func (c *commands) asked(k kind) bool {
 	return false
 }
 
+// selecting reports whether a folder is being selected.
+func (c *commands) selecting() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, verb := range c.pending {
+		if verb == "SELECT" || verb == "EXAMINE" {
+			return true
+		}
+	}
+	return false
+}
+
 // busy reports whether any command is under way.
 func (c *commands) busy() bool {
 	c.mu.Lock()

@@ -104,6 +104,9 @@ func (g *guard) classify() error {
 	case must && g.kind != kindFetch && !g.asked(g.kind):
 		g.drop = true
 		g.quirk("unasked-response")
+	case g.kind == kindCount:
+		n, _ := strconv.ParseUint(number, 10, 32) // in range: it was looked at above
+		g.counted(typ, uint32(n))
 	}
 	g.squeeze(at, typ, string(name))
 	return nil

@@ -23,6 +23,7 @@ type session struct {
 	strays    strays // FETCH replies that go-imap could not match to a command
 	box       *box   // the folder selected; nil if none
 	dead      bool   // a command ended in doubt: nothing may follow it
+	left      bool   // it is given up, and does not count any more
 	idleSince time.Time
 	condstore bool // SELECT asks for mod-sequences, if the server has them
 }
@@ -48,6 +49,7 @@ func newSession(ctx context.Context, c *Conn, step func(connection.Step)) (*sess
 		return nil, err
 	}
 	s := &session{conn: c}
+	c.sessions.Add(1)
 	s.guard = newGuard(l, func(quirk string) {
 		c.emit(connection.Event{Kind: connection.EventQuirk, Detail: quirk})
 	})
@@ -117,6 +119,10 @@ func (s *session) ready(ctx context.Context) bool {
 // abandon closes the connection at once. No literal may be unread, unless the guard has failed.
 func (s *session) abandon() {
 	s.dead = true
+	if !s.left {
+		s.left = true
+		s.conn.sessions.Add(-1)
+	}
 	_ = s.guard.Close()  // the connection is given up: nothing depends on how it ends
 	_ = s.client.Close() // returns what made it die, which was reported where it happened
 	s.strays.discard()

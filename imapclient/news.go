@@ -1,0 +1,45 @@
+package imapclient
+
+import "sync"
+
+// news is what the server has told, unasked or while it was idle, of the number of messages in the folder selected.
+type news struct {
+	come chan struct{} // holds a token once mail was announced that the last look cannot have known
+
+	mu    sync.Mutex
+	known uint32
+}
+
+// counted takes an EXISTS or EXPUNGE (RFC 9051, 7.4.1 and 7.5.1). One that answers a SELECT is no news.
+func (g *guard) counted(typ string, n uint32) {
+	w := &g.news
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case typ == "EXPUNGE" && w.known > 0:
+		w.known--
+	case typ != "EXISTS":
+	case g.selecting():
+		w.known = n
+		w.clear()
+	default:
+		if n > w.known {
+			select {
+			case w.come <- struct{}{}:
+			default:
+			}
+		}
+		w.known = n
+	}
+}
+
+// clear forgets what was announced, as a look at the folder begins.
+func (w *news) clear() {
+	select {
+	case <-w.come:
+	default:
+	}
+}
+
+// any reports whether mail was announced since the last look began.
+func (w *news) any() bool { return len(w.come) > 0 }
