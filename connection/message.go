@@ -115,6 +115,15 @@ type SyncOptions struct {
 type SendOptions struct {
 	NewMessageID bool  // replace the Message-ID field's octets, and keep the old one in X-Original-Message-ID
 	Size         int64 // octets of body if known, else 0; checked against what was read
+	RequireTLS   bool  // every server on the way must use verified TLS (RFC 8689); ErrUnsupported if that cannot be asked for
+	DSN          *DSN  // asks for reports of delivery; nil = what the driver's settings say
+}
+
+// A DSN asks for reports of delivery (RFC 3461). A server that cannot is ErrUnsupported before anything is sent.
+type DSN struct {
+	Notify []string `json:"notify,omitempty" label:"Report" help:"when to report to the sender: SUCCESS, FAILURE and DELAY, or NEVER alone; none = what the server does by itself"`
+	Return string   `json:"ret,omitempty" label:"Return" enum:",FULL,HDRS" help:"what a report of failure holds: FULL or HDRS; none = what the server does by itself"`
+	ID     string   `json:"envid,omitempty" label:"Envelope id" help:"comes back in reports: printable ASCII, at most 100 characters"`
 }
 
 // A Receipt says what became of a submission.
@@ -123,6 +132,7 @@ type Receipt struct {
 	Reply     string      `json:"reply,omitempty"`      // the server's words
 	Accepted  []string    `json:"accepted,omitempty"`
 	Rejected  []Rejection `json:"rejected,omitempty"`
+	Rewritten []string    `json:"rewritten,omitempty"` // how what was sent differs from the body given, for people; none if it does not
 }
 
 // A Rejection is one recipient that the server refused.
