@@ -53,6 +53,7 @@ type resumer struct {
 	fresh  int64 // octets since the last cut
 	hash   hash.Hash
 	digest string
+	late   error // came with octets: the next Read's
 	err    error // sticky
 
 	mu     sync.Mutex // guards the four below
@@ -107,8 +108,12 @@ func (b *resumer) pastEnd() (info connection.ObjectInfo, err error) {
 		info, err = b.s.backend.Stat(ctx, b.key)
 		return err
 	})
-	if err == nil && b.want.IfMatch != "" && info.ETag != b.want.IfMatch {
+	switch {
+	case err != nil:
+	case b.want.IfMatch != "" && info.ETag != b.want.IfMatch:
 		err = b.changed(info.ETag)
+	case info.Size > b.want.Offset:
+		err = &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("octet %d was refused as past the end, and the object has %d", b.want.Offset, info.Size)}
 	}
 	info.Key = b.key
 	b.err = io.EOF
@@ -200,7 +205,10 @@ func (b *resumer) Read(p []byte) (int, error) {
 		if len(p) == 0 {
 			return 0, nil
 		}
-		n, err := b.readOnce(p)
+		n, err := 0, b.late
+		if b.late = nil; err == nil {
+			n, err = b.readOnce(p)
+		}
 		b.next += int64(n)
 		b.fresh += int64(n)
 		if b.hash != nil {
@@ -216,7 +224,8 @@ func (b *resumer) Read(p []byte) (int, error) {
 					return 0, b.finish(err)
 				}
 			}
-			return n, nil // an error comes again at the next Read
+			b.late = err // a Reader need not say it again
+			return n, nil
 		}
 		if err == nil {
 			continue

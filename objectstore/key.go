@@ -92,7 +92,8 @@ func CheckMeta(meta map[string]string) error {
 }
 
 // CheckPut returns nil if opts, which may be nil, make sense for key: the rules of [CheckKey] and [CheckMeta] hold, Size
-// is not negative, and SHA256 is empty or 64 lower-case hexadecimal digits (ErrInvalid).
+// is not negative, SHA256 is empty or 64 lower-case hexadecimal digits (ErrInvalid), and ContentType is text of at most
+// [MaxMeta] octets.
 func CheckPut(key string, opts *connection.PutOptions) error {
 	if err := CheckKey(key); err != nil {
 		return err
@@ -107,6 +108,12 @@ func CheckPut(key string, opts *connection.PutOptions) error {
 		return &connection.Error{
 			Op: "put", Key: key, Kind: connection.ErrInvalid,
 			Err: errors.New("sha256: want 64 lower-case hexadecimal digits"),
+		}
+	}
+	if len(opts.ContentType) > MaxMeta {
+		return &connection.Error{
+			Op: "put", Key: key, Kind: connection.ErrTooLarge,
+			Err: fmt.Errorf("content type of %d octets, at most %d", len(opts.ContentType), MaxMeta),
 		}
 	}
 	if err := checkText("content type", opts.ContentType); err != nil {

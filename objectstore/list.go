@@ -31,10 +31,10 @@ func (s *Store) Stat(ctx context.Context, key string) (connection.ObjectInfo, er
 	return info, nil
 }
 
-// maxEmptyPages is how many pages without an entry may follow each other.
-const maxEmptyPages = 10_000
+// maxIdlePages is how many pages with nothing new may follow each other.
+const maxIdlePages = 10_000
 
-// List implements connection.ObjectStore. A server that goes back in the order, or gives pages without end, is
+// List implements connection.ObjectStore. After applies to a common prefix as to a key. A server that goes back in the order, or gives pages without end, is
 // ErrProtocol.
 func (s *Store) List(ctx context.Context, opts *connection.ListOptions) iter.Seq2[connection.ObjectInfo, error] {
 	var o connection.ListOptions
@@ -43,13 +43,14 @@ func (s *Store) List(ctx context.Context, opts *connection.ListOptions) iter.Seq
 	}
 	return func(yield func(connection.ObjectInfo, error) bool) {
 		req := ListRequest{Prefix: o.Prefix, Delimiter: o.Delimiter, After: o.After, Limit: o.Limit}
-		last, empty, count := o.After, 0, 0
+		last, idle, count := "", 0, 0
 		for {
 			page, err := s.page(ctx, &req)
 			if err != nil {
 				yield(connection.ObjectInfo{}, err)
 				return
 			}
+			idle++
 			for _, info := range page.Entries {
 				if info.Key == "" || info.Key < last {
 					yield(connection.ObjectInfo{}, s.fail(ctx, "list", info.Key, &connection.Error{
@@ -59,9 +60,13 @@ func (s *Store) List(ctx context.Context, opts *connection.ListOptions) iter.Seq
 					return
 				}
 				if info.Key == last {
-					continue // a common prefix that a page border fell into, or that After named
+					continue // a common prefix that a page border fell into
 				}
 				last = info.Key
+				if info.Key <= o.After {
+					continue // a common prefix of keys behind After, or a server that does not know After
+				}
+				idle = 0
 				if err := ctx.Err(); err != nil {
 					yield(connection.ObjectInfo{}, s.fail(ctx, "list", "", err))
 					return
@@ -76,10 +81,7 @@ func (s *Store) List(ctx context.Context, opts *connection.ListOptions) iter.Seq
 			if page.Token == "" {
 				return
 			}
-			if empty++; len(page.Entries) > 0 {
-				empty = 0
-			}
-			if page.Token == req.Token || empty > maxEmptyPages {
+			if page.Token == req.Token || idle > maxIdlePages {
 				yield(connection.ObjectInfo{}, s.fail(ctx, "list", "", &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the pages of the listing have no end")}))
 				return
 			}

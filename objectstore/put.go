@@ -223,6 +223,8 @@ func (s *Store) sendOnce(ctx context.Context, key string, p *payload, req PutReq
 	switch {
 	case sender.err != nil && !errors.Is(err, sender.err):
 		err = errors.Join(err, sender.err)
+	case err == nil && sender.left > 0:
+		err = &connection.Error{Kind: connection.ErrUncertain, Err: fmt.Errorf("the store answered when it had %d of %d octets", p.size-sender.left, p.size)}
 	case err != nil && ctx.Err() != nil && sender.done() && connection.KindOf(err) != connection.ErrUncertain:
 		// We stopped listening for the answer.
 		err = &connection.Error{Kind: connection.ErrUncertain, Err: err}
