@@ -1,6 +1,7 @@
 package imaptest
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -155,6 +156,26 @@ func StartTLS(injected ...string) Step {
 	}}
 }
 
+// Compress expects COMPRESS DEFLATE, says OK and speaks raw DEFLATE from there on (RFC 4978).
+func Compress() Step {
+	return Step{"compress", func(p *player) error {
+		if err := p.expect(func(c Command) bool { return c.matches("COMPRESS DEFLATE") }); err != nil {
+			return err
+		}
+		if err := p.send([]string{"$TAG OK begin DEFLATE now"}); err != nil {
+			return err
+		}
+		p.meter.deflate()
+		p.r = bufio.NewReaderSize(p.meter, 16<<10)
+		return nil
+	}}
+}
+
+// TakeLogin expects a login, LOGIN or AUTHENTICATE, and takes what belongs to it. The reply is for the next step to send.
+func TakeLogin() Step {
+	return Step{"login", (*player).takeLogin}
+}
+
 // Do is several steps as one.
 func Do(steps ...Step) Step {
 	return Step{"steps", func(p *player) error {
@@ -186,6 +207,13 @@ func Welcome(capabilities string) Step {
 }
 
 func (p *player) acceptLogin(capabilities string) error {
+	if err := p.takeLogin(); err != nil {
+		return err
+	}
+	return p.send([]string{"$TAG OK [CAPABILITY " + capabilities + "] welcome"})
+}
+
+func (p *player) takeLogin() error {
 	var login Command
 	err := p.expect(func(c Command) bool {
 		login = c
@@ -202,7 +230,7 @@ func (p *player) acceptLogin(capabilities string) error {
 			return p.absent(err)
 		}
 	}
-	return p.send([]string{"$TAG OK [CAPABILITY " + capabilities + "] welcome"})
+	return nil
 }
 
 // Select expects SELECT or EXAMINE and answers as a server does that has a folder with so many messages.
