@@ -2,8 +2,9 @@
 //
 // # A server that works
 //
-// [NewServer] starts a server that speaks IMAP4rev1 (RFC 3501) with UIDPLUS, MOVE, IDLE and more, TLS or STARTTLS with
-// a certificate of its own, and one user. It keeps every octet of a message as it came:
+// [NewServer] starts a server that speaks IMAP4rev1 (RFC 3501) with UIDPLUS, MOVE, IDLE, CONDSTORE, COMPRESS and more,
+// TLS or STARTTLS with a certificate of its own, and one user. [Capabilities] has all of them, and Options.Without
+// switches each off. It keeps every octet of a message as it came:
 //
 //	srv := imaptest.NewServer(t, nil)
 //	srv.Deliver(raw1, raw2)
@@ -16,9 +17,9 @@
 // # A server with troubles
 //
 // [Server.Fail] refuses commands, [Server.Stall] leaves them unanswered, [Server.Drop] closes the connection instead
-// of obeying and [Server.LoseReply] after obeying. [Server.CutAfter] cuts a connection after any octet; [Server.Sent]
-// tells how many a whole session has, so that a loop can try each. [Server.BumpUIDValidity], [Server.Delete] and
-// [Server.SetFlags] do what other clients and administrators do meanwhile. [Quirks] are the habits of well-known
+// of obeying, [Server.LoseReply] after obeying, and [Server.Bye] says BYE in between. [Server.CutAfter] cuts a connection after any octet; [Server.Sent]
+// tells how many a whole session has, so that a loop can try each. [Server.BumpUIDValidity], [Server.LowerModSeq],
+// [Server.Delete] and [Server.SetFlags] do what other clients and administrators do meanwhile. [Quirks] are the habits of well-known
 // servers. [Server.Transcript] has every command that was received, also to prove what was not sent.
 //
 // # A server that follows a script
@@ -32,6 +33,11 @@
 //		imaptest.Expect("SELECT INBOX"),
 //		imaptest.Cut(),
 //	})
+//
+// [Replay] plays a script that is kept as a text file. [Brands] has such files of well-known servers: Microsoft 365, Gmail,
+// iCloud and others.
+//
+//	srv := imaptest.Replay(t, nil, imaptest.Brands(), "microsoft365.txt")
 //
 // # What it is not
 //

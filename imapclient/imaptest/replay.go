@@ -51,7 +51,8 @@ func Replay(t testing.TB, opts *ScriptOptions, fsys fs.FS, name string) *ScriptS
 //	A: pattern    from here on, commands that match and are not waited for are answered with the lines that follow
 //	a: text       such a line, as with S:
 //	!login        the server waits for a login of any kind, as [TakeLogin] does
-//	!starttls     the steps [StartTLS], [Compress], [Cut], [Reset] and [Stall]
+//	!starttls     the steps [StartTLS], [Handshake], [Compress], [Cut], [Reset] and [Stall]
+//	!handshake
 //	!compress
 //	!cut
 //	!reset
@@ -94,12 +95,13 @@ type transcript struct {
 
 // acts are the lines that are a word.
 var acts = map[string]func() Step{
-	"!login":    TakeLogin,
-	"!starttls": func() Step { return StartTLS() },
-	"!compress": func() Step { return Compress() },
-	"!cut":      Cut,
-	"!reset":    Reset,
-	"!stall":    Stall,
+	"!login":     TakeLogin,
+	"!starttls":  func() Step { return StartTLS() },
+	"!handshake": Handshake,
+	"!compress":  func() Step { return Compress() },
+	"!cut":       Cut,
+	"!reset":     Reset,
+	"!stall":     Stall,
 }
 
 func (p *transcript) line(line string) error {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -110,6 +111,16 @@ func TestScriptStartTLS(t *testing.T) {
 	stalled.line()
 	stalled.send("x STARTTLS\r\n")
 	quiet(t, stalled)
+}
+
+func TestScriptHandshake(t *testing.T) {
+	const text = "S: * OK hi\nC: STARTTLS\nS: $TAG OK [CAPABILITY IMAP4rev1 AUTH=EVIL] begin\n!handshake\nC: NOOP\nS: $TAG OK safe\n"
+	srv := imaptest.Replay(t, &imaptest.ScriptOptions{Mode: connection.ModeSTARTTLS}, fstest.MapFS{"x": {Data: []byte(text)}}, "x")
+	p := dial(t, srv.Config())
+	p.line()
+	p.want("STARTTLS", "", "OK [CAPABILITY IMAP4rev1 AUTH=EVIL] begin")
+	p.secure(srv.Config())
+	p.want("NOOP", "", "OK safe")
 }
 
 // quiet checks that nothing comes for a moment and that the connection is open.

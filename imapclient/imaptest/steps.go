@@ -149,6 +149,14 @@ func StartTLS(injected ...string) Step {
 		if err := p.send(append([]string{"$TAG OK begin TLS now"}, injected...)); err != nil {
 			return err
 		}
+		return Handshake().play(p)
+	}}
+}
+
+// Handshake shakes hands at once, behind a consent to STARTTLS that the script has sent by itself: in another form, late,
+// with codes in it. A client that refuses to go on ends the script.
+func Handshake() Step {
+	return Step{"handshake", func(p *player) error {
 		if p.secure() != nil {
 			return errEnd
 		}
