@@ -183,7 +183,7 @@ func (c *Conn) fail(op, key string, err error) error {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		e.Kind = connection.ErrUnavailable
 		e.Hint = "too many open files: raise the limit (ulimit -n)"
-	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.EISDIR):
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.EISDIR), errors.Is(err, errStranger):
 		e.Kind = connection.ErrCorrupt
 		e.Hint = fmt.Sprintf("in location %q something lies in the way that this store has not made", c.location)
 	case errors.Is(err, syscall.EROFS):

@@ -3,7 +3,6 @@
 package filestore
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"time"
@@ -50,8 +49,12 @@ func (n node) create(name string) (*os.File, error) {
 }
 
 func (n node) open(name string) (*os.File, error) {
-	if st, err := n.stat(name); err != nil || !st.regular {
-		return nil, errors.Join(&fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}, err)
+	st, err := n.stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !st.regular:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	return n.top.Open(n.at(name))
 }

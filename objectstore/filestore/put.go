@@ -169,16 +169,20 @@ func (c *Conn) refuseTaken(t *tree, dirs []string, name string) error {
 		return err
 	}
 	defer t.put(d)
-	if _, err := d.stat(name); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		return err
-	}
-	return taken(t, d)
+	return ignoreMissing(taken(t, d, name))
 }
 
-func taken(t *tree, d *dir) error {
+// errStranger: whoever hears that a key is taken relies on what is there, and this is nothing that Get would read.
+var errStranger = errors.New("what has the key's name is not a regular file")
+
+func taken(t *tree, d *dir, name string) error {
+	st, err := d.stat(name)
+	switch {
+	case err != nil:
+		return err
+	case !st.regular:
+		return &fs.PathError{Op: "put", Path: name, Err: errStranger}
+	}
 	if err := t.commit(d); err != nil {
 		return err
 	}
@@ -199,7 +203,7 @@ func (c *Conn) place(ctx context.Context, t *tree, tmp *temp, to target, rec *re
 		// Nothing but equal octets can be under a name that is their digest: neither a lock nor a sidecar is at stake.
 		err = move(tmp, d, to)
 		if errors.Is(err, fs.ErrExist) {
-			return taken(t, d)
+			return taken(t, d, to.name)
 		}
 	} else if err == nil {
 		err = c.placeLocked(ctx, t, d, tmp, to, rec)
@@ -255,7 +259,7 @@ func (c *Conn) placeLocked(ctx context.Context, t *tree, d *dir, tmp *temp, to t
 		return lockedError(old.Lock)
 	}
 	if to.ifAbsent && (old != nil || err != nil) {
-		return taken(t, d)
+		return taken(t, d, to.name)
 	}
 	records := []record{*rec}
 	if old != nil {
@@ -269,7 +273,7 @@ func (c *Conn) placeLocked(ctx context.Context, t *tree, d *dir, tmp *temp, to t
 			err = errors.Join(err, removeSidecar(d, to.name))
 		}
 		if errors.Is(err, fs.ErrExist) {
-			return taken(t, d)
+			return taken(t, d, to.name)
 		}
 		return err
 	}

@@ -64,20 +64,23 @@ var errNoRecord = &connection.Error{
 }
 
 // match returns the record that belongs to the data file f with the status st; nil if records is empty, errNoRecord if
-// none fits. The modification time decides. It may be lost (a restored backup): then the size, and where two versions
-// have the same, the digest of f, for which f is read.
+// none fits. The modification time decides. It may be lost (a restored backup): then the size. Where two versions have
+// the same (the time too, if the file system's clock is coarse), it is the digest of f, for which f is read.
 func match(records []record, st fileStat, f io.ReaderAt) (*record, error) {
 	if len(records) == 0 {
 		return nil, nil //nolint:nilnil // no record is an answer: a plain file
 	}
-	var fits []*record
+	var fits, exact []*record
 	for i := range records {
 		if r := &records[i]; r.Size == st.size {
-			if r.MTime == st.mtime {
-				return r, nil
-			}
 			fits = append(fits, r)
+			if r.MTime == st.mtime {
+				exact = append(exact, r)
+			}
 		}
+	}
+	if len(exact) > 0 {
+		fits = exact
 	}
 	if len(fits) == 1 {
 		return fits[0], nil // a read verifies the digest
