@@ -2,6 +2,7 @@ package imapclient_test
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func TestBrands(t *testing.T) {
 		{"netease.txt", id, []string{one, two}, []string{"1:3", "1:8"}},
 	} {
 		t.Run(test.file, func(t *testing.T) {
-			srv := imaptest.Replay(t, nil, imaptest.Brands(), test.file)
+			srv := imaptest.Replay(t, nil, os.DirFS("imaptest/testdata/brands"), test.file)
 			cfg := srv.Config()
 			if test.cfg != nil {
 				test.cfg(&cfg)
@@ -65,7 +66,7 @@ func TestBrandsRefuse(t *testing.T) {
 		{"netease-unsafe.txt", func(c *imapclient.Config) { c.SendID = imapclient.IDOff }, connection.ErrNotFound, 0},
 	} {
 		t.Run(test.file, func(t *testing.T) {
-			srv := imaptest.Replay(t, nil, imaptest.Brands(), test.file)
+			srv := imaptest.Replay(t, nil, os.DirFS("imaptest/testdata/brands"), test.file)
 			cfg := srv.Config()
 			if test.cfg != nil {
 				test.cfg(&cfg)

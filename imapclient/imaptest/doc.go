@@ -34,10 +34,10 @@
 //		imaptest.Cut(),
 //	})
 //
-// [Replay] plays a script that is kept as a text file. [Brands] has such files of well-known servers: Microsoft 365, Gmail,
-// iCloud and others.
+// [Replay] plays a script that is kept as a text file. The folder testdata/brands has such files of well-known servers:
+// Microsoft 365, Gmail, iCloud and others.
 //
-//	srv := imaptest.Replay(t, nil, imaptest.Brands(), "microsoft365.txt")
+//	srv := imaptest.Replay(t, nil, os.DirFS("testdata/brands"), "microsoft365.txt")
 //
 // # What it is not
 //

@@ -2,7 +2,6 @@ package imaptest
 
 import (
 	"bufio"
-	"embed"
 	"errors"
 	"fmt"
 	"io"
@@ -11,22 +10,12 @@ import (
 	"testing"
 )
 
-//go:embed testdata/brands/*.txt
-var brands embed.FS
-
-// Brands returns transcripts of well-known servers, one a file: "gmail.txt", "microsoft365.txt"… They are written by
-// hand after what is publicly known of these servers, show the habits that have broken clients, and serve for one login
-// and one look at INBOX. Each says in its comments what it shows. See [ParseTranscript] for the format.
-func Brands() fs.FS {
-	sub, err := fs.Sub(brands, "testdata/brands")
-	if err != nil {
-		panic(err) // the name is a constant, and valid
-	}
-	return sub
-}
-
-// Replay starts a server that plays a transcript: file name of fsys, such as [Brands]. The test fails at once if it
-// cannot be read. opts may be nil.
+// Replay starts a server that plays a transcript: file name of fsys. The test fails at once if it cannot be read. opts
+// may be nil.
+//
+// The folder testdata/brands of this package has transcripts of well-known servers: gmail.txt, microsoft365.txt… They are
+// written by hand after what is publicly known of these servers, show habits that have broken clients, and serve for one
+// login and one look at INBOX. Each says in its comments what it shows.
 func Replay(t testing.TB, opts *ScriptOptions, fsys fs.FS, name string) *ScriptServer {
 	t.Helper()
 	file, err := fsys.Open(name)

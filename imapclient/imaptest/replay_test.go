@@ -2,6 +2,7 @@ package imaptest_test
 
 import (
 	"io/fs"
+	"os"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -58,12 +59,12 @@ func TestParseTranscriptErrors(t *testing.T) {
 }
 
 func TestBrandsParse(t *testing.T) {
-	names, err := fs.Glob(imaptest.Brands(), "*.txt")
+	names, err := fs.Glob(os.DirFS("testdata/brands"), "*.txt")
 	if err != nil || len(names) < 10 {
 		t.Fatalf("got %q, %v", names, err)
 	}
 	for _, name := range names {
-		text, err := fs.ReadFile(imaptest.Brands(), name)
+		text, err := fs.ReadFile(os.DirFS("testdata/brands"), name)
 		if err != nil {
 			t.Fatal(err)
 		}
