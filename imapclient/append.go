@@ -318,10 +318,8 @@ func (a *appending) copy(cmd *goclient.AppendCommand, body io.Reader) (complete 
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			if left > 0 {
-				return false, &bodyError{a.wrongSize(a.size, strconv.FormatInt(a.size-left, 10))}
-			}
+		case err == io.EOF: //nolint:errorlint // an EOF within another error is the failure of what lies below
+			return false, &bodyError{a.wrongSize(a.size, strconv.FormatInt(a.size-left, 10))}
 		case err != nil:
 			return false, a.bodyFault(err)
 		}
@@ -332,7 +330,7 @@ func (a *appending) copy(cmd *goclient.AppendCommand, body io.Reader) (complete 
 		switch {
 		case n > 0:
 			return false, &bodyError{a.wrongSize(a.size, "more")}
-		case !errors.Is(err, io.EOF):
+		case err != io.EOF: //nolint:errorlint // as above
 			return false, a.bodyFault(err)
 		}
 	}

@@ -79,21 +79,34 @@ func TestDovecotConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		Open:   func(t testing.TB, env *connection.Env) connection.Connection { return open(t, config(), env) },
-		Fill:   func(_ testing.TB, raw ...[]byte) { srv.Deliver(srv.User, raw...) },
-		Left:   func(testing.TB) [][]byte { return srv.Messages(srv.User) },
+		Open: func(t testing.TB, env *connection.Env) connection.Connection { return open(t, config(), env) },
+		Fill: func(_ testing.TB, raw ...[]byte) { srv.Deliver(srv.User, raw...) },
+		Left: func(testing.TB) [][]byte {
+			all := srv.Messages(srv.User)
+			for i := range all {
+				all[i] = asDovecotGives(all[i])
+			}
+			return all
+		},
 		Secret: canary,
 		Broken: broken(config),
 		Normalize: func(s connectiontest.Sample) ([]byte, string) {
-			// What the server holds as a file it gives out with CRLF, and NUL as 0x80.
-			want := bytes.ReplaceAll(bytes.ReplaceAll(s.Raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
-			want = bytes.ReplaceAll(want, []byte{0}, []byte{0x80})
+			if len(s.Raw) == 0 {
+				return nil, "Dovecot refuses to APPEND a message of zero octets"
+			}
+			want := asDovecotGives(s.Raw)
 			if bytes.Equal(want, s.Raw) {
 				return nil, ""
 			}
 			return want, "Dovecot gives LF as CRLF and NUL as 0x80"
 		},
 	})
+}
+
+// asDovecotGives returns what Dovecot gives out of what it holds as a file: with CRLF, and NUL as 0x80.
+func asDovecotGives(raw []byte) []byte {
+	raw = bytes.ReplaceAll(bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+	return bytes.ReplaceAll(raw, []byte{0}, []byte{0x80})
 }
 
 // Mail that arrives while Follow runs is deleted like any other: the session that deletes had selected the folder before

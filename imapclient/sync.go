@@ -65,7 +65,7 @@ func (c *Conn) Sync(ctx context.Context, since connection.Checkpoint, opts *conn
 			it, ok := f.next()
 			if !ok {
 				if f.err != nil {
-					yield(nil, f.err)
+					yield(nil, c.lastError(f.err))
 				}
 				return
 			}
@@ -115,6 +115,11 @@ func (s *syncing) run() error {
 	}
 	if err := s.settleFolders(there, looks); err != nil {
 		return err
+	}
+	if s.told > 0 {
+		if err := s.checkpoint(true); err != nil {
+			return err
+		}
 	}
 	for _, look := range looks {
 		if err := s.folder(there[look.name], look); err != nil {
@@ -235,7 +240,17 @@ func (s *syncing) ofFolder(err error) bool {
 }
 
 func (s *syncing) stale(folder string) error {
-	return &final{s.conn.problem(s.op, connection.Ref{Mailbox: s.conn.cfg.mailbox, Folder: folder}, connection.ErrStale, "the folder was renumbered: its UIDVALIDITY is another one")}
+	return &final{s.conn.problem(s.op, connection.Ref{}, connection.ErrStale, "folder %q was renumbered: its UIDVALIDITY is another one", folder)}
+}
+
+// lastError makes err one that ends the iterator: with a Ref it would be about that Ref alone.
+func (c *Conn) lastError(err error) error {
+	e := c.fault("sync", connection.Ref{}, err)
+	if folder := e.Ref.Folder; folder != "" && e.Err != nil {
+		e.Err = fmt.Errorf("folder %q: %w", folder, e.Err)
+	}
+	e.Ref = connection.Ref{}
+	return e
 }
 
 // settleFolders finds out which folders are new, gone or have other names, and whether the Checkpoint still holds. Only
