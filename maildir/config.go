@@ -65,7 +65,7 @@ func (c Config) Validate() error {
 	if !slices.Contains([]string{"", DeleteNone, DeleteRemove, DeleteTrash, DeleteMove}, c.DeleteMode) {
 		return fmt.Errorf("delete_mode: %q: want none, remove, trash or move", c.DeleteMode)
 	}
-	if c.PollInterval < 0 {
+	if c.PollInterval != 0 && c.PollInterval.D() < 10*time.Millisecond {
 		return fmt.Errorf("poll_interval: %s: want at least 10ms", c.PollInterval)
 	}
 	if c.MaxMessage < 0 {

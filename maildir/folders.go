@@ -127,7 +127,7 @@ func (c *Conn) folders(t *tree) ([]folder, error) {
 		c.dirs[folderKey{t.mailbox, f.name}] = f.dir
 	}
 	c.mu.Unlock()
-	t.all = l.found
+	t.all, t.unlisted = l.found, l.unlisted
 	return l.found, nil
 }
 
@@ -170,7 +170,9 @@ type lister struct {
 	links  bool
 	found  []folder
 	names  map[string]bool
-	dirs   []fs.FileInfo // of found, to know links to them; only with links
+	// names of directories that may not be listed; reading them as folders tells why
+	unlisted []string
+	dirs     []fs.FileInfo // of found, to know links to them; only with links
 }
 
 // add takes the folder in dir. Two directories whose names mean the same (".Entw&APw-rfe" and ".Entwürfe") keep apart
@@ -222,7 +224,11 @@ func (l *lister) list(dir, prefix string, depth int) error {
 		if depth == maxDepth {
 			return &connection.Error{Kind: connection.ErrTooLarge, Err: fmt.Errorf("directories are nested deeper than %d", maxDepth)}
 		}
-		if err := l.list(rel, name, depth+1); err != nil && !notThere(err) && kindOf(err) != connection.ErrPermission {
+		switch err := l.list(rel, name, depth+1); {
+		case err == nil || notThere(err):
+		case kindOf(err) == connection.ErrPermission:
+			l.unlisted = append(l.unlisted, name)
+		default:
 			return err
 		}
 	}

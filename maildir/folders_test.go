@@ -213,6 +213,9 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 			t.Errorf("%s: got %v, want ErrConfig with %s", config, err, want)
 		}
 	}
+	if _, err := maildir.Open(maildir.Config{Path: "/a", PollInterval: 1}, nil); err == nil || !strings.Contains(err.Error(), "poll_interval:") {
+		t.Errorf("a poll interval that keeps a core busy: got %v, want an error", err)
+	}
 	c, err := reg.Open(connection.Settings{ID: "7", Name: "home", Driver: "maildir", Config: []byte(`{"path":"/no/such/path"}`)}, nil)
 	if err != nil {
 		t.Fatalf("opening does no I/O, and yet: %v", err)

@@ -106,7 +106,7 @@ func (s *syncing) mailbox(t *tree) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.state.folders)) {
-		if slices.ContainsFunc(all, func(f folder) bool { return f.name == name }) || len(s.opts.Folders) > 0 && !slices.Contains(s.opts.Folders, name) {
+		if slices.ContainsFunc(all, func(f folder) bool { return f.name == name }) || len(s.opts.Folders) > 0 && !slices.Contains(s.opts.Folders, name) || t.hides(name) {
 			continue
 		}
 		delete(s.state.folders, name)

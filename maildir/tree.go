@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/mailconn/mailconn/connection"
@@ -21,6 +22,13 @@ type tree struct {
 	root    *os.Root
 	mailbox string
 	all     []folder // once they were listed
+
+	unlisted []string // names of directories that may hold more folders, and may not be listed
+}
+
+// hides reports whether the folder called name may be there although it was not found.
+func (t *tree) hides(name string) bool {
+	return slices.ContainsFunc(t.unlisted, func(dir string) bool { return strings.HasPrefix(name, dir+"/") })
 }
 
 func (t *tree) close() {
