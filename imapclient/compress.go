@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/imapclient/internal/inflate"
 )
 
 // The values of Config.Compress.
@@ -51,7 +52,7 @@ func (l *link) compress(cfg *Config) error {
 type deflated struct {
 	net.Conn
 	l   *link
-	in  *inflater
+	in  *inflate.Reader
 	out *flate.Writer
 	buf *bufio.Writer // out's: it writes in small pieces
 }
@@ -62,7 +63,7 @@ func newDeflated(l *link) (*deflated, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &deflated{Conn: l.stream, l: l, in: newInflater(bytes.Clone(begun), l.stream), buf: bufio.NewWriter(l.stream)}
+	d := &deflated{Conn: l.stream, l: l, in: inflate.NewReader(bytes.Clone(begun), l.stream), buf: bufio.NewWriter(l.stream)}
 	d.out, err = flate.NewWriter(d.buf, flate.BestSpeed)
 	return d, err
 }
@@ -70,7 +71,7 @@ func newDeflated(l *link) (*deflated, error) {
 // Read implements net.Conn.
 func (d *deflated) Read(p []byte) (int, error) {
 	n, err := d.in.Read(p)
-	if errors.Is(err, errInflate) {
+	if errors.Is(err, inflate.ErrCorrupt) {
 		err = d.l.peer.Errorf(connection.ErrProtocol, "compress: set it to off if this server cannot do it right", "%w", err)
 	}
 	return n, err

@@ -1,24 +1,24 @@
 package imaptest
 
 import (
-	"bufio"
 	"compress/flate"
 	"errors"
-	"io"
 	"net"
 	"strings"
+
+	"github.com/mailconn/mailconn/imapclient/internal/inflate"
 )
 
 // deflate makes what the meter reads and writes raw DEFLATE from here on (RFC 4978). Octets are counted above it, as
-// above TLS. The client must flush with an empty stored block, as zlib's Z_SYNC_FLUSH does.
+// above TLS.
 func (m *meter) deflate() {
 	w, _ := flate.NewWriter(m.Conn, flate.DefaultCompression) // the level is one that there is
-	m.Conn = &deflated{Conn: m.Conn, in: flate.NewReader(bufio.NewReader(m.Conn)), out: w}
+	m.Conn = &deflated{Conn: m.Conn, in: inflate.NewReader(nil, m.Conn), out: w}
 }
 
 type deflated struct {
 	net.Conn
-	in  io.Reader
+	in  *inflate.Reader
 	out *flate.Writer
 }
 

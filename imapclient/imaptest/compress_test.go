@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
+	"encoding/hex"
 	"io"
 	"net"
 	"strings"
@@ -105,5 +106,25 @@ func TestCompressedCut(t *testing.T) {
 		if got := talk(); !bytes.Equal(got, whole[:n]) {
 			t.Errorf("cut after %d octets: got %q, want %q", n, got, whole[:n])
 		}
+	}
+}
+
+// TestCompressPartialFlush has a client that flushes with zlib's Z_PARTIAL_FLUSH, as isync does.
+func TestCompressPartialFlush(t *testing.T) {
+	// Python: z = zlib.compressobj(9, zlib.DEFLATED, -15); z.compress(b"n NOOP\r\n") + z.flush(zlib.Z_PARTIAL_FLUSH)
+	const noop = "ca53f0f3f70fe0e50208"
+	_, p := inBox(t, nil)
+	p.ok("COMPRESS DEFLATE")
+	raw := p.conn
+	p.squeeze()
+	octets, err := hex.DecodeString(noop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := raw.Write(octets); err != nil {
+		t.Fatal(err)
+	}
+	if _, reply := p.until("n"); reply != "OK done" {
+		t.Errorf("got %q", reply)
 	}
 }

@@ -1,4 +1,6 @@
-package imapclient
+// Package inflate reads raw DEFLATE as IMAP's COMPRESS has it (RFC 4978): a stream that never ends, and of which each
+// flush must come through at once, in whatever way the other end flushes.
+package inflate
 
 import (
 	"encoding/binary"
@@ -7,16 +9,16 @@ import (
 	"io"
 )
 
-// errInflate is what a stream that is no DEFLATE ends in.
-var errInflate = errors.New("the compressed data is corrupt")
+// ErrCorrupt is in the error of a stream that is no DEFLATE.
+var ErrCorrupt = errors.New("the compressed data is corrupt")
 
-// An inflater reads raw DEFLATE (RFC 1951) and holds back nothing that it can know: before it waits for input, it has
+// A Reader reads raw DEFLATE (RFC 1951) and holds back nothing that it can know: before it waits for input, it has
 // handed on every octet that the input so far makes out. compress/flate does that only behind an empty stored block,
 // which zlib's Z_SYNC_FLUSH ends with. A server that flushes otherwise (Z_PARTIAL_FLUSH, Z_BLOCK) would leave its reader
 // waiting for the next response with the end of the last one in its hands: for ever.
 //
 // Memory is about 110 KiB, whatever the input. One goroutine at a time may use it.
-type inflater struct {
+type Reader struct {
 	src io.Reader
 	in  []byte // read and not used yet
 	buf []byte // what in is in
@@ -24,9 +26,9 @@ type inflater struct {
 	bits  uint64 // the next count bits of input, the lowest first; what is above them is the beginning of in, or zero
 	count uint
 
-	step   func(*inflater) error // what comes next; returns errDue when what is due must be handed on first
-	final  bool                  // this block is the last
-	stored int                   // octets left of a stored block
+	step   func(*Reader) error // what comes next; returns errDue when what is due must be handed on first
+	final  bool                // this block is the last
+	stored int                 // octets left of a stored block
 	lit    *huffman
 	dist   *huffman
 
@@ -54,9 +56,9 @@ const (
 // errDue ends a step that can only go on by waiting, or has filled the window.
 var errDue = errors.New("output is due")
 
-// newInflater returns an inflater of what follows begun in src.
-func newInflater(begun []byte, src io.Reader) *inflater {
-	f := &inflater{src: src, in: begun, buf: make([]byte, inputSize), step: (*inflater).header}
+// NewReader returns a Reader of begun, which it keeps, and what follows it in src.
+func NewReader(begun []byte, src io.Reader) *Reader {
+	f := &Reader{src: src, in: begun, buf: make([]byte, inputSize), step: (*Reader).header}
 	var lengths [288]uint8
 	for i := range lengths { // RFC 1951, 3.2.6
 		switch {
@@ -79,7 +81,7 @@ func newInflater(begun []byte, src io.Reader) *inflater {
 }
 
 // Read implements io.Reader. It waits only if it has nothing to give.
-func (f *inflater) Read(p []byte) (int, error) {
+func (f *Reader) Read(p []byte) (int, error) {
 	for f.due == 0 && len(p) > 0 {
 		if f.err != nil {
 			return 0, f.err
@@ -95,7 +97,7 @@ func (f *inflater) Read(p []byte) (int, error) {
 }
 
 // put adds one octet of output.
-func (f *inflater) put(c byte) {
+func (f *Reader) put(c byte) {
 	f.window[f.end] = c
 	f.end = (f.end + 1) & windowMask
 	f.due++
@@ -103,7 +105,7 @@ func (f *inflater) put(c byte) {
 }
 
 // copyBack repeats length octets from distance back.
-func (f *inflater) copyBack(length, distance int) {
+func (f *Reader) copyBack(length, distance int) {
 	from := (f.end - distance) & windowMask
 	if to := f.end; from+length <= windowSize && to+length <= windowSize && distance >= length {
 		copy(f.window[to:to+length], f.window[from:from+length])
@@ -119,7 +121,7 @@ func (f *inflater) copyBack(length, distance int) {
 }
 
 // fill moves input into bits, as far as there is any without waiting.
-func (f *inflater) fill() {
+func (f *Reader) fill() {
 	if len(f.in) >= 8 {
 		f.bits |= binary.LittleEndian.Uint64(f.in) << f.count
 		n := (63 - f.count) / 8
@@ -135,7 +137,7 @@ func (f *inflater) fill() {
 }
 
 // wait reads input. It is errDue if something must be handed on before.
-func (f *inflater) wait() error {
+func (f *Reader) wait() error {
 	switch {
 	case f.due > 0:
 		return errDue
@@ -158,7 +160,7 @@ func (f *inflater) wait() error {
 }
 
 // need waits until there are n bits, at most 32.
-func (f *inflater) need(n uint) error {
+func (f *Reader) need(n uint) error {
 	for f.fill(); f.count < n; f.fill() {
 		if err := f.wait(); err != nil {
 			return err
@@ -168,7 +170,7 @@ func (f *inflater) need(n uint) error {
 }
 
 // take removes and returns n bits, which must be there.
-func (f *inflater) take(n uint) int {
+func (f *Reader) take(n uint) int {
 	v := f.bits & (1<<n - 1)
 	f.bits >>= n
 	f.count -= n
@@ -176,7 +178,7 @@ func (f *inflater) take(n uint) int {
 }
 
 // header reads the beginning of a block (RFC 1951, 3.2.3). Nothing may be due, as it may wait anywhere.
-func (f *inflater) header() error {
+func (f *Reader) header() error {
 	if f.due > 0 {
 		return errDue
 	}
@@ -198,26 +200,26 @@ func (f *inflater) header() error {
 		}
 		f.lit, f.dist = &f.ownLit, &f.ownDist
 	default:
-		return fmt.Errorf("%w: no such type of block", errInflate)
+		return fmt.Errorf("%w: no such type of block", ErrCorrupt)
 	}
-	f.step = (*inflater).symbols
+	f.step = (*Reader).symbols
 	return nil
 }
 
-func (f *inflater) beginStored() error {
+func (f *Reader) beginStored() error {
 	f.take(f.count % 8) // what is left of the octet
 	if err := f.need(32); err != nil {
 		return err
 	}
 	n, complement := f.take(16), f.take(16)
 	if n != complement^0xffff {
-		return fmt.Errorf("%w: the length of a stored block", errInflate)
+		return fmt.Errorf("%w: the length of a stored block", ErrCorrupt)
 	}
-	f.stored, f.step = n, (*inflater).copyStored
+	f.stored, f.step = n, (*Reader).copyStored
 	return nil
 }
 
-func (f *inflater) copyStored() error {
+func (f *Reader) copyStored() error {
 	for f.stored > 0 {
 		switch {
 		case f.due >= maxDue:
@@ -239,7 +241,7 @@ func (f *inflater) copyStored() error {
 		f.due += n
 		f.known = min(f.known+n, maxDistance)
 	}
-	f.step = (*inflater).header
+	f.step = (*Reader).header
 	return nil
 }
 
@@ -253,7 +255,7 @@ var (
 
 // symbols decodes what a block says. A symbol with all that belongs to it, 48 bits at most, is taken as a whole or not
 // at all, so that it can be tried again when more input is there.
-func (f *inflater) symbols() error {
+func (f *Reader) symbols() error {
 	for f.due < maxDue {
 		f.fill()
 		bits, left := f.bits, f.count
@@ -272,10 +274,10 @@ func (f *inflater) symbols() error {
 			continue
 		case symbol == endOfBlock:
 			f.bits, f.count = bits, left
-			f.step = (*inflater).header
+			f.step = (*Reader).header
 			return nil
 		case int(symbol) >= endOfBlock+1+len(lengthBase):
-			return fmt.Errorf("%w: no such length", errInflate)
+			return fmt.Errorf("%w: no such length", ErrCorrupt)
 		}
 		i := symbol - endOfBlock - 1
 		more := uint(lengthMore[i])
@@ -295,7 +297,7 @@ func (f *inflater) symbols() error {
 		}
 		bits, left = bits>>n, left-n
 		if int(d) >= len(distBase) {
-			return fmt.Errorf("%w: no such distance", errInflate)
+			return fmt.Errorf("%w: no such distance", ErrCorrupt)
 		}
 		more = uint(distMore[d])
 		if more > left {
@@ -306,7 +308,7 @@ func (f *inflater) symbols() error {
 		}
 		distance := int(distBase[d]) + int(bits&(1<<more-1))
 		if distance > f.known {
-			return fmt.Errorf("%w: a copy from before the beginning", errInflate)
+			return fmt.Errorf("%w: a copy from before the beginning", ErrCorrupt)
 		}
 		f.bits, f.count = bits>>more, left-more
 		f.copyBack(length, distance)
@@ -315,21 +317,21 @@ func (f *inflater) symbols() error {
 }
 
 // short waits for the rest of a code of which left bits are there; n is 0 if they begin no code.
-func (f *inflater) short(n, left uint) error {
+func (f *Reader) short(n, left uint) error {
 	if n == 0 && left >= maxCodeLength {
-		return fmt.Errorf("%w: no such code", errInflate)
+		return fmt.Errorf("%w: no such code", ErrCorrupt)
 	}
 	return f.wait()
 }
 
 // codeTables reads the codes of a dynamic block (RFC 1951, 3.2.7).
-func (f *inflater) codeTables() error {
+func (f *Reader) codeTables() error {
 	if err := f.need(14); err != nil {
 		return err
 	}
 	nLit, nDist, nCode := 257+f.take(5), 1+f.take(5), 4+f.take(4)
 	if nLit > 286 || nDist > 30 {
-		return fmt.Errorf("%w: too many codes", errInflate)
+		return fmt.Errorf("%w: too many codes", ErrCorrupt)
 	}
 	var lengths [286 + 30]uint8
 	order := [...]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
@@ -341,7 +343,7 @@ func (f *inflater) codeTables() error {
 	}
 	codes := &f.ownLit // for the moment
 	if !codes.build(lengths[:19]) {
-		return fmt.Errorf("%w: the codes of the code lengths", errInflate)
+		return fmt.Errorf("%w: the codes of the code lengths", ErrCorrupt)
 	}
 	lengths = [286 + 30]uint8{}
 	for i := 0; i < nLit+nDist; {
@@ -353,7 +355,7 @@ func (f *inflater) codeTables() error {
 		switch symbol {
 		case 16:
 			if i == 0 {
-				return fmt.Errorf("%w: nothing to repeat", errInflate)
+				return fmt.Errorf("%w: nothing to repeat", ErrCorrupt)
 			}
 			value, times = lengths[i-1], 3+f.take(2)
 		case 17:
@@ -364,7 +366,7 @@ func (f *inflater) codeTables() error {
 			value = uint8(symbol)
 		}
 		if i+times > nLit+nDist {
-			return fmt.Errorf("%w: too many code lengths", errInflate)
+			return fmt.Errorf("%w: too many code lengths", ErrCorrupt)
 		}
 		for ; times > 0; times-- {
 			lengths[i] = value
@@ -372,13 +374,13 @@ func (f *inflater) codeTables() error {
 		}
 	}
 	if lengths[endOfBlock] == 0 || !f.ownLit.build(lengths[:nLit]) || !f.ownDist.build(lengths[nLit:nLit+nDist]) {
-		return fmt.Errorf("%w: the codes of a block", errInflate)
+		return fmt.Errorf("%w: the codes of a block", ErrCorrupt)
 	}
 	return nil
 }
 
 // codeLength decodes one symbol of the code of code lengths, and sees to the bits that belong to it.
-func (f *inflater) codeLength(codes *huffman) (uint16, error) {
+func (f *Reader) codeLength(codes *huffman) (uint16, error) {
 	for {
 		f.fill()
 		symbol, n := codes.decode(f.bits)

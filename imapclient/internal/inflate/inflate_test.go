@@ -1,4 +1,4 @@
-package imapclient
+package inflate
 
 import (
 	"bytes"
@@ -53,13 +53,13 @@ func TestInflate(t *testing.T) {
 		for _, level := range []int{flate.NoCompression, flate.HuffmanOnly, flate.BestSpeed, flate.DefaultCompression, flate.BestCompression} {
 			data := deflate(t, level, want[:len(want)/3], want[len(want)/3:])
 			for kind, src := range map[string]io.Reader{"whole": bytes.NewReader(data), "octets": iotest.OneByteReader(bytes.NewReader(data)), "with EOF": iotest.DataErrReader(bytes.NewReader(data))} {
-				got, err := io.ReadAll(newInflater(nil, src))
+				got, err := io.ReadAll(NewReader(nil, src))
 				if err != nil || !bytes.Equal(got, want) {
 					t.Errorf("%s, level %d, %s: got %d octets and %v, want %d octets", name, level, kind, len(got), err, len(want))
 				}
 			}
 			half := len(data) / 2
-			if got, err := io.ReadAll(newInflater(data[:half], bytes.NewReader(data[half:]))); err != nil || !bytes.Equal(got, want) {
+			if got, err := io.ReadAll(NewReader(data[:half], bytes.NewReader(data[half:]))); err != nil || !bytes.Equal(got, want) {
 				t.Errorf("%s, level %d, half of it begun: got %d octets and %v", name, level, len(got), err)
 			}
 		}
@@ -72,7 +72,7 @@ func TestInflateHoldsNothingBack(t *testing.T) {
 	first, second := "d252f0f75648cb2c2a2e51c8c9cc4be5e50208", "202d9040716a727e5e0a584447a13c2333394321b318c8cd4e5528c94845510f10"
 	r, w := io.Pipe()
 	defer func() { _ = w.Close() }() // a pipe has no error here
-	f := newInflater(nil, r)
+	f := NewReader(nil, r)
 	buf := make([]byte, 1000)
 	for i, part := range []string{first, second} {
 		want := []string{"* OK first line\r\n", "* OK second line, which is like the first line\r\n"}[i]
@@ -100,14 +100,14 @@ func TestInflateCorrupt(t *testing.T) {
 		data []byte
 		want error
 	}{
-		"no such block":         {[]byte{0x06}, errInflate},
-		"a stored length":       {[]byte{0x01, 1, 0, 0, 0}, errInflate},
-		"a copy of nothing":     {[]byte{0x03, 0x02, 0, 0}, errInflate},
-		"over-full code tables": {append([]byte{0x05, 0xc0}, bytes.Repeat([]byte{0x49}, 40)...), errInflate},
+		"no such block":         {[]byte{0x06}, ErrCorrupt},
+		"a stored length":       {[]byte{0x01, 1, 0, 0, 0}, ErrCorrupt},
+		"a copy of nothing":     {[]byte{0x03, 0x02, 0, 0}, ErrCorrupt},
+		"over-full code tables": {append([]byte{0x05, 0xc0}, bytes.Repeat([]byte{0x49}, 40)...), ErrCorrupt},
 		"the end is missing":    {good[:len(good)-9], io.ErrUnexpectedEOF},
 		"nothing":               {nil, io.ErrUnexpectedEOF},
 	} {
-		if _, err := io.ReadAll(newInflater(nil, bytes.NewReader(test.data))); !errors.Is(err, test.want) {
+		if _, err := io.ReadAll(NewReader(nil, bytes.NewReader(test.data))); !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
 		}
 	}
@@ -116,13 +116,13 @@ func TestInflateCorrupt(t *testing.T) {
 func TestInflateReadError(t *testing.T) {
 	want := errors.New("no more")
 	data := deflate(t, flate.DefaultCompression, []byte("hello"))
-	got, err := io.ReadAll(newInflater(nil, io.MultiReader(bytes.NewReader(data[:len(data)-5]), iotest.ErrReader(want))))
+	got, err := io.ReadAll(NewReader(nil, io.MultiReader(bytes.NewReader(data[:len(data)-5]), iotest.ErrReader(want))))
 	if string(got) != "hello" || !errors.Is(err, want) {
 		t.Errorf("got %q and %v, want all that is known and then the reader's error", got, err)
 	}
 }
 
-// FuzzInflate holds the inflater against compress/flate: what that one reads, ours reads.
+// FuzzInflate holds the Reader against compress/flate: what that one reads, ours reads.
 func FuzzInflate(f *testing.F) {
 	for _, text := range samples() {
 		f.Add(deflate(f, flate.BestCompression, text[:min(len(text), 3000)]), 7)
@@ -139,7 +139,7 @@ func FuzzInflate(f *testing.F) {
 		var got []byte
 		var err error
 		buf := make([]byte, step)
-		in := newInflater(nil, src)
+		in := NewReader(nil, src)
 		for len(got) < most && err == nil {
 			var n int
 			n, err = in.Read(buf[:min(step, most-len(got))])
@@ -158,7 +158,7 @@ func BenchmarkInflate(b *testing.B) {
 	text := samples()["words"]
 	data := deflate(b, flate.DefaultCompression, text)
 	for name, open := range map[string]func() io.Reader{
-		"ours":           func() io.Reader { return newInflater(nil, bytes.NewReader(data)) },
+		"ours":           func() io.Reader { return NewReader(nil, bytes.NewReader(data)) },
 		"compress_flate": func() io.Reader { return flate.NewReader(bytes.NewReader(data)) },
 	} {
 		b.Run(name, func(b *testing.B) {
