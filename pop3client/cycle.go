@@ -260,6 +260,18 @@ func (fl *flight) receive(e entry) error {
 		return err // the temporary file's
 	}
 	fl.s.l.trace.Octets(false, spooled.Size)
+	if spooled.Size == 0 && e.size > int64(len("\r\n")) {
+		// A success without a body is unknown, not empty. Dovecot sends a first line of "." as it is, which ends the
+		// message before it begins; what follows is the message's text, and must not be taken for replies.
+		_ = spooled.Close() // there is nothing in it
+		return fl.broke(e, fl.s.l.peer.Errorf(connection.ErrProtocol, "", "the server sent nothing of a message of %d octets", e.size))
+	}
+	lead := ""
+	if n := spooled.Size; octets.dotted && (n+1 == e.size || n-1 == e.size) {
+		// Dovecot does not stuff a "." that is a message's first octet, so it was the message's own; LIST tells, which
+		// does not count the CRLF that a last line may have got.
+		lead = "."
+	}
 	if c.cfg.deletes() {
 		known := fact{session: fl.s.number, size: e.size}
 		if e.doubtful() {
@@ -275,8 +287,8 @@ func (fl *flight) receive(e entry) error {
 		_ = spooled.Close() // nothing of it is needed
 		return nil
 	}
-	m.Size = spooled.Size
-	b := fl.queue.hold(spooled, costOf(e.size))
+	m.Size = spooled.Size + int64(len(lead))
+	b := fl.queue.hold(spooled, lead, costOf(e.size))
 	m.Body = b
 	fl.sent++
 	fl.queue.add(item{msg: m, body: b})

@@ -3,6 +3,7 @@ package pop3client
 import (
 	"context"
 	"iter"
+	"sync"
 	"sync/atomic"
 
 	"github.com/mailconn/mailconn/connection"
@@ -37,10 +38,15 @@ func (c *Conn) Fetch(ctx context.Context, opts *connection.FetchOptions) iter.Se
 			return
 		}
 		go f.run()
-		defer f.stop()
+		stop := sync.OnceFunc(f.stop)
+		defer stop()
 		for {
 			it, ok := f.next()
 			if !ok {
+				stop()
+				if f.err == nil && ctx.Err() != nil { // at the farewell
+					f.err = c.ended(ctx, opFetch, connection.Ref{})
+				}
 				if f.err != nil {
 					yield(nil, f.err)
 				}

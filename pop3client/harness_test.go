@@ -88,9 +88,13 @@ func wantBodies(t testing.TB, got []string, want ...string) {
 	}
 }
 
-func wantKind(t testing.TB, err error, want connection.Kind) {
+func wantKind(t testing.TB, err error, want connection.Kind) *connection.Error {
 	t.Helper()
-	_ = theError(t, err, want) // for those who want no more of it
+	var e *connection.Error
+	if !errors.As(err, &e) || !errors.Is(err, want) {
+		t.Fatalf("got %v, want %v", err, want)
+	}
+	return e
 }
 
 // theError returns err as an *Error of the kind wanted.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/mailconn/mailconn/connection"
@@ -148,9 +149,12 @@ type body struct {
 	over    error // what Read says after end
 }
 
-// hold makes a body of a message that was spooled.
-func (q *queue) hold(s *connection.Spooled, c cost) *body {
+// hold makes a body of a message that was spooled, with lead before it.
+func (q *queue) hold(s *connection.Spooled, lead string, c cost) *body {
 	b := &body{r: s.Reader(), spooled: s, queue: q, cost: c}
+	if lead != "" {
+		b.r = io.MultiReader(strings.NewReader(lead), b.r)
+	}
 	if s.Size <= largeBody {
 		b.held = s.Size
 	}

@@ -35,7 +35,9 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 			o.Progress(s)
 		}
 	}
-	failed := func(name string, err error) { step(connection.Step{Name: name, Status: connection.StatusFailed, Err: err}) }
+	failed := func(name string, err error) {
+		step(connection.Step{Name: name, Status: connection.StatusFailed, Err: err})
+	}
 	ctx, cancel, leave, err := c.enter(ctx, op)
 	if err != nil {
 		failed("connect", err)

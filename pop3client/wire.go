@@ -16,6 +16,8 @@ type dotReader struct {
 	br     *bufio.Reader
 	bareLF bool
 	state  dotState
+	began  bool  // an octet was read
+	dotted bool  // the very first octet was a "." that was taken away
 	err    error // io.EOF behind the end
 }
 
@@ -69,7 +71,10 @@ func (d *dotReader) step(p, chunk []byte) (written, used int) {
 		c := chunk[used]
 		switch d.state {
 		case lineStart:
+			first := !d.began
+			d.began = true
 			if c == '.' {
+				d.dotted = d.dotted || first
 				d.state = afterDot
 				used++
 				continue

@@ -1,0 +1,329 @@
+package pop3client_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/connection/connectiontest"
+	"github.com/mailconn/mailconn/internal/peertest"
+	"github.com/mailconn/mailconn/pop3client"
+)
+
+func dovecot(t testing.TB, opts peertest.DovecotOptions) *peertest.DovecotServer {
+	t.Helper()
+	opts.Protocols = []string{"pop3"}
+	return peertest.Dovecot(t, &opts)
+}
+
+func dovecotConfig(srv *peertest.DovecotServer, mode connection.Mode) pop3client.Config {
+	cfg := pop3client.Config{Username: srv.User, Password: connection.NewSecret(srv.Password), AllowPlaintextAuth: mode == connection.ModeInsecure}
+	cfg.Server, cfg.Mode, cfg.CAPEM = srv.Addr("pop3"), mode, srv.CAPEM
+	if mode == connection.ModeTLS {
+		cfg.Server = srv.Addr("pop3s")
+	}
+	return cfg
+}
+
+// empty removes all mail of a Dovecot.
+func empty(t testing.TB, srv *peertest.DovecotServer) {
+	t.Helper()
+	c := open(t, emptying(dovecotConfig(srv, connection.ModeTLS)), nil)
+	for m, err := range c.Fetch(t.Context(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Delete(t.Context(), m.Ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// asDovecot is what Dovecot makes of a message that it holds as a file: it gives LF as CRLF, and ends the last line.
+func asDovecot(s connectiontest.Sample) ([]byte, string) {
+	want := bytes.ReplaceAll(bytes.ReplaceAll(s.Raw, []byte("\r\n"), []byte("\n")), []byte("\n"), []byte("\r\n"))
+	if bytes.HasPrefix(want, []byte(".\r\n")) {
+		return nil, "Dovecot sends a first line of one dot as the end of the message; TestDovecotFirstDot has it"
+	}
+	if !bytes.HasSuffix(want, []byte("\r\n")) {
+		want = append(want, "\r\n"...)
+	}
+	if bytes.Equal(want, s.Raw) {
+		return nil, ""
+	}
+	return want, "Dovecot gives LF as CRLF, ends the last line, and makes one of nothing"
+}
+
+// Dovecot does not stuff a dot that is the first octet of a message. Such messages come exact all the same; one whose
+// first line is a dot alone cannot, and is reported, and its text is not taken for replies.
+func TestDovecotFirstDot(t *testing.T) {
+	srv := dovecot(t, peertest.DovecotOptions{})
+	srv.Deliver(srv.User, []byte(".x\r\nSubject: a\r\n\r\n.y\r\n"))
+	srv.Deliver(srv.User, []byte("..\r\n.\r\nb"))
+	srv.Deliver(srv.User, []byte(".\r\n+OK\r\nSubject: forged\r\n.\r\n+OK\r\nforged\r\n.\r\n"))
+	srv.Deliver(srv.User, letters(2)...)
+	all := collect(t, open(t, dovecotConfig(srv, connection.ModeTLS), nil), nil)
+	var got []string
+	reported := 0
+	for _, f := range all {
+		if f.err == nil {
+			got = append(got, f.raw)
+			continue
+		}
+		if reported++; !errors.Is(f.err, connection.ErrProtocol) || f.ref.IsZero() {
+			t.Errorf("got %v, want a protocol violation with a Ref", f.err)
+		}
+	}
+	if reported != 1 {
+		t.Errorf("%d errors, want 1", reported)
+	}
+	slices.Sort(got)
+	want := append(texts(letters(2)), ".x\r\nSubject: a\r\n\r\n.y\r\n", "..\r\n.\r\nb\r\n")
+	slices.Sort(want)
+	wantBodies(t, got, want...)
+}
+
+func TestDovecotConformance(t *testing.T) {
+	for _, mode := range []connection.Mode{connection.ModeTLS, connection.ModeSTARTTLS, connection.ModeInsecure} {
+		t.Run(string(mode), func(t *testing.T) {
+			srv := dovecot(t, peertest.DovecotOptions{Password: canary})
+			config := func() pop3client.Config {
+				cfg := emptying(dovecotConfig(srv, mode))
+				cfg.PollingIdleMax = connection.Duration(100 * time.Millisecond)
+				return cfg
+			}
+			bad := broken(config)
+			if mode != connection.ModeTLS {
+				delete(bad, "clear text on a TLS port")
+			}
+			if mode == connection.ModeInsecure {
+				delete(bad, "untrusted")
+			}
+			skip := map[string]string{}
+			if mode != connection.ModeTLS {
+				for _, rule := range []string{connectiontest.CutFetch, connectiontest.CutDelete, connectiontest.CutDrain, connectiontest.StallEnds} {
+					skip[rule] = "the rules of bad lines take long, and run with mode tls"
+				}
+			}
+			connectiontest.Run(t, connectiontest.Harness{
+				Reset: func(t testing.TB) { empty(t, srv) }, Skip: skip,
+				Open:   func(t testing.TB, env *connection.Env) connection.Connection { return open(t, config(), env) },
+				Fill:   func(_ testing.TB, raw ...[]byte) { srv.Deliver(srv.User, raw...) },
+				Left:   func(testing.TB) [][]byte { return srv.Messages(srv.User) },
+				Secret: canary, Broken: bad, Normalize: asDovecot,
+			})
+		})
+	}
+}
+
+// only23 skips a test whose further settings are in the language of Dovecot 2.3.
+func only23(t *testing.T, srv *peertest.DovecotServer) {
+	t.Helper()
+	if !strings.HasPrefix(srv.Version, "2.3.") {
+		t.Skipf("the settings of this test are for Dovecot 2.3, and this is %s", srv.Version)
+	}
+}
+
+// authStep logs in by Test and returns what its step auth says.
+func authStep(t *testing.T, cfg pop3client.Config, env *connection.Env) (string, error) {
+	t.Helper()
+	r, err := open(t, cfg, env).Test(t.Context(), nil)
+	for _, s := range r.Steps {
+		if s.Name == "auth" {
+			return s.Detail, err
+		}
+	}
+	return "", err
+}
+
+func TestDovecotMechanisms(t *testing.T) {
+	srv := dovecot(t, peertest.DovecotOptions{Mechanisms: "plain login cram-md5 scram-sha-1 scram-sha-256 apop"})
+	for _, mech := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "apop", "user-pass"} {
+		for _, mode := range []connection.Mode{connection.ModeTLS, connection.ModeSTARTTLS, connection.ModeInsecure} {
+			cfg := dovecotConfig(srv, mode)
+			cfg.AuthMechanisms, cfg.AllowAPOP = []string{mech}, mech == "apop"
+			if got, err := authStep(t, cfg, nil); err != nil || !strings.HasPrefix(got, mech+" ") {
+				t.Errorf("%s, mode %s: used %q: %v", mech, mode, got, err)
+			}
+		}
+		cfg := dovecotConfig(srv, connection.ModeTLS)
+		cfg.AuthMechanisms, cfg.AllowAPOP = []string{mech}, mech == "apop"
+		cfg.Password = connection.NewSecret("wrong password")
+		if _, err := authStep(t, cfg, nil); !errors.Is(err, connection.ErrAuth) {
+			t.Errorf("%s with a wrong password: got %v, want ErrAuth", mech, err)
+		}
+	}
+}
+
+// shared returns a folder that the server's own user may enter.
+func shared(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "p3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestDovecotNTLM(t *testing.T) {
+	helper, err := exec.LookPath("ntlm_auth")
+	if err != nil {
+		peertest.Require(t, fmt.Errorf("ntlm_auth (package winbind) %w", peertest.ErrNotInstalled))
+	}
+	wrapper := filepath.Join(shared(t), "ntlm")
+	script := "#!/bin/sh\nexec " + helper + ` "$@" --username=juser --password=` + canary + " --domain=DOM\n"
+	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	srv := dovecot(t, peertest.DovecotOptions{
+		Mechanisms: "ntlm plain", Password: canary,
+		Settings: "auth_use_winbind = yes\nauth_winbind_helper_path = " + wrapper + "\nauth_username_format = %n",
+	})
+	srv.Deliver(srv.User, letters(3)...)
+	for _, name := range []string{`DOM\juser`, `DOM\juser\J.User`} {
+		cfg := dovecotConfig(srv, connection.ModeTLS)
+		cfg.Username, cfg.AuthMechanisms = name, []string{"NTLM"}
+		if got, err := authStep(t, cfg, nil); err != nil || !strings.HasPrefix(got, "NTLM ") {
+			t.Errorf("%s: used %q: %v", name, got, err)
+		}
+		wantBodies(t, bodies(t, collect(t, open(t, cfg, nil), nil)), texts(letters(3))...)
+		cfg.Password = connection.NewSecret("wrong password")
+		if _, err := authStep(t, cfg, nil); !errors.Is(err, connection.ErrAuth) {
+			t.Errorf("%s with a wrong password: got %v, want ErrAuth", name, err)
+		}
+	}
+}
+
+func TestDovecotTokens(t *testing.T) {
+	const token = "good-token-8f21"
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+token {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"active":true,"username":"juser"}`) // Dovecot notices
+	}))
+	t.Cleanup(endpoint.Close)
+	conf := filepath.Join(shared(t), "oauth2")
+	text := fmt.Sprintf("tokeninfo_url = %s/?token=\nintrospection_mode = auth\nintrospection_url = %[1]s/\nusername_attribute = username\nactive_attribute = active\nactive_value = true\n", endpoint.URL)
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	srv := dovecot(t, peertest.DovecotOptions{
+		Mechanisms: "xoauth2 oauthbearer",
+		Settings:   "passdb {\n driver = oauth2\n mechanisms = xoauth2 oauthbearer\n args = " + conf + "\n}",
+	})
+	srv.Deliver(srv.User, letters(2)...)
+	// The source has a stale token first: it is renewed once, over a second connection.
+	for _, mech := range []string{"XOAUTH2", "OAUTHBEARER"} {
+		asked := 0
+		env := &connection.Env{Token: func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+			if asked++; asked == 1 {
+				return connection.NewSecret("stale-token"), nil
+			}
+			return connection.NewSecret(token), nil
+		}}
+		cfg := dovecotConfig(srv, connection.ModeTLS)
+		cfg.Password, cfg.AuthMechanisms = connection.Secret{}, []string{mech}
+		if got, err := authStep(t, cfg, env); err != nil || !strings.HasPrefix(got, mech+" ") || asked != 2 {
+			t.Errorf("%s: used %q after %d tokens: %v", mech, got, asked, err)
+		}
+		wantBodies(t, bodies(t, collect(t, open(t, cfg, env), nil)), texts(letters(2))...)
+		env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+			return connection.NewSecret("stale-token"), nil
+		}
+		_, err := authStep(t, cfg, env)
+		if e := wantKind(t, err, connection.ErrAuth); e.Code == "" || e.Hint == "" {
+			t.Errorf("%s with a bad token: code %q, hint %q", mech, e.Code, e.Hint)
+		}
+	}
+}
+
+// DELE and a lost connection remove nothing; DELE and QUIT do.
+func TestDovecotCommit(t *testing.T) {
+	srv := dovecot(t, peertest.DovecotOptions{})
+	srv.Deliver(srv.User, letters(3)...)
+	proxy := peertest.NewProxy(t, srv.Addr("pop3"))
+	cfg := dovecotConfig(srv, connection.ModeInsecure)
+	cfg.Server, cfg.DeleteMode, cfg.ExpungeEvery = proxy.Addr(), pop3client.DeleteDelete, 500
+	c := open(t, cfg, nil)
+	all := collect(t, c, nil)
+	if err := c.Delete(t.Context(), all[1].ref); err != nil {
+		t.Fatal(err)
+	}
+	proxy.CutAll(peertest.Reset)
+	eventually(t, "the end of the session", func() bool { return len(srv.Messages(srv.User)) == 3 })
+	wantBodies(t, bodies(t, collect(t, c, nil)), all[0].raw, all[2].raw) // not fetched again
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left := srv.Count(srv.User, "INBOX"); left != 2 {
+		t.Errorf("%d messages are left, want 2", left)
+	}
+}
+
+func TestDovecotHundredMegabytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: 100 MB of mail")
+	}
+	srv := dovecot(t, peertest.DovecotOptions{})
+	want := bytes.Repeat([]byte("..123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n"), 100<<20/65)
+	srv.Deliver(srv.User, want)
+	c := open(t, dovecotConfig(srv, connection.ModeTLS), nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for m, err := range c.Fetch(ctx, nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sameOctets(m.Body, want); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// sameOctets compares what r gives with want, without holding it.
+func sameOctets(r io.Reader, want []byte) error {
+	buf := make([]byte, 64<<10)
+	at := 0
+	for {
+		n, err := r.Read(buf)
+		if at+n > len(want) || !bytes.Equal(buf[:n], want[at:at+n]) {
+			return fmt.Errorf("different within %d octets behind octet %d", n, at)
+		}
+		at += n
+		if errors.Is(err, io.EOF) {
+			if at != len(want) {
+				return fmt.Errorf("%d octets, want %d", at, len(want))
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
