@@ -282,7 +282,7 @@ func (s *session) set(ctx context.Context, op string, uids []uint32, flags []goi
 // doubtful runs a command that changes something. If its reply is lost, the error is ErrUncertain.
 func (s *session) doubtful(ctx context.Context, op string, command func() error) error {
 	if s.broken() {
-		return s.conn.problem(op, connection.Ref{}, connection.ErrNetwork, "the session is over")
+		return s.over(op)
 	}
 	answered := false
 	err := s.run(ctx, op, func() error {

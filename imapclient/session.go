@@ -79,7 +79,7 @@ func (s *session) watch(ctx context.Context) (release func() bool) {
 // run runs one command, from its sending to its tagged reply, under ctx. The error is an *Error of the verb op.
 func (s *session) run(ctx context.Context, op string, command func() error) error {
 	if s.broken() {
-		return s.conn.problem(op, connection.Ref{}, connection.ErrNetwork, "the session is over")
+		return s.over(op)
 	}
 	release := s.watch(ctx)
 	err := command()
@@ -87,6 +87,14 @@ func (s *session) run(ctx context.Context, op string, command func() error) erro
 		return nil
 	}
 	return s.commandError(ctx, op, err)
+}
+
+// over is the error of a session that ended before the command: what ended it, if that is known.
+func (s *session) over(op string) error {
+	if err := s.guard.Err(); err != nil {
+		return s.conn.fault(op, connection.Ref{}, err)
+	}
+	return s.conn.problem(op, connection.Ref{}, connection.ErrNetwork, "the session is over")
 }
 
 // broken reports whether the session can serve no more.
