@@ -30,8 +30,10 @@ func Layers() map[string][]string {
 		"internal/saslx/saslserver": {},
 		"internal/selftest/apilist": {"internal/selftest"},
 
-		"imapclient":          append([]string{"github.com/emersion/go-imap/v2", "internal/utf7"}, network...),
-		"imapclient/imaptest": {"connection", "imapclient", "internal/saslx", "internal/saslx/saslserver", "internal/utf7"},
+		"imapclient":          append([]string{"github.com/emersion/go-imap/v2", "imapclient/internal/inflate", "internal/utf7"}, network...),
+		"imapclient/imaptest": {"connection", "imapclient", "imapclient/internal/inflate", "internal/saslx", "internal/saslx/saslserver", "internal/utf7"},
+
+		"imapclient/internal/inflate": {},
 
 		"pop3client":          network,
 		"pop3client/pop3test": {"connection", "pop3client", "internal/saslx", "internal/saslx/saslserver"},
