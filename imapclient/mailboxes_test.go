@@ -1,0 +1,336 @@
+package imapclient_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/imapclient"
+	"github.com/mailconn/mailconn/imapclient/imaptest"
+	"github.com/mailconn/mailconn/internal/peertest"
+)
+
+// masterSettings lets "admin" open everybody's mailbox, as a Dovecot master user.
+const masterSettings = "auth_master_user_separator = *\npassdb {\n driver = static\n args = password=master4d41Xq93\n master = yes\n}"
+
+func masterServer(t *testing.T, users ...string) *peertest.DovecotServer {
+	t.Helper()
+	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Users: users, Settings: masterSettings})
+	if !strings.HasPrefix(srv.Version, "2.3.") {
+		t.Skipf("the settings of master users are those of Dovecot 2.3; this is %s", srv.Version)
+	}
+	return srv
+}
+
+// One login opens several mailboxes: by the authorization identity, or by a user name made of both. Refs say whose
+// message it is, and every verb goes to the right mailbox.
+func TestDovecotMailboxes(t *testing.T) {
+	for _, way := range []string{"", "{mailbox}*{username}"} {
+		for _, mechanisms := range [][]string{nil, {"plain"}, {"login"}, {"login-command"}} {
+			if way == "" && mechanisms != nil && mechanisms[0] != "plain" {
+				continue // LOGIN has no place for an authorization identity
+			}
+			t.Run(fmt.Sprintf("login %q by %v", way, mechanisms), func(t *testing.T) {
+				srv := masterServer(t, "anna", "bert", "carl")
+				cfg := emptying(dovecotConfig(srv, connection.ModeTLS))
+				cfg.Username, cfg.Password = "admin", connection.NewSecret("master4d41Xq93")
+				cfg.Mailboxes, cfg.MailboxLogin, cfg.AuthMechanisms = []string{"anna", "bert"}, way, mechanisms
+				c := open(t, cfg, nil)
+				if report, err := c.Test(t.Context(), nil); err != nil {
+					t.Fatalf("%v\n%s", err, report)
+				}
+				for _, name := range []string{"anna", "bert"} {
+					srv.Deliver(name, []byte("Subject: for "+name+"\r\n\r\n"))
+				}
+				all := collect(t, c, nil)
+				wantBodies(t, bodies(t, all), "Subject: for anna\r\n\r\n", "Subject: for bert\r\n\r\n")
+				refs := []connection.Ref{all[1].ref, all[0].ref}
+				if refs[0].Mailbox != "bert" || refs[1].Mailbox != "anna" {
+					t.Errorf("got refs %v", refs)
+				}
+				m, err := c.Open(t.Context(), refs[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				if raw, err := io.ReadAll(m.Body); err != nil || string(raw) != "Subject: for bert\r\n\r\n" {
+					t.Errorf("got %q, %v", raw, err)
+				}
+				if _, err := c.Append(t.Context(), "INBOX", strings.NewReader("Subject: appended\r\n\r\n"), &connection.AppendOptions{Mailbox: "bert"}); err != nil {
+					t.Error(err)
+				}
+				sink, cps := &byMailbox{of: map[string]*replica{}}, &connection.MemoryCheckpoints{}
+				if _, err := connection.Mirror(t.Context(), c, sink, cps, nil); err != nil {
+					t.Error(err)
+				}
+				if a, b := len(sink.of["anna"].messages), len(sink.of["bert"].messages); a != 1 || b != 2 {
+					t.Errorf("mirrored %d and %d messages, want 1 and 2", a, b)
+				}
+				if err := c.Delete(t.Context(), refs...); err != nil {
+					t.Error(err)
+				}
+				if a, b := srv.Count("anna", "INBOX"), srv.Count("bert", "INBOX"); a != 0 || b != 1 {
+					t.Errorf("%d and %d are left, want 0 and 1", a, b)
+				}
+				if got := collect(t, c, &connection.FetchOptions{Mailbox: "carl"}); len(got) != 1 || connection.KindOf(got[0].err) != connection.ErrNotFound {
+					t.Errorf("a mailbox that is not listed: got %v", got)
+				}
+				if err := c.Delete(t.Context(), connection.Ref{Mailbox: "carl", Folder: "INBOX", ID: "1:1"}); err == nil {
+					t.Error("Delete in a mailbox that is not listed: got nil")
+				}
+			})
+		}
+	}
+}
+
+// byMailbox keeps a replica for each mailbox.
+type byMailbox struct {
+	mu sync.Mutex
+	of map[string]*replica
+}
+
+func (b *byMailbox) get(mailbox string) *replica {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.of[mailbox] == nil {
+		b.of[mailbox] = newReplica()
+	}
+	return b.of[mailbox]
+}
+
+func (b *byMailbox) Store(ctx context.Context, mailbox string, c *connection.Change) error {
+	return b.get(mailbox).Store(ctx, mailbox, c)
+}
+
+func (b *byMailbox) Known(ctx context.Context, mailbox string, refs []connection.Ref) ([]bool, error) {
+	return b.get(mailbox).Known(ctx, mailbox, refs)
+}
+
+// Follow over several mailboxes tells of mail in each, and ends with its ctx.
+func TestDovecotFollowAllMailboxes(t *testing.T) {
+	srv := masterServer(t, "anna", "bert")
+	cfg := dovecotConfig(srv, connection.ModeTLS)
+	cfg.Username, cfg.Password = "admin", connection.NewSecret("master4d41Xq93")
+	cfg.Mailboxes, cfg.MailboxLogin = []string{"anna", "bert"}, "{mailbox}*{username}"
+	cfg.PollingIdleMax = connection.Duration(50 * time.Millisecond)
+	c := open(t, cfg, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	srv.Deliver("anna", []byte("Subject: 1\r\n\r\n"))
+	var got []string
+	skipped := 0
+	skip := func(connection.Ref) bool { skipped++; return false }
+	for m, err := range c.Fetch(ctx, &connection.FetchOptions{Follow: true, Skip: skip, Limit: 3}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(m.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, m.Ref.Mailbox+" "+strings.TrimSpace(string(raw)))
+		srv.Deliver([]string{"anna", "bert"}[len(got)%2], fmt.Appendf(nil, "Subject: %d\r\n\r\n", len(got)+1))
+	}
+	slices.Sort(got)
+	if want := []string{"anna Subject: 1", "anna Subject: 3", "bert Subject: 2"}; !slices.Equal(got, want) || skipped < 3 {
+		t.Errorf("got %q, Skip asked %d times; want %q", got, skipped, want)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	noGoroutines(t)
+}
+
+// A mailbox that the login may not open is an error with its name, and the others are read.
+func TestMailboxRefused(t *testing.T) {
+	srv := imaptest.NewServer(t, nil)
+	srv.Deliver(letters(2)...)
+	cfg := srv.Config()
+	cfg.Mailboxes = []string{"other", cfg.Username}
+	for _, follow := range []bool{false, true} {
+		c := open(t, cfg, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		got, refused := 0, 0
+		for m, err := range c.Fetch(ctx, &connection.FetchOptions{Follow: follow}) {
+			if err == nil {
+				if got++; m.Ref.Mailbox != cfg.Username {
+					t.Errorf("follow %t: got %v", follow, m.Ref)
+				}
+			} else {
+				refused++
+				e := theError(t, err, connection.ErrAuth)
+				if e.Ref != (connection.Ref{Mailbox: "other"}) || !strings.Contains(e.Hint, "mailboxes") {
+					t.Errorf("follow %t: got %v", follow, err)
+				}
+			}
+			if follow && got == 2 && refused == 1 {
+				break
+			}
+		}
+		if got != 2 || refused != 1 {
+			t.Errorf("follow %t: %d messages and %d errors, want 2 and 1", follow, got, refused)
+		}
+		report, err := c.Test(t.Context(), nil)
+		if connection.KindOf(err) != connection.ErrAuth {
+			t.Errorf("Test: got %v\n%s", err, report)
+		}
+	}
+	if login := srv.Logins()[0]; login.ActFor != "other" || login.User != cfg.Username {
+		t.Errorf("the first login was %+v", login)
+	}
+}
+
+func TestMailboxesLists(t *testing.T) {
+	cfg := imapclient.Config{NetworkSettings: connection.NetworkSettings{Server: "h"}, Username: "admin", Password: connection.NewSecret("p")}
+	names := func(c *imapclient.Conn, match string) (all []string, err error) {
+		for m, err := range c.Mailboxes(t.Context(), &connection.MailboxOptions{Match: match}) {
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, m.Name)
+		}
+		return all, nil
+	}
+	single := open(t, cfg, nil)
+	if got, err := names(single, ""); err != nil || !slices.Equal(got, []string{"admin"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	cfg.Mailboxes = []string{"b@x", "a@x", "a@y"}
+	many := open(t, cfg, nil)
+	if got, err := names(many, "*@x"); err != nil || !slices.Equal(got, []string{"b@x", "a@x"}) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	_, err := names(many, "[")
+	wantKind(t, err, connection.ErrInvalid)
+	for _, err := range many.Sync(t.Context(), "", nil) {
+		wantKind(t, err, connection.ErrInvalid) // no mailbox is named
+	}
+	if err := many.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = names(many, "")
+	wantKind(t, err, connection.ErrClosed)
+}
+
+func TestMailboxSettings(t *testing.T) {
+	reg := connection.NewRegistry(imapclient.Driver())
+	for _, test := range []struct{ json, want string }{
+		{`"mailboxes":[""]`, `mailboxes: "": empty name`},
+		{`"mailboxes":["a","a"]`, `mailboxes: "a": given twice`},
+		{`"mailboxes":["a\r\nb"]`, `control character`},
+		{`"mailbox_login":"{mailbox}*u"`, "mailbox_login: set, but mailboxes is not"},
+		{`"mailboxes":["a"],"mailbox_login":"x"`, "want {mailbox} in it"},
+		{`"auth_mechanisms":["kerberos"]`, `auth_mechanisms: "kerberos": unknown`},
+		{`"auth_mechanisms":["external"]`, `auth_mechanisms: "external": needs client_cert_pem`},
+		{`"auth_mechanisms":["xoauth2"]`, `auth_mechanisms: "xoauth2": needs oauth2 or a token hook`},
+		{`"exclude_folders":[""]`, `exclude_folders: "": empty name`},
+		{`"folders":["\\Sentt"]`, `folders: "\\Sentt": no special use`},
+	} {
+		_, err := reg.Open(connection.Settings{Driver: "imap", Config: json.RawMessage(`{"server":"h","username":"u","password":"p",` + test.json + `}`)}, nil)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %q in it", test.json, err, test.want)
+		}
+	}
+}
+
+// Every mechanism that Dovecot speaks, in every mode, with nothing of the password in the report.
+func TestDovecotMechanisms(t *testing.T) {
+	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Password: canary})
+	for _, mechanism := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "LOGIN command"} {
+		for _, mode := range []connection.Mode{connection.ModeInsecure, connection.ModeSTARTTLS, connection.ModeTLSWhenAvailable, connection.ModeTLS} {
+			cfg := dovecotConfig(srv, mode)
+			cfg.Password = connection.NewSecret(canary)
+			cfg.AuthMechanisms = []string{strings.ReplaceAll(mechanism, "LOGIN command", "login-command")}
+			c := open(t, cfg, nil)
+			report, err := c.Test(t.Context(), nil)
+			if err != nil {
+				t.Errorf("%s, %s: %v", mechanism, mode, err)
+				continue
+			}
+			i := slices.IndexFunc(report.Steps, func(s connection.Step) bool { return s.Name == "auth" })
+			if detail := report.Steps[i].Detail; !strings.HasPrefix(detail, mechanism+" ") || !strings.Contains(detail, "not in auth_mechanisms") {
+				t.Errorf("%s, %s: got %q", mechanism, mode, detail)
+			}
+			if strings.Contains(report.String(), canary) {
+				t.Errorf("%s, %s: the report shows the password", mechanism, mode)
+			}
+		}
+	}
+}
+
+// Of all that imaptest offers the strongest is used, and the report says why the others were not.
+func TestMechanismChoice(t *testing.T) {
+	srv := imaptest.NewServer(t, &imaptest.Options{Auth: imaptest.Auth{Mechanisms: imaptest.Mechanisms()}})
+	c := open(t, srv.Config(), nil)
+	report, err := c.Test(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(report.Steps, func(s connection.Step) bool { return s.Name == "auth" })
+	for _, want := range []string{"SCRAM-SHA-256-PLUS over TLS 1.3", "XOAUTH2 (there is no token source)", "PLAIN (it comes after"} {
+		if got := report.Steps[i].Detail; !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q in it", got, want)
+		}
+	}
+}
+
+// A refused token is renewed once, over a new connection; a second refusal is final. A token is asked for once for each
+// connection.
+func TestTokenRenewal(t *testing.T) {
+	for _, mechanism := range []string{"XOAUTH2", "OAUTHBEARER"} {
+		srv := imaptest.NewServer(t, &imaptest.Options{Auth: imaptest.Auth{Mechanisms: []string{mechanism}, NoLogin: true, Token: "good-token-7d41"}})
+		var tokens []string
+		asked := 0
+		env := &connection.Env{Token: func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+			asked++
+			token := tokens[0]
+			tokens = tokens[1:]
+			return connection.NewSecret(token), nil
+		}}
+		cfg := srv.Config()
+		cfg.Password = connection.Secret{}
+		for _, test := range []struct {
+			tokens []string
+			want   connection.Kind
+			asked  int
+		}{
+			{[]string{"good-token-7d41"}, 0, 1},
+			{[]string{"old-token-7d41", "good-token-7d41"}, 0, 2},
+			{[]string{"old-token-7d41", "other-token-7d41", "good-token-7d41"}, connection.ErrAuth, 2},
+			{[]string{"old-token-7d41", "old-token-7d41", "good-token-7d41"}, connection.ErrAuth, 2},
+		} {
+			tokens, asked = test.tokens, 0
+			c := open(t, cfg, env)
+			report, err := c.Test(t.Context(), nil)
+			if connection.KindOf(err) != test.want || asked != test.asked {
+				t.Errorf("%s %q: got %v, asked %d times; want %v, %d\n%s", mechanism, test.tokens, err, asked, test.want, test.asked, report)
+			}
+			if text := fmt.Sprint(report, err); strings.Contains(text, "token-7d41") {
+				t.Errorf("%s: the token is shown: %s", mechanism, text)
+			}
+		}
+	}
+}
+
+// A token source that does not answer ends with its ctx.
+func TestTokenSourceBlocks(t *testing.T) {
+	srv := imaptest.NewServer(t, &imaptest.Options{Auth: imaptest.Auth{Mechanisms: []string{"XOAUTH2"}, NoLogin: true, Token: "good"}})
+	cfg := srv.Config()
+	cfg.Password = connection.Secret{}
+	ctx, cancel := context.WithCancel(t.Context())
+	env := &connection.Env{Token: func(ctx context.Context, _ connection.TokenRequest) (connection.Secret, error) {
+		cancel()
+		<-ctx.Done()
+		return connection.Secret{}, ctx.Err()
+	}}
+	if _, err := open(t, cfg, env).Test(ctx, nil); connection.KindOf(err) != connection.ErrCanceled {
+		t.Errorf("got %v", err)
+	}
+}
