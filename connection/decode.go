@@ -187,6 +187,9 @@ func decodeObject(raw json.RawMessage, dst reflect.Value, path string) error {
 }
 
 func setDefault(s setting, dst reflect.Value) error {
+	if _, ok := nested(s.field.Type); ok && dst.Kind() == reflect.Struct {
+		return decodeObject(json.RawMessage("{}"), dst, s.name+".") // its fields have defaults of their own
+	}
 	text, ok := s.field.Tag.Lookup("default")
 	if !ok || text == "" {
 		return nil

@@ -94,6 +94,27 @@ func TestDrainTriesAgainAfterTheSourceFailed(t *testing.T) {
 	}
 }
 
+// TestDrainDoesNotWaitForYears: a server whose clock is wrong asks for a wait that nobody would live to see the end of.
+func TestDrainDoesNotWaitForYears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, v := newQueue(4), newVault()
+		q.fetchErr = func(pass int) error {
+			if pass == 1 {
+				return &connection.Error{Kind: connection.ErrThrottled, RetryAfter: math.MaxInt64}
+			}
+			return nil
+		}
+		began := time.Now()
+		if _, err := connection.Drain(t.Context(), q, v.store, nil); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took < time.Hour || took > 25*time.Hour {
+			t.Errorf("waited %s, want a day at most", took)
+		}
+		v.check(t, q, 4)
+	})
+}
+
 // TestSpoolTakesTheLargestLimits: a limit that cannot be counted past is no limit, and never an empty message.
 func TestSpoolTakesTheLargestLimits(t *testing.T) {
 	for name, opts := range map[string]connection.SpoolOptions{

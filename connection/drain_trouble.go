@@ -198,15 +198,19 @@ func (k *keptRefs) has(ref Ref) bool {
 	return ok
 }
 
+// maxAskedWait bounds what a server may ask for. Asking once a day does no harm; a clock that is years off, or malice,
+// must not end the archive.
+const maxAskedWait = 24 * time.Hour
+
 // backoffDelay is the wait before try number attempt+1: doubling from first up to a minute, with jitter, and at least
-// what the server asks for.
+// what the server asks for, up to maxAskedWait.
 func backoffDelay(first time.Duration, attempt int, after time.Duration) time.Duration {
 	delay := min(first<<min(max(attempt-1, 0), 16), max(time.Minute, first))
 	if delay <= 0 {
 		delay = time.Minute
 	}
 	delay = delay/2 + rand.N(delay/2+1)
-	return max(delay, after)
+	return max(delay, min(after, maxAskedWait))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -20,7 +20,20 @@ type Settings struct {
 	ID     string          `json:"id,omitempty"`     // the host's, by which it refers to the connection
 	Name   string          `json:"name,omitempty"`   // for people
 	Driver string          `json:"driver"`           // "imap", "maildir", "file"
-	Config json.RawMessage `json:"config,omitempty"` // the driver's Config
+	Config json.RawMessage `json:"config,omitempty"` // the driver's Config, with its secrets in the clear: see String
+}
+
+// String returns the driver, name and ID, and not Config: fmt and slog then print no password. Only JSON holds it.
+func (s Settings) String() string { return fmt.Sprintf("%s %q (%s)", s.Driver, s.Name, s.ID) }
+
+// GoString implements fmt.GoStringer under the rule of String.
+func (s Settings) GoString() string {
+	return fmt.Sprintf("connection.Settings{ID:%q, Name:%q, Driver:%q, Config:%s}", s.ID, s.Name, s.Driver, Redacted)
+}
+
+// LogValue implements slog.LogValuer under the rule of String.
+func (s Settings) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", s.ID), slog.String("name", s.Name), slog.String("driver", s.Driver))
 }
 
 // ParseSettings reads Settings from JSON as strictly as drivers read their Config: an unknown field is an error that

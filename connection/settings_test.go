@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
@@ -175,6 +177,46 @@ func TestAs(t *testing.T) {
 	}
 	if _, err := connection.As[connection.Source](nil); !errors.Is(err, connection.ErrInvalid) {
 		t.Errorf("err = %v, want ErrInvalid", err)
+	}
+}
+
+func TestSettingsDoNotPrintTheirConfig(t *testing.T) {
+	s := connection.Settings{ID: "vol1", Name: "Journal", Driver: "demo", Config: json.RawMessage(`{"password": "hunter2"}`)}
+	var out strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+		fmt.Fprintf(&out, verb+verb+"\n", s, &s)
+	}
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("open", "settings", s)
+	slog.New(slog.NewTextHandler(&out, nil)).Info("open", "settings", &s)
+	octets := strings.Trim(fmt.Sprint([]byte("hunter2")), "[]")
+	if strings.Contains(out.String(), "hunter2") || strings.Contains(out.String(), octets) || strings.Count(out.String(), "vol1") != 12 {
+		t.Errorf("want the ID each time and never the password:\n%s", &out)
+	}
+	if raw, err := json.Marshal(s); err != nil || !strings.Contains(string(raw), "hunter2") {
+		t.Errorf("got %s, %v; want JSON to keep what a host stores", raw, err)
+	}
+}
+
+type nestedConfig struct {
+	Retry struct {
+		Attempts int                 `json:"attempts" default:"5"`
+		Wait     connection.Duration `json:"wait" default:"2s"`
+	} `json:"retry"`
+}
+
+func (nestedConfig) Validate() error { return nil }
+
+func TestNestedSettingsHaveTheirDefaults(t *testing.T) {
+	for config, want := range map[string]int{`{}`: 5, `{"retry": null}`: 5, `{"retry": {}}`: 5, `{"retry": {"attempts": 7}}`: 7} {
+		var got nestedConfig
+		driver := connection.NewDriver("nested", func(c nestedConfig, _ *connection.Env) (*demoConn, error) {
+			got = c
+			return &demoConn{}, nil
+		})
+		_, err := connection.NewRegistry(driver).Open(connection.Settings{Driver: "nested", Config: []byte(config)}, nil)
+		if err != nil || got.Retry.Attempts != want || got.Retry.Wait.D() != 2*time.Second {
+			t.Errorf("%s: got %+v, %v; want %d attempts, 2s apart", config, got, err, want)
+		}
 	}
 }
 
