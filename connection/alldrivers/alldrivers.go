@@ -8,6 +8,7 @@ import (
 	"github.com/mailconn/mailconn/maildir"
 	"github.com/mailconn/mailconn/objectstore/filestore"
 	"github.com/mailconn/mailconn/pop3client"
+	"github.com/mailconn/mailconn/smtpclient"
 )
 
 // New returns a new registry of every driver of this module.
@@ -17,5 +18,6 @@ func New() *connection.Registry {
 		imapclient.Driver(),
 		maildir.Driver(),
 		pop3client.Driver(),
+		smtpclient.Driver(),
 	)
 }

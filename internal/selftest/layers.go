@@ -38,6 +38,9 @@ func Layers() map[string][]string {
 		"pop3client":          network,
 		"pop3client/pop3test": {"connection", "pop3client", "internal/saslx", "internal/saslx/saslserver"},
 
+		"smtpclient":          network,
+		"smtpclient/smtptest": {"connection", "smtpclient", "internal/saslx", "internal/saslx/saslserver"},
+
 		"maildir":             {"connection", "internal/backoff", "internal/utf7", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 		"maildir/maildirtest": {"connection", "maildir"},
 
@@ -51,7 +54,7 @@ const emersionSASL = "github.com/emersion/go-sasl"
 
 // Drivers names the packages that export Config, Open and Driver.
 func Drivers() []string {
-	return []string{"imapclient", "maildir", "objectstore/filestore", "pop3client"}
+	return []string{"imapclient", "maildir", "objectstore/filestore", "pop3client", "smtpclient"}
 }
 
 // CheckLayers holds p against [Layers]. Programs may import what they like.
