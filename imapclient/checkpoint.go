@@ -178,7 +178,10 @@ func (r *historyReader) number(most uint64) uint64 {
 }
 
 func (r *historyReader) text() string {
-	n := r.number(uint64(len(r.data)))
+	n := r.number(maxHistory)
+	if n > uint64(len(r.data)) {
+		r.bad, n = true, 0
+	}
 	s := string(r.data[:n])
 	r.data = r.data[n:]
 	return s
