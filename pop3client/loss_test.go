@@ -132,7 +132,7 @@ func TestCutAtEveryOctet(t *testing.T) {
 				a := &vault{}
 				first := drain(srv, a)
 				if err := a.lost(srv, raws); err != nil {
-					return fmt.Errorf("%w (drain: %v)", err, first)
+					return fmt.Errorf("%w (drain: %s)", err, fmt.Sprint(first))
 				}
 				srv.ClearFaults()
 				if err := drain(srv, a); err != nil {
