@@ -12,10 +12,17 @@ import (
 	"github.com/mailconn/mailconn/connection"
 )
 
-// deliver hands over the messages of uids, each once, or an error for each that cannot be had. A message that does not
-// come is "unknown", never "gone" and never "empty": servers forget bodies, send NIL with success, or send what the
-// library cannot read.
+// deliver hands over the messages of uids, each once, or an error for each that cannot be had.
 func (f *fetch) deliver(folder string, uids []uint32) error {
+	if f.conn.cfg.PartialFetch && !f.conn.wholeOnly() {
+		return f.deliverChunked(folder, uids)
+	}
+	return f.deliverWhole(folder, uids)
+}
+
+// deliverWhole is deliver with as few commands as possible. A message that does not come is "unknown", never "gone" and never "empty": servers forget bodies, send NIL with success, or send what the
+// library cannot read.
+func (f *fetch) deliverWhole(folder string, uids []uint32) error {
 	for died := 0; ; {
 		before, alive := len(uids), false
 		err := f.do(folder, false, func(s *session, b *box) error {
@@ -156,7 +163,7 @@ func (f *fetch) ask(s *session, b *box, uids []uint32, bare bool) (left []uint32
 		return a.open, a.explain(io.ErrUnexpectedEOF)
 	}
 	release := s.watch(f.ctx)
-	s.strays.expect(len(uids))
+	s.strays.expect(len(uids), false)
 	cmd := s.client.Fetch(uidSet(uids), &goimap.FetchOptions{
 		UID: true, Flags: true, InternalDate: !bare,
 		BodySection: []*goimap.FetchItemBodySection{{Peek: true}},
@@ -247,7 +254,7 @@ func (a *asking) message(msg *goclient.FetchMessageData) (*body, error) {
 	var b *body
 	for item := msg.Next(); item != nil; item = msg.Next() {
 		section, whole := about.note(item)
-		if !whole || section.Literal == nil || b != nil || !slices.Contains(a.open, about.uid) {
+		if !whole || section.Section.Partial != nil || section.Literal == nil || b != nil || !slices.Contains(a.open, about.uid) {
 			continue // Next discards a literal. NIL is no message (RFC 9051, 7.5.2), least of all an empty one
 		}
 		about.size = section.Literal.Size()

@@ -46,6 +46,7 @@ type Conn struct {
 	shared  chan struct{}       // closed when oneOnly is set
 	trash   string              // the server's trash folder, once known
 	idling  idling              // how well IDLE has worked
+	parts   partial             // what the server makes of partial fetches
 	flagged map[string]*flagged // by folder: marked \Deleted by us and not expunged yet
 	delim   *rune               // the server's hierarchy delimiter, once known; 0 is none
 	others  map[string]*Conn    // by mailbox: those of Config.Mailboxes in use

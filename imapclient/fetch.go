@@ -3,6 +3,7 @@ package imapclient
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"slices"
 	"sync/atomic"
@@ -105,7 +106,13 @@ type item struct {
 	msg    *connection.Message
 	change *connection.Change // of Sync
 	err    error
-	body   *body
+	body   octets
+}
+
+// octets are a Message.Body, until end is called.
+type octets interface {
+	io.Reader
+	end()
 }
 
 func (it item) end() {

@@ -28,7 +28,7 @@ func (c *Conn) Open(ctx context.Context, ref connection.Ref) (*connection.Messag
 	it, ok := f.next()
 	if ok && it.err == nil {
 		m := *it.msg
-		m.Body = &opened{body: it.body, f: f}
+		m.Body = &opened{octets: it.body, f: f}
 		return &m, nil
 	}
 	f.stop()
@@ -45,7 +45,7 @@ func (c *Conn) Open(ctx context.Context, ref connection.Ref) (*connection.Messag
 
 // opened is the Body of a message that the caller closes.
 type opened struct {
-	*body
+	octets
 	f *fetch
 }
 

@@ -20,7 +20,7 @@ type facts struct {
 	size     int64 // RFC822.SIZE, which may be wrong; -1 if not told
 }
 
-// note takes in one item. It reports whether the item was the whole body, which it leaves alone.
+// note takes in one item. It reports whether the item was the body, whole or a part of its octets, which it leaves alone.
 func (f *facts) note(item goclient.FetchItemData) (whole goclient.FetchItemDataBodySection, ok bool) {
 	switch item := item.(type) {
 	case goclient.FetchItemDataUID:
@@ -44,7 +44,7 @@ func (f *facts) note(item goclient.FetchItemData) (whole goclient.FetchItemDataB
 }
 
 func isWhole(s *goimap.FetchItemBodySection) bool {
-	return s.Specifier == goimap.PartSpecifierNone && len(s.Part) == 0 && s.Partial == nil
+	return s.Specifier == goimap.PartSpecifierNone && len(s.Part) == 0
 }
 
 // strays keeps the bodies of FETCH replies that go-imap could not give to a command: it needs the UID before the body
@@ -54,21 +54,23 @@ type strays struct {
 	mu      sync.Mutex
 	settled *sync.Cond
 	running int
-	room    int // bodies that may still be kept
+	room    int  // bodies that may still be kept
+	chunks  bool // they may be parts
 	kept    map[uint32]stray
 	err     error // of the disk
 }
 
 type stray struct {
 	facts
-	body *connection.Spooled
+	body   *connection.Spooled
+	origin *goimap.SectionPartial // of a part
 }
 
-// expect makes room for as many bodies.
-func (st *strays) expect(n int) {
+// expect makes room for as many bodies, or parts of them.
+func (st *strays) expect(n int, chunks bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.room = n
+	st.room, st.chunks = n, chunks
 }
 
 // receive is go-imap's handler of unsolicited FETCH replies. It runs on a goroutine of its own, and go-imap does not
@@ -104,10 +106,11 @@ func (st *strays) read(msg *goclient.FetchMessageData) (stray, error) {
 	s := stray{facts: facts{size: -1}}
 	for item := msg.Next(); item != nil; item = msg.Next() {
 		section, ok := s.note(item)
-		if !ok || section.Literal == nil || s.body != nil || !st.take() {
+		if !ok || section.Literal == nil || s.body != nil || !st.take(section.Section.Partial != nil) {
 			continue // Next discards a literal
 		}
 		var err error
+		s.origin = section.Section.Partial
 		if s.body, err = spool(section.Literal, section.Literal.Size()); err != nil {
 			return stray{}, err
 		}
@@ -115,10 +118,10 @@ func (st *strays) read(msg *goclient.FetchMessageData) (stray, error) {
 	return s, nil
 }
 
-func (st *strays) take() bool {
+func (st *strays) take(part bool) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.room == 0 {
+	if st.room == 0 || part && !st.chunks {
 		return false
 	}
 	st.room--
