@@ -81,6 +81,9 @@ func TestPartialFetch(t *testing.T) {
 	}
 }
 
+// fetching is a connection with what partial fetch has to do with.
+type fetching struct{ connection.Source }
+
 func TestPartialConformance(t *testing.T) {
 	var srv *imaptest.Server
 	config := func() imapclient.Config {
@@ -90,7 +93,7 @@ func TestPartialConformance(t *testing.T) {
 	}
 	connectiontest.Run(t, connectiontest.Harness{
 		Reset:  func(t testing.TB) { srv = imaptest.NewServer(t, &imaptest.Options{Password: canary}) },
-		Open:   func(t testing.TB, env *connection.Env) connection.Connection { return open(t, config(), env) },
+		Open:   func(t testing.TB, env *connection.Env) connection.Connection { return fetching{open(t, config(), env)} },
 		Fill:   func(_ testing.TB, raw ...[]byte) { srv.Deliver(raw...) },
 		Left:   func(testing.TB) [][]byte { return octets(srv.Messages()) },
 		Secret: canary,

@@ -179,7 +179,7 @@ func polled(n int) imaptest.Step {
 
 // 23, 24: whatever a server does with IDLE, mail is found, and one that does not tell of it is polled.
 func TestIdleTroubles(t *testing.T) {
-	welcome := imaptest.Welcome(idleCaps)
+	welcome := imaptest.Do(imaptest.Welcome(idleCaps), imaptest.Answer("LOGOUT", "$TAG OK bye"))
 	for _, test := range []struct {
 		name    string
 		patient bool // only IDLE makes the client look
@@ -202,7 +202,7 @@ func TestIdleTroubles(t *testing.T) {
 			{welcome, look(0, ""), imaptest.Expect("IDLE"), imaptest.Send("$TAG BAD what?"), look(1, "one"), polled(1)},
 		}, []string{"one"}, connection.EventQuirk},
 		{"not offered", false, []imaptest.Script{
-			{imaptest.Welcome(caps), look(0, ""), look(1, "one"), polled(1)},
+			{imaptest.Welcome(caps), imaptest.Answer("LOGOUT", "$TAG OK bye"), look(0, ""), look(1, "one"), polled(1)},
 		}, []string{"one"}, connection.EventQuirk},
 		{"no continuation", false, []imaptest.Script{
 			{welcome, look(0, ""), imaptest.Expect("IDLE"), imaptest.Stall()},
