@@ -152,7 +152,7 @@ func TestTableComparesMedians(t *testing.T) {
 		{contender: contender{name: "slow", role: peer}, times: times(300, 400, 401)},
 		{contender: contender{name: "quick", role: peer}, times: times(100, 200, 300)},
 		{contender: contender{name: "gone", role: peer, missing: "not installed"}},
-		{contender: contender{name: "we", role: ours}, times: times(149, 150, 151), rss: 12 << 20},
+		{contender: contender{name: "we", role: ours}, times: times(149, 150, 151), cpu: times(110, 120, 130), rss: 12 << 20},
 	}
 	var out strings.Builder
 	if err := printTable(&out, row{name: "x", what: "work"}, 3, results); err != nil {
@@ -160,8 +160,8 @@ func TestTableComparesMedians(t *testing.T) {
 	}
 	got := strings.Join(strings.Fields(out.String()), " ")
 	for _, want := range []string{
-		"we 0.150 s 0.149 s 0.151 s 1.50x 0.75x 12 MB",
-		"slow 0.400 s 0.300 s 0.401 s 4.00x 2.00x -",
+		"we 0.150 s 0.149 s 0.151 s 1.50x 0.75x 0.120 s 12 MB",
+		"slow 0.400 s 0.300 s 0.401 s 4.00x 2.00x 0.000 s -",
 		"gone not installed",
 	} {
 		if !strings.Contains(got, want) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"strconv"
 	"sync/atomic"
 
@@ -23,6 +24,7 @@ type task struct {
 	Dir     string `json:"dir,omitempty"`
 	Sync    bool   `json:"sync,omitempty"`
 	Workers int    `json:"workers,omitempty"`
+	Profile string `json:"profile,omitempty"` // file that gets the CPU profile; none if empty
 
 	// Of raw-imap.
 	Address  string `json:"address,omitempty"`
@@ -43,18 +45,7 @@ func child(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(in).Decode(&t); err != nil {
 		return err
 	}
-	var done tally
-	var err error
-	switch t.Kind {
-	case "raw-imap":
-		done, err = rawIMAP(t)
-	case "raw-maildir":
-		done, err = rawMaildir(t)
-	case "drain":
-		done, err = drain(ctx, t)
-	default:
-		err = fmt.Errorf("task %q", t.Kind)
-	}
+	done, err := t.profiled(func() (tally, error) { return t.do(ctx) })
 	if err != nil {
 		return err
 	}
@@ -62,6 +53,35 @@ func child(ctx context.Context, in io.Reader, out io.Writer) error {
 		done.PeakRSS = peak
 	}
 	return json.NewEncoder(out).Encode(done)
+}
+
+func (t *task) do(ctx context.Context) (tally, error) {
+	switch t.Kind {
+	case "raw-imap":
+		return rawIMAP(*t)
+	case "raw-maildir":
+		return rawMaildir(*t)
+	case "drain":
+		return drain(ctx, *t)
+	}
+	return tally{}, fmt.Errorf("task %q", t.Kind)
+}
+
+// profiled runs work, under the CPU profiler if a profile is wanted.
+func (t *task) profiled(work func() (tally, error)) (done tally, err error) {
+	if t.Profile == "" {
+		return work()
+	}
+	f, err := os.Create(t.Profile)
+	if err != nil {
+		return tally{}, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return tally{}, err
+	}
+	defer pprof.StopCPUProfile()
+	return work()
 }
 
 // drain is this module at work: connection.Drain from any source that its settings name.

@@ -53,6 +53,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.Float64Var(&b.scale, "scale", 1, "share of each row's messages to use")
 	flags.StringVar(&b.memory, "memory", memoryDir(), "folder on a memory file system, for rows without fsync")
 	flags.StringVar(&b.disk, "disk", os.TempDir(), "folder on a disk, for rows with fsync")
+	flags.StringVar(&b.profile, "profile", "", "folder for CPU profiles, <row>-<task>.pprof; profiling costs time")
 	runs := flags.Int("runs", 5, "measured runs of each contender")
 	list := flags.Bool("list", false, "print the rows and what they measure")
 	if err := flags.Parse(args); err != nil {
@@ -75,6 +76,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 			}
 			continue
 		}
+		b.row = r.name
 		results, err := measure(ctx, b, r, *runs)
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)

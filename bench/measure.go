@@ -49,6 +49,8 @@ type bed struct {
 	scale        float64
 	memory, disk string
 	self         string // this program
+	profile      string // folder for profiles; "" if none are wanted
+	row          string // the row being measured
 	cleanups     []func() error
 }
 
@@ -81,14 +83,24 @@ func (b *bed) count(n int) int { return max(1, int(float64(n)*b.scale)) }
 type result struct {
 	contender
 	times []time.Duration // sorted
+	cpu   []time.Duration // of the process, user and system; sorted
 	rss   int64           // octets, of the largest run; 0 if it cannot be known here
 }
 
-func (r *result) median() time.Duration {
-	if len(r.times) == 0 {
+func (r *result) median() time.Duration { return middle(r.times) }
+
+// middle returns the median of sorted times, 0 of none.
+func middle(times []time.Duration) time.Duration {
+	if len(times) == 0 {
 		return 0
 	}
-	return r.times[len(r.times)/2]
+	return times[len(times)/2]
+}
+
+// spent is what one run of a contender took.
+type spent struct {
+	took, cpu time.Duration
+	rss       int64
 }
 
 // measure runs every contender of r once unmeasured, so that server and caches are warm for all, and then runs times,
@@ -108,32 +120,34 @@ func measure(ctx context.Context, b *bed, r row, runs int) (results []*result, e
 			if c.missing != "" {
 				continue
 			}
-			took, rss, err := once(ctx, b, c.contender)
+			got, err := once(ctx, b, c.contender)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
-			c.rss = max(c.rss, rss)
+			c.rss = max(c.rss, got.rss)
 			if turn > 0 {
-				c.times = append(c.times, took)
+				c.times = append(c.times, got.took)
+				c.cpu = append(c.cpu, got.cpu)
 			}
 		}
 	}
 	for _, c := range results {
 		slices.SortFunc(c.times, cmp.Compare)
+		slices.SortFunc(c.cpu, cmp.Compare)
 	}
 	return results, nil
 }
 
 // once runs a contender in an empty folder and checks what it did.
-func once(ctx context.Context, b *bed, c contender) (took time.Duration, rss int64, err error) {
+func once(ctx context.Context, b *bed, c contender) (got spent, err error) {
 	target, err := os.MkdirTemp(b.memory, "mt")
 	if err != nil {
-		return 0, 0, err
+		return spent{}, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(target)) }()
 	j, err := c.command(ctx, target)
 	if err != nil {
-		return 0, 0, err
+		return spent{}, err
 	}
 	var said, complaint bytes.Buffer
 	j.cmd.Stdin = bytes.NewReader(j.input)
@@ -143,19 +157,19 @@ func once(ctx context.Context, b *bed, c contender) (took time.Duration, rss int
 	j.cmd.Stderr = &limited{w: &complaint, left: 64 << 10}
 	start := time.Now()
 	if err := j.cmd.Start(); err != nil {
-		return 0, 0, err
+		return spent{}, err
 	}
 	peak := watchPeak(j.cmd.Process.Pid)
 	err = j.cmd.Wait()
-	took = time.Since(start)
-	rss = peak()
+	got = spent{took: time.Since(start), rss: peak()}
 	if err != nil {
-		return 0, 0, fmt.Errorf("%w\n%s", err, &complaint)
+		return spent{}, fmt.Errorf("%w\n%s", err, &complaint)
 	}
 	if err := c.check(target, said.Bytes()); err != nil {
-		return 0, 0, fmt.Errorf("%w\n%s", err, &complaint)
+		return spent{}, fmt.Errorf("%w\n%s", err, &complaint)
 	}
-	return took, rss, nil
+	got.cpu = j.cmd.ProcessState.UserTime() + j.cmd.ProcessState.SystemTime()
+	return got, nil
 }
 
 // limited passes on only so many octets, and swallows the rest.

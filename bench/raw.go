@@ -79,7 +79,12 @@ func (done *tally) answer(r *bufio.Reader, t task) error {
 		}
 		done.Messages++
 		done.Octets += int64(size)
-		if err := writeFile(filepath.Join(t.Dir, strconv.Itoa(done.Messages)), body, t.Sync); err != nil {
+		// As mail programs do: under another name first.
+		name := filepath.Join(t.Dir, strconv.Itoa(done.Messages))
+		if err := writeFile(name+".tmp", body, t.Sync); err != nil {
+			return err
+		}
+		if err := os.Rename(name+".tmp", name); err != nil {
 			return err
 		}
 	}

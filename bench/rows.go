@@ -101,10 +101,14 @@ func startDovecot(ctx context.Context, b *bed, c corpus) (*peertest.DovecotServe
 	return srv, nil
 }
 
-// child returns a command that runs this program for a task.
+// child returns a command that runs this program for a task. Of several runs the last one's profile is kept.
 func (b *bed) child(what func(target string) task) func(context.Context, string) (*job, error) {
 	return func(ctx context.Context, target string) (*job, error) {
-		input, err := json.Marshal(what(target))
+		t := what(target)
+		if b.profile != "" {
+			t.Profile = filepath.Join(b.profile, b.row+"-"+t.Kind+t.Sink+".pprof")
+		}
+		input, err := json.Marshal(t)
 		return &job{cmd: exec.CommandContext(ctx, b.self, childArgument), input: input}, err
 	}
 }

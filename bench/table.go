@@ -14,14 +14,14 @@ func printTable(out io.Writer, r row, runs int, results []*result) error {
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	lines := []string{"contender\tmedian\tfastest\tslowest\tto limit\tto peer\tpeak RSS\t"}
+	lines := []string{"contender\tmedian\tfastest\tslowest\tto limit\tto peer\tCPU\tpeak RSS\t"}
 	for _, c := range results {
 		if c.missing != "" {
-			lines = append(lines, fmt.Sprintf("%s\t%s\t\t\t\t\t\t", c.name, c.missing))
+			lines = append(lines, fmt.Sprintf("%s\t%s\t\t\t\t\t\t\t", c.name, c.missing))
 			continue
 		}
-		lines = append(lines, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t", c.name, seconds(c.median()), seconds(c.times[0]),
-			seconds(c.times[len(c.times)-1]), ratio(c.median(), base), ratio(c.median(), best), megabytes(c.rss)))
+		lines = append(lines, fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t", c.name, seconds(c.median()), seconds(c.times[0]),
+			seconds(c.times[len(c.times)-1]), ratio(c.median(), base), ratio(c.median(), best), seconds(middle(c.cpu)), megabytes(c.rss)))
 	}
 	for _, line := range lines {
 		if _, err := fmt.Fprintln(w, line); err != nil {
