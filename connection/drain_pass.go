@@ -3,7 +3,6 @@ package connection
 import (
 	"context"
 	"errors"
-	"io"
 	"sync"
 	"time"
 )
@@ -90,7 +89,8 @@ func (p *pass) take(m *Message) error {
 	body := &watchedBody{r: m.Body}
 	m.Body = body
 	if p.queue == nil {
-		p.finish(m.Ref, p.sink(p.ctx, m), body)
+		err := p.sink(p.ctx, m)
+		p.finish(m.Ref, err, body.n, body.err)
 		return nil
 	}
 	select {
@@ -124,7 +124,7 @@ func (p *pass) work() {
 			body := &watchedSeeker{ReadSeeker: s.Reader()}
 			m.Body = body
 			err := p.sink(p.ctx, &m)
-			p.finish(m.Ref, err, &watchedBody{n: s.Size, err: body.err})
+			p.finish(m.Ref, err, s.Size, body.err)
 		}
 		if err := s.Close(); err != nil {
 			p.report(s.Ref, err)
@@ -133,11 +133,11 @@ func (p *pass) work() {
 	}
 }
 
-// finish draws the consequence of a sink's verdict.
-func (p *pass) finish(ref Ref, err error, body *watchedBody) {
-	if body.err != nil {
+// finish draws the consequence of a sink's verdict. octets of the body were read; broken is how reading it failed.
+func (p *pass) finish(ref Ref, err error, octets int64, broken error) {
+	if broken != nil {
 		// Whatever the sink made of it, it did not see the whole message.
-		p.failed(ref, body.err, true)
+		p.failed(ref, broken, true)
 		return
 	}
 	if err != nil {
@@ -147,9 +147,9 @@ func (p *pass) finish(ref Ref, err error, body *watchedBody) {
 	p.stored(ref)
 	p.count(func(s *DrainStats) {
 		s.Stored++
-		s.Bytes += body.n
+		s.Bytes += octets
 	})
-	p.emit(Event{Kind: EventStored, Ref: ref, Count: 1, Bytes: body.n})
+	p.emit(Event{Kind: EventStored, Ref: ref, Count: 1, Bytes: octets})
 	if p.acks == nil {
 		return
 	}
@@ -202,34 +202,4 @@ func (p *pass) stopTimer() {
 	if p.timer != nil {
 		p.timer.Stop()
 	}
-}
-
-// A watchedBody remembers how a source's Body ended, so that a sink cannot overlook it.
-type watchedBody struct {
-	r   io.Reader
-	n   int64
-	err error
-}
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	b.n += int64(n)
-	if err != nil && err != io.EOF {
-		b.err = err
-	}
-	return n, err
-}
-
-// A watchedSeeker does the same for a spooled body, whose disk may fail.
-type watchedSeeker struct {
-	io.ReadSeeker
-	err error
-}
-
-func (b *watchedSeeker) Read(p []byte) (int, error) {
-	n, err := b.ReadSeeker.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // only the bare io.EOF is the end
-		b.err = err
-	}
-	return n, err
 }
