@@ -132,8 +132,8 @@ func TestAppendLost(t *testing.T) {
 	}
 	large := strings.Repeat(appended, 5000)
 	first := open(t, srv.Config(), nil)
-	for range first.Fetch(t.Context(), nil) {
-		break // a session is open now, and idle
+	if got := collect(t, first, nil); len(got) != 1 { // a session is open now, and idle
+		t.Fatalf("got %d messages", len(got))
 	}
 	srv.CloseConnections()
 	if _, err := first.Append(t.Context(), "INBOX", hidden(large), nil); err != nil {

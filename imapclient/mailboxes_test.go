@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,6 +187,48 @@ func TestMailboxRefused(t *testing.T) {
 	if login := srv.Logins()[0]; login.ActFor != "other" || login.User != cfg.Username {
 		t.Errorf("the first login was %+v", login)
 	}
+}
+
+// Of many mailboxes only some keep a session: servers count connections.
+func TestDovecotIdleSessions(t *testing.T) {
+	var users []string
+	for i := range 20 {
+		users = append(users, fmt.Sprintf("user%d", i))
+	}
+	srv := masterServer(t, users...)
+	cfg := dovecotConfig(srv, connection.ModeTLS)
+	cfg.Username, cfg.Password = "admin", connection.NewSecret("master4d41Xq93")
+	cfg.Mailboxes, cfg.MailboxLogin = users, "{mailbox}*{username}"
+	var live atomic.Int64
+	c := open(t, cfg, &connection.Env{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			live.Add(1)
+		}
+		return &counted{Conn: conn, live: &live}, err
+	}})
+	wantBodies(t, bodies(t, collect(t, c, nil)))
+	if n := live.Load(); n != 16 {
+		t.Errorf("%d connections are open, want 16", n)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := live.Load(); n != 0 {
+		t.Errorf("after Close %d connections are open", n)
+	}
+}
+
+// counted counts itself off once it is closed.
+type counted struct {
+	net.Conn
+	live *atomic.Int64
+	once sync.Once
+}
+
+func (c *counted) Close() error {
+	c.once.Do(func() { c.live.Add(-1) })
+	return c.Conn.Close()
 }
 
 func TestMailboxesLists(t *testing.T) {

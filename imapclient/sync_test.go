@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/imapclient"
@@ -170,24 +171,62 @@ func TestSyncLyingServer(t *testing.T) {
 	sink := newReplica()
 	c := open(t, everything(srv), nil)
 	cp := syncInto(t, c, sink, "", nil).last
-	for _, lie := range []func(){
-		func() { srv.Fail("LIST", "OK no folders today", 1) },
-		func() { srv.Delete("INBOX", 1); srv.Fail("UID SEARCH", "* SEARCH\nOK nothing found", 1) },
-		func() { srv.Delete("INBOX", 2); srv.Fail("UID SEARCH", "OK nothing to say", 1) },
+	removed := func(uid int) string {
+		return fmt.Sprintf("removed INBOX/%d:%d", srv.UIDValidity("INBOX"), uid)
+	}
+	for _, test := range []struct {
+		lie  func()
+		want []string
+	}{
+		{func() { srv.Fail("LIST", "OK no folders today", 1) }, nil},
+		{func() { srv.Delete("INBOX", 1); srv.Fail("UID SEARCH", "* SEARCH\nOK nothing found", 1) }, []string{removed(1)}},
+		{func() { srv.Delete("INBOX", 2); srv.Fail("UID SEARCH", "OK nothing to say", 1) }, []string{removed(2)}},
 	} {
-		lie()
+		test.lie()
 		got := syncInto(t, c, sink, cp, nil)
 		cp = got.last
 		srv.ClearFaults()
-		if len(got.errs) > 0 {
-			t.Errorf("got %v", got.errs)
-		}
-	}
-	cp = syncInto(t, c, sink, cp, nil).last
-	if got, want := len(sink.messages), 4; got != want || !sink.folders["Kept"] {
-		t.Errorf("the mirror has %d messages and the folders %v, want %d messages and Kept", got, sink.folders, want)
+		wantTold(t, got, test.want...)
 	}
 	wantTold(t, syncInto(t, c, sink, cp, nil))
+}
+
+// Servers may give each folder the same UIDVALIDITY and UIDs from 1. A folder that looks like one that is gone is not that
+// one unless its messages have the same dates and sizes.
+func TestSyncLookAlike(t *testing.T) {
+	when := time.Unix(1_700_000_000, 0)
+	message := func(size int, at time.Time) imaptest.Message {
+		return imaptest.Message{Raw: []byte("Subject: x\r\n\r\n" + strings.Repeat("x", size)), Received: at}
+	}
+	before := imaptest.NewServer(t, nil)
+	before.DeliverTo("A", message(10, when), message(20, when.Add(time.Hour)))
+	cp := syncInto(t, open(t, everything(before), nil), newReplica(), "", nil).last
+	for name, test := range map[string]struct {
+		messages []imaptest.Message
+		renamed  bool
+	}{
+		"the same":           {[]imaptest.Message{message(10, when), message(20, when.Add(time.Hour))}, true},
+		"another size":       {[]imaptest.Message{message(10, when), message(21, when.Add(time.Hour))}, false},
+		"another date":       {[]imaptest.Message{message(10, when), message(20, when.Add(time.Minute))}, false},
+		"fewer":              {[]imaptest.Message{message(10, when)}, false},
+		"one that was not":   {[]imaptest.Message{message(10, when), {UID: 7, Raw: []byte("x"), Received: when}}, true},
+		"none, but the UIDs": {nil, false},
+	} {
+		after := imaptest.NewServer(t, nil)
+		after.DeliverTo("B", test.messages...)
+		if after.UIDValidity("B") != before.UIDValidity("A") {
+			t.Fatal("the folders are too different for this test")
+		}
+		if name == "fewer" { // what came earlier cannot come later
+			after.DeliverTo("B", message(5, when))
+		}
+		sink := newReplica()
+		sink.folders["INBOX"], sink.folders["A"] = true, true
+		got := syncInto(t, open(t, everything(after), nil), sink, cp, nil)
+		if renamed := slices.Contains(got.ops, "folder renamed A>B"); renamed != test.renamed || len(got.errs) > 0 {
+			t.Errorf("%s: got %q, errors %v", name, got.ops, got.errs)
+		}
+	}
 }
 
 // A folder under another name is told as that only if its messages prove it.
