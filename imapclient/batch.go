@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"slices"
+	"sync"
 
 	goimap "github.com/emersion/go-imap/v2"
 	goclient "github.com/emersion/go-imap/v2/imapclient"
@@ -20,37 +22,100 @@ func (f *fetch) deliver(folder string, uids []uint32) error {
 	return f.deliverWhole(folder, uids)
 }
 
-// deliverWhole is deliver with as few commands as possible. A message that does not come is "unknown", never "gone" and never "empty": servers forget bodies, send NIL with success, or send what the
-// library cannot read.
+// deliverWhole is deliver with as few commands as possible. A message that does not come is "unknown", never "gone" and
+// never "empty": servers forget bodies, send NIL with success, or send what the library cannot read.
 func (f *fetch) deliverWhole(folder string, uids []uint32) error {
-	for died := 0; ; {
-		before, alive := len(uids), false
+	for died := 0; len(uids) > 0; {
+		asked := f.atOnce(uids)
+		open, alive := asked, false
 		err := f.do(folder, false, func(s *session, b *box) error {
 			var err error
-			uids, err = f.ask(s, b, uids, false)
+			open, err = f.ask(s, b, asked, false)
 			alive = !s.broken()
 			return err
 		})
-		if len(uids) < before {
+		uids = uids[len(asked):]
+		if len(open) < len(asked) {
 			f.failures, died = 0, 0
 		}
 		switch {
-		case err == nil && len(uids) == 0:
-			return nil
 		case isFinal(err) || errors.Is(err, errRenumbered):
 			return err
-		case err == nil, alive && !connection.Temporary(err):
-			return f.pursue(folder, uids, err)
+		case errors.Is(err, errCrowded):
+			uids = slices.Concat(open, uids)
+			continue
+		case len(open) == 0:
+			died = 0
+			f.askedWell(len(asked))
+			continue // of a session that died all had come
 		}
-		if len(uids) == 0 {
-			return nil // all had come when the session died
+		few := f.conn.cfg.messagesPerCycle()
+		switch {
+		case err == nil:
+		case len(asked) > few:
+			// Which one is at fault is found out with fewer at a time.
+			f.most, uids = few, slices.Concat(open, uids)
+			if alive && !connection.Temporary(err) {
+				continue
+			}
+			if err := f.again(err); err != nil {
+				return err
+			}
+			continue
+		case alive && !connection.Temporary(err), connection.KindOf(err) == connection.ErrProtocol, died > 0:
+			// One of them may be what kills the sessions.
+		default:
+			died++
+			uids = slices.Concat(open, uids)
+			if err := f.again(err); err != nil {
+				return err
+			}
+			continue
 		}
-		if died++; connection.KindOf(err) == connection.ErrProtocol || died > 1 {
-			return f.pursue(folder, uids, err) // one of them may be what kills the sessions
-		}
-		if err := f.again(err); err != nil {
+		f.most, died = few, 0
+		if err := f.pursue(folder, open, err); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+const (
+	mostAtOnce   = 5000    // UIDs in one FETCH
+	mostUnpaired = 250     // the same while it is not known that Delete gets a session of its own: if not, all must be kept
+	mostSetText  = 7 << 10 // octets of their set: servers need not take longer lines than 8192 (RFC 7162, 4)
+)
+
+// errCrowded ends a FETCH of many messages when its session is to be shared: they would have to be kept meanwhile.
+var errCrowded = errors.New("the session is needed for something else")
+
+// atOnce returns the first of uids, as many as one FETCH may ask for. Round trips are what costs most, so that is many
+// more than messages_per_cycle where nothing speaks against it: each message is handed over as it comes in any case.
+func (f *fetch) atOnce(uids []uint32) []uint32 {
+	most := f.most
+	switch alone, paired := f.conn.company(); {
+	case alone:
+		most = f.conn.cfg.messagesPerCycle() // the other side waits for its turn
+	case !paired && f.conn.cfg.deletes():
+		most = min(most, mostUnpaired)
+	}
+	uids = uids[:min(len(uids), most)]
+	text := 0
+	for i, uid := range uids {
+		if i > 0 && uid == uids[i-1]+1 {
+			continue // within a range
+		}
+		if text += len("4294967295:4294967295,"); text > mostSetText {
+			return uids[:i]
+		}
+	}
+	return uids
+}
+
+// askedWell lets the next FETCH ask for more, after n came without any trouble.
+func (f *fetch) askedWell(n int) {
+	if n >= f.most {
+		f.most = min(2*f.most, mostAtOnce)
 	}
 }
 
@@ -143,27 +208,38 @@ func (f *fetch) renew() {
 	}
 }
 
-// An asking is one UID FETCH while its replies come in.
+// An asking is one UID FETCH while its replies come in. Replies with small bodies come from the guard, on the goroutine
+// that reads the connection (begin, room and take); all others through go-imap, on that of the fetch.
 type asking struct {
-	f      *fetch
-	s      *session
-	box    *box
-	bare   bool
-	open   []uint32 // not handed over or reported yet
-	held   item     // complete, but for the proof that the server's reply ended well behind it
+	f    *fetch
+	s    *session
+	box  *box
+	bare bool
+	uids []uint32 // asked for, ascending
+
+	mu     sync.Mutex // guards what follows, and f.push
+	gone   []bool     // of uids: handed over or reported
+	left   int        // those that are not
+	held   item       // of go-imap, complete but for the proof that the server's reply ended well behind it
+	near   item       // of the guard, likewise
+	live   *live      // of the body that went to the caller last
+	over   bool       // nothing is taken any more
+	long   bool       // the guard gives no more: the order would be lost
 	count  int64
 	octets int64
 }
 
-// ask sends one UID FETCH for uids and hands over every message that comes whole. bare leaves out what the archive can
-// do without. left are the UIDs that did not come. After an error the session may be dead.
+// ask sends one UID FETCH for uids, which ascend, and hands over every message that comes whole. bare leaves out what
+// the archive can do without. left are the UIDs that did not come. After an error the session may be dead.
 func (f *fetch) ask(s *session, b *box, uids []uint32, bare bool) (left []uint32, err error) {
-	a := &asking{f: f, s: s, box: b, bare: bare, open: slices.Clone(uids)}
+	a := &asking{f: f, s: s, box: b, bare: bare, uids: uids, gone: make([]bool, len(uids)), left: len(uids)}
 	if s.broken() {
-		return a.open, a.explain(io.ErrUnexpectedEOF)
+		return uids, a.explain(io.ErrUnexpectedEOF)
 	}
 	release := s.watch(f.ctx)
-	s.strays.expect(len(uids), false)
+	s.strays.expect(min(len(uids), f.conn.cfg.messagesPerCycle()), false)
+	a.long = f.conn.sharing()
+	s.guard.direct(a)
 	cmd := s.client.Fetch(uidSet(uids), &goimap.FetchOptions{
 		UID: true, Flags: true, InternalDate: !bare,
 		BodySection: []*goimap.FetchItemBodySection{{Peek: true}},
@@ -171,38 +247,30 @@ func (f *fetch) ask(s *session, b *box, uids []uint32, bare bool) (left []uint32
 	err = a.receive(cmd)
 	var reply *goimap.Error
 	if err == nil || errors.As(err, &reply) {
+		s.guard.direct(nil)
 		// The replies were well formed, whatever the server says of the command.
 		a.settle()
-		strayed, strayErr := s.strays.collect()
-		for _, uid := range uids {
-			if st, ok := strayed[uid]; ok {
-				a.stray(st)
-				delete(strayed, uid)
-			}
-		}
-		for _, st := range strayed {
-			_ = st.body.Close() // a temporary file: nothing depends on it
-		}
-		if strayErr != nil {
+		if strayErr := a.collectStrays(); strayErr != nil {
 			err = &final{f.conn.fault(f.op, connection.Ref{}, strayErr)}
 		}
 	} else {
-		a.held.end()
 		s.dead = true
 		if !errors.As(err, new(*literalError)) {
 			// What is still on its way must be read until it fails, or the library waits for its reader for ever.
 			s.guard.fail(err)
 			_ = cmd.Close() // err is why
 		}
+		s.guard.direct(nil)
+		a.drop()
 	}
 	release()
 	if a.count > 0 {
 		f.conn.emit(connection.Event{Kind: connection.EventFetched, Ref: connection.Ref{Folder: b.folder}, Count: a.count, Bytes: a.octets})
 	}
-	if err != nil && !isFinal(err) {
+	if err != nil && !isFinal(err) && !errors.Is(err, errCrowded) {
 		err = a.explain(err)
 	}
-	return a.open, err
+	return a.open(), err
 }
 
 // explain classifies an error of the command.
@@ -216,7 +284,7 @@ type literalError struct{ err error }
 func (e *literalError) Error() string { return e.err.Error() }
 func (e *literalError) Unwrap() error { return e.err }
 
-// receive takes in the replies.
+// receive takes in the replies that come through go-imap.
 func (a *asking) receive(cmd *goclient.FetchCommand) error {
 	msg := cmd.Next()
 	for msg != nil {
@@ -254,7 +322,7 @@ func (a *asking) message(msg *goclient.FetchMessageData) (*body, error) {
 	var b *body
 	for item := msg.Next(); item != nil; item = msg.Next() {
 		section, whole := about.note(item)
-		if !whole || section.Section.Partial != nil || section.Literal == nil || b != nil || !slices.Contains(a.open, about.uid) {
+		if !whole || section.Section.Partial != nil || section.Literal == nil || b != nil || !a.awaits(about.uid) {
 			continue // Next discards a literal. NIL is no message (RFC 9051, 7.5.2), least of all an empty one
 		}
 		about.size = section.Literal.Size()
@@ -266,11 +334,16 @@ func (a *asking) message(msg *goclient.FetchMessageData) (*body, error) {
 			return nil, err
 		}
 		if b.live != nil {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.live = b.live
 			a.push(a.item(about, b))
 			return b, nil
 		}
 	}
 	if b != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		a.held = a.item(about, b) // flags and date may have come behind the body
 	}
 	return nil, nil
@@ -282,8 +355,11 @@ func (a *asking) tooLarge(about facts) bool {
 	if most == 0 || about.size <= most {
 		return false
 	}
-	a.f.tooLarge(a.box.ref(about.uid), about.size)
-	a.done(about.uid)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.done(about.uid) {
+		a.f.tooLarge(a.box.ref(about.uid), about.size)
+	}
 	return true
 }
 
@@ -305,8 +381,11 @@ func (a *asking) body(about facts, lit io.Reader) (*body, error) {
 		b.src = bytes.NewReader(octets)
 		return b, nil
 	}
-	if f.ctx.Err() != nil {
+	switch {
+	case f.ctx.Err() != nil:
 		return nil, f.endedNow()
+	case f.conn.sharing() && len(a.uids) > max(mostUnpaired, f.conn.cfg.messagesPerCycle()):
+		return nil, errCrowded
 	}
 	if size > largeBody && !f.conn.sharing() && (a.bare || !about.received.IsZero()) {
 		b.live, b.src = newLive(f.ctx, a.explain), lit
@@ -341,38 +420,139 @@ func (a *asking) item(about facts, b *body) item {
 	}}
 }
 
-// settle hands over the message that is held, whose reply is now known to have ended well.
+// begin implements taker: the reply before this one is now known to have ended well.
+func (a *asking) begin() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.live != nil {
+		a.live.settle(nil)
+		a.live = nil
+	}
+	if a.near.msg != nil {
+		a.push(a.near)
+		a.near = item{}
+	}
+}
+
+// room implements taker. What is too large, or cannot be had in memory, goes through go-imap, and so does all that
+// follows it where it would be overtaken.
+func (a *asking) room(about *facts, size int64) ([]byte, func()) {
+	f := a.f
+	most := f.conn.cfg.MaxMessage
+	switch {
+	case a.long, most > 0 && size > most:
+		return nil, nil
+	case size > largeBody:
+		a.long = f.conn.sharing() || !a.bare && about.received.IsZero()
+		return nil, nil
+	case !f.budget.take(f.ctx, f.conn.shared, size):
+		a.long = true
+		return nil, nil
+	}
+	octets, give := buffer(int(size))
+	return octets, func() { give(); f.budget.give(size) }
+}
+
+// take implements taker.
+func (a *asking) take(about facts, octets []byte, give func()) {
+	if !a.awaits(about.uid) {
+		give()
+		return
+	}
+	about.size = int64(len(octets))
+	b := &body{conn: a.f.conn, ref: a.box.ref(about.uid), left: about.size, src: bytes.NewReader(octets), free: give}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over {
+		b.end()
+		return
+	}
+	a.near = a.item(about, b)
+}
+
+// settle hands over the message of go-imap that is held, whose reply is now known to have ended well.
 func (a *asking) settle() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.held.msg != nil {
 		a.push(a.held)
 		a.held = item{}
 	}
 }
 
-// stray hands over a message whose reply the library could not give to the command, if it is one that was asked for.
-func (a *asking) stray(st stray) {
-	if !slices.Contains(a.open, st.uid) {
-		_ = st.body.Close() // a temporary file: nothing depends on it
-		return
-	}
-	st.size = st.body.Size
-	if a.tooLarge(st.facts) {
-		_ = st.body.Close() // as above
-		return
-	}
-	b := &body{conn: a.f.conn, ref: a.box.ref(st.uid), left: st.size, src: st.body.Reader(), free: func() { _ = st.body.Close() }}
-	a.push(a.item(st.facts, b))
+// drop gives up what is held: what followed was not well formed.
+func (a *asking) drop() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.held.end()
+	a.near.end()
+	a.held, a.near, a.over = item{}, item{}, true
 }
 
+// collectStrays hands over the messages whose replies the library could not give to the command, if they are some that
+// were asked for. The error is the disk's.
+func (a *asking) collectStrays() error {
+	strayed, err := a.s.strays.collect()
+	for _, uid := range slices.Sorted(maps.Keys(strayed)) {
+		st := strayed[uid]
+		st.size = st.body.Size
+		if !a.awaits(uid) || a.tooLarge(st.facts) {
+			_ = st.body.Close() // a temporary file: nothing depends on it
+			continue
+		}
+		b := &body{conn: a.f.conn, ref: a.box.ref(uid), left: st.size, src: st.body.Reader(), free: func() { _ = st.body.Close() }}
+		a.mu.Lock()
+		a.push(a.item(st.facts, b))
+		a.mu.Unlock()
+	}
+	return err
+}
+
+// push hands over a message, unless it was already. a.mu must be held.
 func (a *asking) push(it item) {
-	_, uid, _ := parseID(it.msg.Ref.ID)
-	a.done(uid)
+	if _, uid, _ := parseID(it.msg.Ref.ID); !a.done(uid) {
+		it.end()
+		return
+	}
 	a.count++
 	a.octets += it.msg.Size
 	a.f.push(it)
 }
 
-// done strikes a UID off those that are still to come.
-func (a *asking) done(uid uint32) {
-	a.open = slices.DeleteFunc(a.open, func(u uint32) bool { return u == uid })
+// done strikes a UID off those that are still to come, and reports whether it was one. a.mu must be held.
+func (a *asking) done(uid uint32) bool {
+	i, ok := slices.BinarySearch(a.uids, uid)
+	if !ok || a.gone[i] {
+		return false
+	}
+	a.gone[i] = true
+	a.left--
+	return true
+}
+
+// awaits reports whether a UID is still to come.
+func (a *asking) awaits(uid uint32) bool {
+	i, ok := slices.BinarySearch(a.uids, uid)
+	if !ok {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.gone[i]
+}
+
+// open returns the UIDs that are still to come.
+func (a *asking) open() []uint32 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.left == 0 {
+		return nil
+	}
+	left := make([]uint32, 0, a.left)
+	for i, uid := range a.uids {
+		if !a.gone[i] {
+			left = append(left, uid)
+		}
+	}
+	return left
 }

@@ -1,6 +1,7 @@
 package imapclient
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ type live struct {
 	taken   chan struct{} // closed when the literal is at its end, or has failed
 	dropped chan struct{} // closed when the caller wants no more
 	known   chan struct{} // closed when verdict holds whether the server's reply ended as it must
+	judged  sync.Once
 	verdict error
 	failure error // of the literal
 }
@@ -43,10 +45,12 @@ func newLive(ctx context.Context, explain func(error) error) *live {
 	return &live{ctx: ctx, explain: explain, taken: make(chan struct{}), dropped: make(chan struct{}), known: make(chan struct{})}
 }
 
-// settle says whether the server's reply ended well.
+// settle says whether the server's reply ended well. The first word holds.
 func (l *live) settle(verdict error) {
-	l.verdict = verdict
-	close(l.known)
+	l.judged.Do(func() {
+		l.verdict = verdict
+		close(l.known)
+	})
 }
 
 // Read implements io.Reader. It returns io.EOF only after every octet that the server announced, and only when the
@@ -86,6 +90,24 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.err = io.EOF
 	return 0, b.err
+}
+
+// pieces keeps the memory that live bodies are copied through.
+var pieces = sync.Pool{New: func() any { p := make([]byte, 128<<10); return &p }}
+
+// WriteTo implements io.WriterTo: what is in memory is written at once.
+func (b *body) WriteTo(w io.Writer) (int64, error) {
+	b.mu.Lock()
+	if octets, ok := b.src.(*bytes.Reader); ok && b.live == nil && b.err == nil {
+		defer b.mu.Unlock()
+		n, err := octets.WriteTo(w)
+		b.left -= n
+		return n, err
+	}
+	b.mu.Unlock()
+	piece := pieces.Get().(*[]byte)
+	defer pieces.Put(piece)
+	return io.CopyBuffer(w, struct{ io.Reader }{b}, *piece)
 }
 
 // finishLiteral takes the literal's end, without which the library does not go on.

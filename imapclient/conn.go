@@ -44,6 +44,7 @@ type Conn struct {
 	fetches map[*fetch]struct{} // those that hold a session
 	oneOnly bool                // the server allows one session, or UIDs live only as long as one
 	shared  chan struct{}       // closed when oneOnly is set
+	paired  bool                // a Delete had a session beside that of a Fetch
 	trash   string              // the server's trash folder, once known
 	idling  idling              // how well IDLE has worked
 	parts   partial             // what the server makes of partial fetches
@@ -245,6 +246,13 @@ func (c *Conn) sharing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.oneOnly
+}
+
+// company reports whether Fetch and Delete share one session, and whether they are known to have one each.
+func (c *Conn) company() (sharing, paired bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.oneOnly, c.paired
 }
 
 // emit sends an event with the connection's name.

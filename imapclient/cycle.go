@@ -258,7 +258,7 @@ const (
 	smallFolder = 10_000  // messages that one SEARCH may list
 	firstWindow = 5_000   // UIDs in a window of a larger folder
 	lastWindow  = 1 << 30 // the most that a window grows to while it finds nothing
-	askAtOnce   = 1_000   // UIDs that Skip is asked about in one go
+	askAtOnce   = 5_000   // UIDs that Skip is asked about in one go
 )
 
 // sweep deals with the messages of folder from its place on.
@@ -311,7 +311,7 @@ func (f *fetch) search(folder string, lo, hi uint32) (uids []uint32, err error) 
 	return uids, err
 }
 
-// window hands over the messages of uids, in batches, and moves the place behind each.
+// window hands over the messages of uids, and moves the place behind them.
 func (f *fetch) window(folder string, b *box, uids []uint32) (found int, err error) {
 	p := f.places[folder]
 	for some := range slices.Chunk(uids, askAtOnce) {
@@ -321,7 +321,7 @@ func (f *fetch) window(folder string, b *box, uids []uint32) (found int, err err
 		}
 		found += len(wanted)
 		for len(wanted) > 0 {
-			n := min(len(wanted), f.conn.cfg.messagesPerCycle())
+			n := len(wanted)
 			if f.opts.Limit > 0 {
 				n = min(n, f.opts.Limit-f.sent)
 			}

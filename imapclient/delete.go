@@ -229,6 +229,7 @@ func (c *Conn) lease(ctx context.Context, op string) (s *session, done func(), e
 		s, err := c.session(ctx, op)
 		switch {
 		case err == nil:
+			c.pair()
 			return s, func() { c.release(s) }, nil
 		case connection.KindOf(err) == connection.ErrThrottled && c.fetching() && !c.sharing():
 			c.env.Log().InfoContext(ctx, "the server allows one session only: fetch and delete take turns", "driver", DriverName, "endpoint", c.info.Endpoint, "err", err)
@@ -250,6 +251,13 @@ func (c *Conn) lender() *fetch {
 		return f
 	}
 	return nil
+}
+
+// pair notes that a Delete has a session, if a Fetch has one too.
+func (c *Conn) pair() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paired = c.paired || len(c.fetches) > 0
 }
 
 func (c *Conn) fetching() bool {

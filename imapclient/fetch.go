@@ -95,6 +95,7 @@ type fetch struct {
 	places   map[string]*place
 	backlog  []item                    // read, but not handed over yet
 	sent     int                       // messages handed over
+	most     int                       // UIDs that one FETCH asks for
 	failures int                       // consecutive, without progress
 	pushed   func(*connection.Message) // told of each message handed over; may be nil
 	reached  bool                      // a session was had before
@@ -140,6 +141,10 @@ func (c *Conn) newFetch(ctx context.Context, op string, o connection.FetchOption
 		turn:    newTurn(),
 		wanted:  make(chan struct{}, 1),
 		places:  make(map[string]*place),
+		most:    mostAtOnce,
+	}
+	if c.cfg.deletes() {
+		f.most = c.cfg.messagesPerCycle()
 	}
 	for _, name := range f.folders {
 		if err := validFolder(name); err != nil {
@@ -196,6 +201,11 @@ func (f *fetch) next() (it item, ok bool) {
 				f.err = f.conn.ended(f.ctx, f.op, connection.Ref{})
 			}
 			return item{}, false
+		}
+		select {
+		case ask := <-f.asks: // before the items that are ahead, so that more can be fetched meanwhile
+			ask()
+		default:
 		}
 		select {
 		case it = <-f.items:

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -37,12 +38,14 @@ type guard struct {
 	notes   noteRing
 	seen    map[string]bool // quirks told of
 
-	out   []byte   // ready for the reader
-	line  []byte   // the text being read, up to its LF
-	lit   int64    // octets of a literal still to come
-	found []uint32 // numbers of a SEARCH response
-	left  []uint32 // those still to hand on
-	tail  string   // what follows them; "" when all is handed on
+	out   []byte                // ready for the reader
+	line  []byte                // the text being read, up to its LF
+	lit   int64                 // octets of a literal still to come
+	found []uint32              // numbers of a SEARCH response
+	left  []uint32              // those still to hand on
+	tail  string                // what follows them; "" when all is handed on
+	taker atomic.Pointer[taker] // of small bodies; nil while there is none
+	fixed []byte                // what repairFetch made of a piece
 	most  searchLimits
 	names nameMap // folder names that go-imap cannot take
 	news  news    // of the folder selected
@@ -66,6 +69,8 @@ type response struct {
 	rest    int    // where the text behind head begins in the first line
 	listed  bool   // the list of a FETCH response was opened
 	bodied  bool   // a body was in it
+	told    bool   // the taker knows of it
+	handing bool   // its first piece was offered to the taker
 
 	searching *searching // of a SEARCH response
 }
@@ -150,35 +155,20 @@ func (g *guard) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next reads text up to a line's end and makes of it what is handed on.
+// next reads text up to a line's end and makes of it what is handed on, or gives the response to the taker.
 func (g *guard) next() error {
-	if cap(g.line) > keptCapacity {
-		g.line = nil
-	}
-	g.line, g.scanned = g.line[:0], 0
-	if err := g.readText(); err != nil {
-		return err
-	}
-	if !g.started {
-		return nil // an empty line
-	}
-	for g.kind.assembled() && g.more {
-		if err := g.appendLiteral(); err != nil {
-			return err
-		}
-		if err := g.readText(); err != nil {
-			return err
-		}
-	}
-	if !g.more && g.depth != 0 && !g.drop {
-		return g.violation("parentheses that do not close in %s", g.head)
-	}
-	out, err := g.repair(g.line)
-	if err != nil {
+	out, err := g.piece()
+	if err != nil || !g.started {
 		return err
 	}
 	if !g.drop {
-		g.out = out
+		taken, err := g.give(out)
+		if err != nil {
+			return err
+		}
+		if !taken {
+			g.out = out
+		}
 	}
 	if !g.more {
 		g.response = response{}
@@ -187,6 +177,33 @@ func (g *guard) next() error {
 	g.lit = g.size
 	g.l.trace.Octets(false, g.size)
 	return nil
+}
+
+// piece reads text up to a line's end, or to its literal, and returns it repaired. Of an empty line nothing is left, and
+// started is false then.
+func (g *guard) piece() ([]byte, error) {
+	if cap(g.line) > keptCapacity {
+		g.line = nil
+	}
+	g.line, g.scanned = g.line[:0], 0
+	if err := g.readText(); err != nil {
+		return nil, err
+	}
+	if !g.started {
+		return nil, nil // an empty line
+	}
+	for g.kind.assembled() && g.more {
+		if err := g.appendLiteral(); err != nil {
+			return nil, err
+		}
+		if err := g.readText(); err != nil {
+			return nil, err
+		}
+	}
+	if !g.more && g.depth != 0 && !g.drop {
+		return nil, g.violation("parentheses that do not close in %s", g.head)
+	}
+	return g.repair(g.line)
 }
 
 // readText appends octets up to and including LF to line, checking them as they arrive, and finds out whether a literal

@@ -217,7 +217,10 @@ func isAtom(s string) bool {
 // Behind a body nothing unknown is borne: if the literal was announced too short, the rest of the message stands there,
 // and what came before it must not pass for the whole.
 func (g *guard) repairFetch(text, end []byte) ([]byte, error) {
-	out := make([]byte, 0, len(text)+len(end)+1)
+	if cap(g.fixed) > keptCapacity {
+		g.fixed = nil
+	}
+	out := g.fixed[:0] // all that was made of the piece before has been handed on
 	at := 0
 	if !g.listed {
 		if len(text) <= g.rest || text[g.rest] != '(' {
@@ -275,7 +278,8 @@ func (g *guard) repairFetch(text, end []byte) ([]byte, error) {
 			out = append(out, value...)
 		}
 	}
-	return append(out, end...), nil
+	g.fixed = append(out, end...)
+	return g.fixed, nil
 }
 
 // mayFollowBody reports whether a FETCH item is one that servers are known to send behind a body, with a value of its
@@ -307,6 +311,11 @@ func validItem(name []byte) bool {
 	}
 	is := func(want string) bool { return bytes.EqualFold(base, []byte(want)) }
 	return bytes.IndexByte(section, ']') >= 0 && (is("BODY") || is("BINARY") || is("BINARY.SIZE"))
+}
+
+// parseDate reads an INTERNALDATE in go-imap's layout. What does not fit it is not known then, but the message is.
+func parseDate(value []byte) (time.Time, error) {
+	return time.Parse(`"_2-Jan-2006 15:04:05 -0700"`, string(value))
 }
 
 // itemNameEnd returns where the name of a FETCH item ends, which may be BODY[HEADER.FIELDS (TO)]<0>.
@@ -372,8 +381,7 @@ func (g *guard) repairItem(name, value []byte) ([]byte, bool) {
 	case is("FLAGS"):
 		return g.filterFlags(value), true
 	case is("INTERNALDATE"):
-		// go-imap's layout; what does not fit it is not known then, but the message is.
-		if _, err := time.Parse(`"_2-Jan-2006 15:04:05 -0700"`, string(value)); err == nil {
+		if _, err := parseDate(value); err == nil {
 			return value, true
 		}
 		g.quirk("internaldate")
