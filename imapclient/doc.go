@@ -15,6 +15,10 @@
 // server allows one session only, messages are spooled and the two take turns. A session that dies is replaced, after a
 // wait that grows, and Fetch goes on with the messages it has not yielded yet.
 //
+// [Conn.Sync] tells the history of a mailbox instead, for [connection.Mirror]: what is new, has other flags, is gone, in
+// which folder. Its Checkpoint holds all it has to know. [Conn.Append] puts messages back. With Config.Mailboxes one
+// login opens the mailboxes of others, each with sessions of its own; Ref.Mailbox then says whose message it is.
+//
 // Everything from the server passes a guard that limits lines, literals and nesting and repairs what is known to kill
 // the protocol library above it.
 package imapclient

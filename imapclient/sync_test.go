@@ -260,6 +260,38 @@ func TestSyncRename(t *testing.T) {
 	}
 }
 
+// Of a long folder only some messages are kept as proof. With those gone, its new name is not known for sure.
+func TestSyncRenameWithoutProof(t *testing.T) {
+	srv := imaptest.NewServer(t, &imaptest.Options{Mode: connection.ModeInsecure})
+	for _, raw := range letters(20) {
+		srv.DeliverTo("A", imaptest.Message{Raw: raw})
+	}
+	cfg := everything(srv)
+	cfg.AllowPlaintextAuth = true
+	c, sink := open(t, cfg, nil), newReplica()
+	cp := syncInto(t, c, sink, "", nil).last
+	other := dialClient(t, srv.Addr(), imaptest.DefaultUsername, imaptest.DefaultPassword)
+	other.must(other.Rename("A", "B", nil).Wait())
+	srv.Delete("B", 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20)
+	got := syncInto(t, c, sink, cp, nil)
+	if len(got.errs) > 0 || len(got.ops) != 3 || got.ops[0] != "folder removed A" {
+		t.Errorf("got %q, %v; want A removed, B added with its message", got.ops, got.errs)
+	}
+}
+
+// A server that cannot be talked to ends Sync, with an error that is no folder's: Mirror would go on behind that.
+func TestSyncNetworkFails(t *testing.T) {
+	srv := imaptest.NewServer(t, nil)
+	srv.Drop("EXAMINE")
+	got := syncInto(t, open(t, srv.Config(), nil), newReplica(), "", nil)
+	if len(got.errs) != 1 || len(got.ops) > 0 {
+		t.Fatalf("got %q, %v", got.ops, got.errs)
+	}
+	if e := theError(t, got.errs[0], connection.ErrNetwork); !e.Ref.IsZero() || !strings.Contains(e.Error(), "INBOX") {
+		t.Errorf("got %v", e)
+	}
+}
+
 // A message that cannot be had, or is too large, is told with its Ref, and tried again by the next Sync.
 func TestSyncTriesAgain(t *testing.T) {
 	srv := imaptest.NewServer(t, nil)
