@@ -86,6 +86,10 @@ func (p *pass) fetch() error {
 // take hands m to the sink, or to a worker that will.
 func (p *pass) take(m *Message) error {
 	p.count(func(s *DrainStats) { s.Fetched++ })
+	if m.Body == nil {
+		p.failed(m.Ref, &Error{Op: "drain", Ref: m.Ref, Kind: ErrProtocol, Err: errors.New("the source yielded a message without a body")}, true)
+		return nil
+	}
 	body := &watchedBody{r: m.Body}
 	m.Body = body
 	if p.queue == nil {

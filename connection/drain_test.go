@@ -283,6 +283,25 @@ func TestDrainDoesNotBelieveASinkThatOverlooksABrokenBody(t *testing.T) {
 	}
 }
 
+func TestDrainKeepsAMessageWithoutABody(t *testing.T) {
+	for _, workers := range []int{1, 4} {
+		synctest.Test(t, func(t *testing.T) {
+			ref := connection.Ref{ID: "1"}
+			src := fetchFunc(func(_ context.Context, opts *connection.FetchOptions) iter.Seq2[*connection.Message, error] {
+				return func(yield func(*connection.Message, error) bool) {
+					if !opts.Skip(ref) {
+						yield(&connection.Message{Ref: ref}, nil)
+					}
+				}
+			})
+			stats, err := connection.Drain(t.Context(), src, newVault().store, &connection.DrainOptions{Workers: workers})
+			if !errors.Is(err, connection.ErrProtocol) || stats.Poisoned != 1 || stats.Deleted != 0 {
+				t.Errorf("workers %d: stats %+v, err %v; want it given up as ErrProtocol", workers, stats, err)
+			}
+		})
+	}
+}
+
 func TestDrainTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, v := newQueue(20), newVault()
