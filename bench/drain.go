@@ -20,13 +20,13 @@ import (
 
 // A task is what a child is to do.
 type task struct {
-	Kind    string `json:"kind"` // raw-imap, raw-maildir, drain
+	Kind    string `json:"kind"` // raw-imap, raw-pop3, raw-maildir, drain
 	Dir     string `json:"dir,omitempty"`
 	Sync    bool   `json:"sync,omitempty"`
 	Workers int    `json:"workers,omitempty"`
 	Profile string `json:"profile,omitempty"` // file that gets the CPU profile; none if empty
 
-	// Of raw-imap.
+	// Of raw-imap and raw-pop3.
 	Address  string `json:"address,omitempty"`
 	TLS      bool   `json:"tls,omitempty"`
 	CAPEM    string `json:"ca_pem,omitempty"`
@@ -59,6 +59,8 @@ func (t *task) do(ctx context.Context) (tally, error) {
 	switch t.Kind {
 	case "raw-imap":
 		return rawIMAP(*t)
+	case "raw-pop3":
+		return rawPOP3(*t)
 	case "raw-maildir":
 		return rawMaildir(*t)
 	case "drain":

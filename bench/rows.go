@@ -22,14 +22,14 @@ func rows() []row {
 	small := corpus{count: 20_000, min: 3 << 10, max: 6 << 10}
 	fewer := corpus{count: 2_000, min: 3 << 10, max: 6 << 10}
 	large := corpus{count: 200, min: megabyte, max: 20 * megabyte}
-	return []row{
+	return append([]row{
 		{"imap-s", "20,000 messages of 3-6 KB from Dovecot to files, in the clear", imapRow(imapWork{corpus: small})},
 		{"imap-s-tls", "the same over TLS", imapRow(imapWork{corpus: small, tls: true})},
 		{"imap-s-20ms", "the same in the clear over a link of 20 ms there and back", imapRow(imapWork{corpus: small, roundTrip: 20 * time.Millisecond})},
 		{"imap-l", "200 messages of 1-20 MB from Dovecot to files, in the clear", imapRow(imapWork{corpus: large})},
 		{"imap-m-fsync", "2,000 messages of 3-6 KB from Dovecot to files on a disk, each synced", imapRow(imapWork{corpus: fewer, sync: true})},
 		{"maildir-sweep", "20,000 messages of 3-6 KB read from a Maildir", maildirRow(small)},
-	}
+	}, pop3Rows()...)
 }
 
 // imapWork is what the rows of IMAP differ in.
