@@ -110,7 +110,7 @@ func (t *transaction) dismissed(at stage, r *reply) error { return t.drop(t.s.re
 
 // drop closes a session that ended by itself, or that is out of step.
 func (t *transaction) drop(err error) error {
-	t.d.dropped = true
+	t.d.dropped = !t.d.begun
 	t.s.conn.Fail(err)
 	return err
 }

@@ -213,13 +213,16 @@ func (w *writer) prove() error {
 	}
 	s := w.t.s
 	s.trace.Sent([]byte("BDAT 1"))
-	if err := w.flush(); err != nil {
-		return fmt.Errorf("%w: %w", errNoBDAT, err)
+	err = w.flush()
+	var r *reply
+	if err == nil {
+		r, err = s.reply()
 	}
-	r, err := s.reply()
 	switch {
-	case err != nil:
+	case connection.KindOf(err) == connection.ErrNetwork: // some servers close the connection
 		return fmt.Errorf("%w: %w", errNoBDAT, err)
+	case err != nil:
+		return err
 	case r.code == 500, r.code == 502:
 		return fmt.Errorf("%w: %w", errNoBDAT, s.refusal(stageData, r, ""))
 	case !r.positive():

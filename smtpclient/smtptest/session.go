@@ -128,7 +128,7 @@ func (s *session) answer(reply string, err error) error {
 		return err
 	}
 	if reply == "" {
-		return nil // the command has replied itself
+		return err // the command has replied itself
 	}
 	upgrade := strings.HasPrefix(reply, startTLSReply)
 	if err := s.reply(reply); err != nil {
@@ -166,7 +166,7 @@ const maxLine = 64 << 10
 
 // readLine reads a line without its end.
 func (s *session) readLine() (string, error) {
-	if s.r.Buffered() == 0 {
+	if there, _ := s.r.Peek(s.r.Buffered()); bytes.IndexByte(there, '\n') < 0 { // what is there can be seen
 		if err := s.w.Flush(); err != nil {
 			return "", err
 		}
