@@ -97,9 +97,21 @@ func (l *link) own(err error) error {
 		return err
 	}
 	named := l.peer.Errorf(e.Kind, e.Hint, "%w", e.Err)
-	named.Code, named.RetryAfter = e.Code, e.RetryAfter
+	named.Code, named.RetryAfter = l.clean(e.Code), e.RetryAfter
+	if text := l.clean(named.Err.Error()); text != named.Err.Error() {
+		named.Err = &reworded{text: text, err: named.Err}
+	}
 	return named
 }
+
+// reworded is an error with another text.
+type reworded struct {
+	text string
+	err  error
+}
+
+func (r *reworded) Error() string { return r.text }
+func (r *reworded) Unwrap() error { return r.err }
 
 // logIn does what was chosen.
 func (l *link) logIn(ctx context.Context, choice *saslx.Choice) error {

@@ -135,7 +135,7 @@ func (g *guard) squeeze(at int, typ, name string) {
 }
 
 // shown returns the beginning of a line for an error.
-func (g *guard) shown(line []byte) string { return clip(g.l.clean(string(bytes.TrimSpace(line)))) }
+func (g *guard) shown(line []byte) string { return clip(g.l.cleanCut(string(bytes.TrimSpace(line)))) }
 
 // word returns the word that begins at or after at, up to a space, parenthesis or line end, and where it ends.
 func word(line []byte, at int) ([]byte, int) {

@@ -160,9 +160,10 @@ func newLink(cfg *Config, env *connection.Env, step func(connection.Step), auth 
 	return l, nil
 }
 
-// report times one step and tells of it. what and warning are used only when err is nil.
+// report times one step and tells of it. what, which may hold words of the server, and warning are used only when err is
+// nil.
 func (l *link) report(name string, began time.Time, what, warning string, err error) {
-	s := connection.Step{Name: name, Status: connection.StatusOK, Detail: what, Hint: warning, Elapsed: time.Since(began), Err: err}
+	s := connection.Step{Name: name, Status: connection.StatusOK, Detail: l.clean(what), Hint: warning, Elapsed: time.Since(began), Err: err}
 	switch {
 	case err != nil:
 		s.Status, s.Detail, s.Hint = connection.StatusFailed, "", ""
@@ -406,7 +407,7 @@ func (l *link) askCaps(when string) error {
 		}
 	}
 	if when != "" {
-		l.report("capabilities", began, when+clip(strings.Join(l.caps, " ")), "", nil)
+		l.report("capabilities", began, when+clip(l.clean(strings.Join(l.caps, " "))), "", nil)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/mailconn/mailconn/connection"
 )
@@ -73,6 +74,7 @@ func blame(err error, complaint string) error {
 // response notes what one line tells: capabilities, words for people, the end.
 func (l *link) response(line string) (note, error) {
 	n := parseStatus(line)
+	raw := n.Text
 	n.Text = l.clean(n.Text)
 	switch {
 	case !statusType(n.Type) && literalAtEnd(line):
@@ -80,7 +82,7 @@ func (l *link) response(line string) (note, error) {
 	case n.Type == "BYE" && n.Tag == "*":
 		return n, l.refusal(n, "")
 	case n.Type == "CAPABILITY" && n.Tag == "*":
-		l.caps = parseCaps(n.Text)
+		l.caps = parseCaps(raw) // a password may be a word of the protocol
 	case n.Type == "ID" && n.Tag == "*":
 		l.serverID = n.Text
 	case n.Code == "CAPABILITY":
@@ -107,7 +109,7 @@ func (l *link) readLine(limit int) (string, error) {
 		c, err := l.br.ReadByte()
 		switch {
 		case errors.Is(err, io.EOF) && len(line) > 0:
-			return "", l.lost(fmt.Errorf("after %q: %w", clip(l.clean(string(line))), io.ErrUnexpectedEOF))
+			return "", l.lost(fmt.Errorf("after %q: %w", clip(l.cleanCut(string(line))), io.ErrUnexpectedEOF))
 		case err != nil:
 			return "", l.lost(err)
 		case c == '\n':
@@ -139,13 +141,19 @@ func (l *link) lost(err error) error {
 }
 
 // clean removes secrets, and what would harm a terminal, from a server's text.
-func (l *link) clean(s string) string {
+func (l *link) clean(s string) string { return harmless(l.scrub.Text(s)) }
+
+// cleanCut is clean for a text whose end is missing.
+func (l *link) cleanCut(s string) string { return harmless(l.scrub.Cut(s)) }
+
+// harmless replaces what a terminal or a log would not show as it is.
+func harmless(s string) string {
 	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
-	}, l.scrub.Text(s)), "?")
+	}, s), "?")
 }
 
 // clip shortens a server's text for an error.

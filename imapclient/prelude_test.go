@@ -183,17 +183,22 @@ func converse(t *testing.T, ctx context.Context, cfg Config, memory *tlsMemory, 
 
 func (d *dialogue) checkSecrets(t *testing.T) {
 	t.Helper()
-	report := &connection.Report{Steps: d.steps}
-	asJSON, err := json.Marshal(report)
-	if err != nil {
-		t.Error(err)
-	}
-	printed := fmt.Sprintf("%v %+v %#v %s %s %+v %s", d.err, d.err, d.err, report, asJSON, d.events, d.log.String())
+	printed := d.printed()
 	for _, secret := range []string{testCanary, strings.ToUpper(testCanary), testBlob, base64.StdEncoding.EncodeToString([]byte(testCanary))} {
 		if strings.Contains(printed, secret) {
 			t.Errorf("%q was printed: %s", secret, printed)
 		}
 	}
+}
+
+// printed returns all that a host could print of the dialogue.
+func (d *dialogue) printed() string {
+	report := &connection.Report{Steps: d.steps}
+	asJSON, err := json.Marshal(report)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%v %+v %#v %s %s %+v %s", d.err, d.err, d.err, report, asJSON, d.events, d.log.String())
 }
 
 // steps returns the names of the steps, with their status if it is not ok.

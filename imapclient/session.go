@@ -186,8 +186,8 @@ func (s *session) open(ctx context.Context, op, folder string) (*box, error) {
 		case "READ-WRITE":
 			b.readOnly = false
 		case "UIDVALIDITY":
-			// The server's own text: go-imap cannot hold a number that is out of range.
-			b.validity = strings.TrimLeft(n.Arg, "0")
+			// The server's own digits: go-imap cannot hold a number that is out of range.
+			b.validity = validityOf(n)
 		case "NOMODSEQ":
 			b.modSeq = 0 // RFC 7162, 3.1.2.2
 		case "UIDNOTSTICKY":
@@ -219,11 +219,22 @@ func (s *session) selected(ctx context.Context, op, folder string) (*box, error)
 // renumbered reports whether the server has told, since the SELECT, that the folder's UIDs are void.
 func (s *session) renumbered() bool {
 	for _, n := range s.guard.Since(s.box.mark) {
-		if n.Code == "UIDVALIDITY" && n.Arg != s.box.validity {
+		if n.Code == "UIDVALIDITY" && validityOf(n) != s.box.validity {
 			return true
 		}
 	}
 	return false
+}
+
+// maxValidity is how many digits of a UIDVALIDITY are believed. RFC 9051, 9 has ten; it is in every Ref.
+const maxValidity = 20
+
+// validityOf returns the number in a UIDVALIDITY code as text, "" if it is none, or 0.
+func validityOf(n note) string {
+	if len(n.Arg) > maxValidity || strings.ContainsFunc(n.Arg, func(r rune) bool { return r < '0' || r > '9' }) {
+		return ""
+	}
+	return strings.TrimLeft(n.Arg, "0")
 }
 
 // folderError adds to the error of a SELECT what the settings have to do with it.

@@ -82,6 +82,28 @@ func (s *Scrubber) Text(text string) string {
 	return text
 }
 
+// Cut is Text for the beginning of a longer text: what its end shows of a secret is removed as well, unless that is
+// shorter than any secret that Text removes within words.
+func (s *Scrubber) Cut(text string) string {
+	if s == nil {
+		return text
+	}
+	text = s.Text(text)
+	longest := 0
+	for _, f := range s.forms {
+		for n := min(len(f.text)-1, len(text)); n >= shortSecret && n > longest; n-- {
+			end := text[len(text)-n:]
+			if end == f.text[:n] || !f.exact && equalFold(end, f.text[:n]) {
+				longest = n
+			}
+		}
+	}
+	if longest == 0 {
+		return text
+	}
+	return text[:len(text)-longest] + connection.Redacted
+}
+
 func (f form) remove(text string) string {
 	var b strings.Builder
 	for from := 0; ; {

@@ -94,12 +94,12 @@ func (t *Trace) sent(line []byte) string {
 		if rest := len(line) - len(text); rest > 0 {
 			text += " " + hidden(rest-1)
 		}
-		return t.clean(text)
+		return t.scrub.Text(text)
 	}
 	if name, value, ok := bytes.Cut(line, []byte(":")); ok && credentialHeaders[strings.ToLower(string(name))] {
 		return string(name) + ": " + hidden(len(value))
 	}
-	return t.clean(string(line[:min(len(line), maxLine)]))
+	return t.clean(line)
 }
 
 func (t *Trace) received(line []byte) string {
@@ -113,10 +113,16 @@ func (t *Trace) received(line []byte) string {
 			t.secret, t.tag = false, ""
 		}
 	}
-	return t.clean(string(line[:min(len(line), maxLine)]))
+	return t.clean(line)
 }
 
-func (t *Trace) clean(text string) string { return t.scrub.Text(text) }
+// clean returns what is logged of a line.
+func (t *Trace) clean(line []byte) string {
+	if len(line) > maxLine {
+		return t.scrub.Cut(string(line[:maxLine]))
+	}
+	return t.scrub.Text(string(line))
+}
 
 func hidden(n int) string { return fmt.Sprintf("<%d octets redacted>", n) }
 

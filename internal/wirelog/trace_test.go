@@ -148,3 +148,38 @@ func FuzzScrubber(f *testing.F) {
 		}
 	})
 }
+
+func TestScrubberCut(t *testing.T) {
+	s := NewScrubber("juser", connection.NewSecret("c4nary-Pa55w0rd"))
+	for _, tt := range []struct{ text, want string }{
+		{"no secret", "no secret"},
+		{"is c4nary-Pa55w0rd", "is [redacted]"},
+		{"is c4nary-Pa55w0r", "is [redacted]"},
+		{"is C4NA", "is [redacted]"},
+		{"is c4n", "is c4n"},
+		{"c4nary-Pa55w0rd and c4nary", "[redacted] and [redacted]"},
+		{"c4nary in the middle", "c4nary in the middle"},
+		{"blob AGp1c2VyAGM0bmFyeS1QYT", "blob [redacted]"},
+	} {
+		if got := s.Cut(tt.text); got != tt.want {
+			t.Errorf("%q: got %q, want %q", tt.text, got, tt.want)
+		}
+	}
+	if got := (*Scrubber)(nil).Cut("c4nary"); got != "c4nary" {
+		t.Errorf("without secrets: got %q", got)
+	}
+}
+
+// TestTraceCutsNoSecret: a secret that lies across the end of what is logged of a line does not show its beginning.
+func TestTraceCutsNoSecret(t *testing.T) {
+	const secret = "c4nary-Pa55w0rd"
+	for at := 1000; at < 1030; at++ {
+		var out bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: connection.LevelTrace}))
+		trace := New(log, "x", NewScrubber("juser", connection.NewSecret(secret)))
+		trace.Received([]byte(strings.Repeat("x", at) + secret + strings.Repeat("y", 100)))
+		if strings.Contains(out.String(), secret[:4]) {
+			t.Errorf("at %d: %s", at, out.String())
+		}
+	}
+}
