@@ -76,8 +76,8 @@ func (f *fetch) sweep() (found int, err error) {
 	if !f.begun && !f.reuse {
 		f.swept = c.sessions // mail may have come since the last one was opened
 	}
-	s, err := c.after(f.ctx, opFetch, f.swept)
-	if err != nil {
+	s, err := f.snapshot()
+	if s == nil || err != nil {
 		c.turn.give()
 		return 0, err
 	}
@@ -104,6 +104,22 @@ func (f *fetch) sweep() (found int, err error) {
 	}
 	f.begun, f.swept, f.count, f.octets = true, number, count, octets
 	return found, nil
+}
+
+// snapshot returns a session that was not swept; nil if a look at its count says that nothing is new. For a Follow that
+// is not enough: one message may have gone and another of its size come. The turn must be held.
+func (f *fetch) snapshot() (*session, error) {
+	c := f.conn
+	if f.begun && !f.opts.Follow && f.count >= 0 && f.octets >= 0 && len(c.pending) == 0 {
+		same, err := c.unchanged(f.ctx, opFetch, f.swept, f.count, f.octets)
+		if err != nil {
+			c.drop()
+		}
+		if same || err != nil {
+			return nil, err
+		}
+	}
+	return c.after(f.ctx, opFetch, f.swept)
 }
 
 // work returns the entries that are to be dealt with. changed says that the server has given all messages other UIDLs.

@@ -55,22 +55,26 @@ func (s *session) run(ctx context.Context, op string, commands func() error) err
 	return nil
 }
 
-// open makes a new session the Conn's. What is pending is marked again if it is still there, and forgotten if not. The
-// turn must be held, and there must be no session.
-func (c *Conn) open(ctx context.Context, op string) error {
+// enterMaildrop logs in. The snapshot of the session that it returns is not read yet. The turn must be held.
+func (c *Conn) enterMaildrop(ctx context.Context, op string) (*session, error) {
 	l, err := c.login(ctx, nil)
 	if err != nil {
 		if ctx.Err() != nil {
-			return c.ended(ctx, op, connection.Ref{})
+			return nil, c.ended(ctx, op, connection.Ref{})
 		}
-		return c.fault(op, connection.Ref{}, err)
+		return nil, c.fault(op, connection.Ref{}, err)
 	}
 	c.sessions++
-	s := &session{conn: c, l: l, number: c.sessions, noTop: c.cfg.UseTop == Off, marked: make(map[string]bool)}
+	return &session{conn: c, l: l, number: c.sessions, noTop: c.cfg.UseTop == Off, marked: make(map[string]bool)}, nil
+}
+
+// adopt makes a session the Conn's. What is pending is marked again if it is still there, and forgotten if not. The turn
+// must be held, and there must be no session.
+func (c *Conn) adopt(ctx context.Context, op string, s *session) error {
+	c.sess = s
 	if err := s.run(ctx, op, func() error { return s.list(ctx) }); err != nil {
 		return err
 	}
-	c.sess = s
 	if s.number > 1 {
 		c.emit(connection.Event{Kind: connection.EventReconnected})
 	}
@@ -88,12 +92,47 @@ func (c *Conn) current(ctx context.Context, op string) (*session, error) {
 		c.drop()
 	}
 	if c.sess == nil {
-		if err := c.open(ctx, op); err != nil {
+		s, err := c.enterMaildrop(ctx, op)
+		if err == nil {
+			err = c.adopt(ctx, op, s)
+		}
+		if err != nil {
 			c.drop()
 			return nil, err
 		}
 	}
 	return c.sess, nil
+}
+
+// unchanged looks, in a session younger than the one of that number, whether the server still has count messages of so
+// many octets together. If so, it ends that session again; if not, the session is the Conn's. The turn must be held, and
+// nothing may be pending.
+func (c *Conn) unchanged(ctx context.Context, op string, number uint64, count, octets int64) (bool, error) {
+	if c.sess != nil && c.sess.number > number {
+		return false, nil
+	}
+	if c.sess != nil {
+		if err := c.quit(ctx, op); err != nil {
+			return false, err
+		}
+	}
+	s, err := c.enterMaildrop(ctx, op)
+	if err != nil {
+		return false, err
+	}
+	c.sess = s
+	if err := s.run(ctx, op, func() error {
+		if err := s.l.send("STAT"); err != nil {
+			return err
+		}
+		return s.readStat()
+	}); err != nil {
+		return false, err
+	}
+	if s.count == count && s.octets == octets {
+		return true, c.quit(ctx, op)
+	}
+	return false, c.adopt(ctx, op, s)
 }
 
 // after returns a session that is younger than the one of that number. The turn must be held.
