@@ -233,3 +233,36 @@ func TestWrongPasswordOnce(t *testing.T) {
 		}
 	}
 }
+
+// 19, 20: a login that is refused for now is ErrThrottled and is not tried at once again; what a BYE says is told.
+func TestTurnedAway(t *testing.T) {
+	for _, test := range []struct{ name, greeting, reply, words string }{
+		{"LIMIT at the login", "* OK [CAPABILITY " + caps + "] hi", "$TAG NO [LIMIT] Maximum number of connections from user+IP exceeded", ""},
+		{"UNAVAILABLE at the login", "* OK [CAPABILITY " + caps + "] hi", "$TAG NO [UNAVAILABLE] Maximum number of connections exceeded", ""},
+		{"BYE at the login", "* OK [CAPABILITY " + caps + "] hi", "* BYE Too many connections", "BYE Too many connections"},
+		{"BYE instead of a greeting", "* BYE Too many connections", "", "BYE Too many connections"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			script := imaptest.Script{imaptest.Send(test.greeting)}
+			if test.reply != "" {
+				script = append(script, imaptest.Expect("LOGIN"), imaptest.Send(test.reply))
+			}
+			srv := imaptest.NewScript(t, &imaptest.ScriptOptions{Repeat: true, Lenient: true}, append(script, imaptest.Cut()))
+			var said []string
+			env := *srv.Env()
+			env.Observe = func(ev connection.Event) {
+				if ev.Kind == connection.EventNotice {
+					said = append(said, ev.Detail)
+				}
+			}
+			_, err := open(t, srv.Config(), &env).Test(t.Context(), nil)
+			wantKind(t, err, connection.ErrThrottled)
+			if test.words != "" && (len(said) == 0 || !strings.Contains(said[0], test.words)) {
+				t.Errorf("the events tell %q, want %q", said, test.words)
+			}
+			if n := len(srv.Transcript("LOGIN")); n > 1 {
+				t.Errorf("%d logins", n)
+			}
+		})
+	}
+}

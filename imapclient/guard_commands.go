@@ -164,9 +164,13 @@ func (c *commands) setLimit(idle time.Duration) {
 // farewell keeps what the server says when it closes the connection, as the reason for the end that follows.
 func (c *commands) farewell(n note) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.bye == nil && !c.leaving {
+	first := c.bye == nil && !c.leaving
+	if first {
 		c.bye = c.link.refusal(n, "")
+	}
+	c.mu.Unlock()
+	if first {
+		c.link.announce(n)
 	}
 }
 

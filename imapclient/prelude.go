@@ -298,6 +298,7 @@ func (l *link) readGreeting() (note, error) {
 		l.notice(n)
 		return n, nil
 	case "BYE":
+		l.announce(n)
 		return n, l.refusal(n, "server: the server turned the connection away; its words are in the error")
 	}
 	return n, l.notIMAP(line)
@@ -412,11 +413,15 @@ func (l *link) askCaps(when string) error {
 	return nil
 }
 
-// notice tells the host what the server has to say to people (RFC 9051, 7.1: ALERT must be shown).
+// notice tells the host of an ALERT, which must be shown (RFC 9051, 7.1).
 func (l *link) notice(n note) {
-	if n.Code != "ALERT" {
-		return
+	if n.Code == "ALERT" && n.Type != "BYE" {
+		l.announce(n)
 	}
+}
+
+// announce tells the host what the server has to say to people.
+func (l *link) announce(n note) {
 	text := l.said(n)
 	l.env.Log().Warn("server notice", slog.String("endpoint", l.peer.Endpoint()), slog.String("text", text))
 	l.env.Emit(connection.Event{Kind: connection.EventNotice, Connection: l.name(), Detail: text})

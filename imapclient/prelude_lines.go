@@ -80,6 +80,7 @@ func (l *link) response(line string) (note, error) {
 	case !statusType(n.Type) && literalAtEnd(line):
 		return n, l.peer.Errorf(connection.ErrProtocol, "", "a literal where none can be: %q", clip(l.clean(line)))
 	case n.Type == "BYE" && n.Tag == "*":
+		l.announce(n)
 		return n, l.refusal(n, "")
 	case n.Type == "CAPABILITY" && n.Tag == "*":
 		l.caps = parseCaps(raw) // a password may be a word of the protocol

@@ -15,9 +15,11 @@ import (
 )
 
 // Test implements [connection.Connection]. It makes a connection of its own, in the steps resolve, connect, tls,
-// greeting, capabilities and auth, then opens each configured folder (open) and reads the first KiB of one message
-// without marking it as read (read). It writes nothing, even with TestOptions.Write: the steps write and remove are
-// reported as skipped. The order of steps is that of the protocol, so mode starttls has its greeting before tls.
+// greeting, capabilities and auth, then looks at what the server offers (extensions), opens each configured folder
+// (open), reads the first KiB of one message without marking it as read (read), lists the folders there are (folders) and
+// looks for that which messages are moved to (target). With TestOptions.Write it appends a small message to the first
+// folder and reads it again (write), and marks and expunges that one (remove); who fetches from the folder at that
+// moment may see it. The order of steps is that of the protocol, so mode starttls has its greeting before tls.
 func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connection.Report, error) {
 	r := &connection.Report{Info: c.info, Started: time.Now()}
 	var o connection.TestOptions
@@ -41,7 +43,7 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 	}
 	defer leave()
 	defer cancel()
-	t := &tester{conn: c, ctx: ctx, step: step}
+	t := &tester{conn: c, ctx: ctx, step: step, write: o.Write}
 	if len(c.cfg.Mailboxes) > 0 {
 		if t.conn, err = c.at("test", c.cfg.Mailboxes[0]); err != nil {
 			step(connection.Step{Name: "connect", Status: connection.StatusFailed, Err: err})
@@ -104,9 +106,10 @@ func hintFor(e *connection.Error, hint string) string {
 }
 
 type tester struct {
-	conn *Conn
-	ctx  context.Context
-	step func(connection.Step)
+	conn  *Conn
+	ctx   context.Context
+	step  func(connection.Step)
+	write bool
 }
 
 // skipRest reports the steps that were not reached.
@@ -121,8 +124,6 @@ func (t *tester) skipRest(r *connection.Report, write bool) {
 		}
 		detail := "an earlier step failed"
 		switch {
-		case name == "write" || name == "remove":
-			detail = "this driver does not write"
 		case name == "read" && r.OK():
 			detail = "the folders are empty"
 		case r.OK():
@@ -139,11 +140,14 @@ func (t *tester) run() error {
 		return err
 	}
 	defer t.farewell(s)
+	t.extensions(s)
 	var first error
 	read := ""
-	folders, err := t.folders(s)
-	if err != nil {
-		return err
+	folders := t.conn.cfg.plainFolders()
+	if t.conn.cfg.listed() {
+		if folders, err = t.folders(s); err != nil {
+			return err
+		}
 	}
 	for _, folder := range folders {
 		exists, err := t.open(s, folder)
@@ -157,30 +161,75 @@ func (t *tester) run() error {
 			read = folder
 		}
 	}
-	if first != nil || read == "" {
-		return first
+	if first == nil && read != "" {
+		first = t.read(s, read)
 	}
-	return t.read(s, read)
+	if first == nil && !t.conn.cfg.listed() {
+		_, first = t.folders(s)
+	}
+	if first == nil && t.conn.cfg.moves() {
+		first = t.target(s)
+	}
+	if first == nil && t.write && len(folders) > 0 {
+		first = t.probe(s, folders[0])
+	}
+	return first
+}
+
+// offers are the extensions that matter to this driver.
+var offers = []goimap.Cap{
+	goimap.CapUIDPlus, goimap.CapMove, goimap.CapIdle, goimap.CapCondStore, goimap.CapSpecialUse, goimap.CapLiteralPlus, "COMPRESS=DEFLATE",
+}
+
+// extensions reports what the server offers, and what the settings want and it does not.
+func (t *tester) extensions(s *session) {
+	var there, missing []string
+	for _, name := range offers {
+		switch {
+		case t.conn.cfg.disabled(string(name)):
+			missing = append(missing, string(name)+" (disable_extensions)")
+		case slices.Contains(s.guard.l.caps, strings.ToUpper(string(name))):
+			there = append(there, string(name))
+		default:
+			missing = append(missing, string(name))
+		}
+	}
+	report := connection.Step{Name: "extensions", Status: connection.StatusOK, Detail: "offered: " + textOr(strings.Join(there, ", "), "none")}
+	if len(missing) > 0 {
+		report.Detail += "; not offered: " + strings.Join(missing, ", ")
+	}
+	if t.conn.cfg.Idle && !s.has(goimap.CapIdle) {
+		report.Status, report.Hint = connection.StatusWarned, "idle: the server does not offer it; the folders are polled as polling_interval and polling_idle_max say"
+	}
+	t.step(report)
 }
 
 // folders returns the folders that the settings mean.
 func (t *tester) folders(s *session) ([]string, error) {
 	cfg := &t.conn.cfg
-	if !cfg.listed() {
-		return cfg.plainFolders(), nil
-	}
 	began := time.Now()
 	all, err := s.list(t.ctx, "test")
 	names := cfg.among(all)
-	if err == nil && len(names) == 0 {
+	report := connection.Step{Name: "folders", Status: connection.StatusOK}
+	if !cfg.listed() {
+		names = cfg.plainFolders()
+	}
+	switch {
+	case err != nil && !cfg.listed() && !s.broken():
+		// The names are known without the list.
+		report.Status, report.Detail, report.Hint = connection.StatusWarned, err.Error(), "username: the server does not list the folders"
+		err = nil
+	case err == nil && len(names) == 0:
 		e := t.conn.problem("test", connection.Ref{}, connection.ErrNotFound, "%w", errNoFolder)
 		e.Hint = "folders: the server has " + someNames(all)
 		err = e
+		fallthrough
+	case err != nil:
+		report.Status, report.Err = connection.StatusFailed, err
+	default:
+		report.Detail = fmt.Sprintf("%d of %d folders: %s", len(names), len(all), clip(strings.Join(names, ", ")))
 	}
-	report := connection.Step{Name: "folders", Status: connection.StatusOK, Detail: fmt.Sprintf("%d of %d folders: %s", len(names), len(all), clip(strings.Join(names, ", "))), Elapsed: time.Since(began)}
-	if err != nil {
-		report.Status, report.Detail, report.Err = connection.StatusFailed, "", err
-	}
+	report.Elapsed = time.Since(began)
 	t.step(report)
 	return names, err
 }
@@ -284,7 +333,7 @@ func (t *tester) read(s *session, folder string) error {
 				{Peek: true, Partial: &goimap.SectionPartial{Size: testRead}},
 			}})
 			var failed error
-			got, octets, failed = firstLiteral(cmd.Next)
+			got, octets, failed = firstLiteral(cmd.Next, nil)
 			if failed != nil {
 				return failed
 			}
@@ -305,16 +354,24 @@ func (t *tester) read(s *session, folder string) error {
 	return err
 }
 
-// firstLiteral counts the octets of the first body in a FETCH. After an error the command must not be touched.
-func firstLiteral(next func() *goclient.FetchMessageData) (got bool, octets int64, err error) {
+type nextMessage func() *goclient.FetchMessageData
+
+// firstLiteral counts the octets of the first body in a FETCH, of which read, if not nil, may take the first ones. After
+// an error the command must not be touched.
+func firstLiteral(next nextMessage, read func(io.Reader) error) (got bool, octets int64, err error) {
 	for msg := next(); msg != nil; msg = next() {
 		for item := msg.Next(); item != nil; item = msg.Next() {
 			section, ok := item.(goclient.FetchItemDataBodySection)
 			if !ok || section.Literal == nil || got {
 				continue
 			}
-			got = true
-			if octets, err = io.Copy(io.Discard, section.Literal); err != nil {
+			got, octets = true, section.Literal.Size()
+			if read != nil {
+				if err := read(section.Literal); err != nil {
+					return got, octets, err
+				}
+			}
+			if _, err := io.Copy(io.Discard, section.Literal); err != nil {
 				return got, octets, err
 			}
 		}

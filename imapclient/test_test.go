@@ -28,7 +28,7 @@ func TestReportOfAGoodServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"resolve ok", "connect ok", "tls ok", "greeting ok", "auth ok", "open ok", "read ok", "write skipped", "remove skipped"} {
+	for _, want := range []string{"resolve ok", "connect ok", "tls ok", "greeting ok", "auth ok", "open ok", "extensions ok", "folders ok", "read ok", "write ok", "remove ok"} {
 		if !slices.Contains(names(report), want) {
 			t.Errorf("no %q in %v", want, names(report))
 		}
@@ -36,16 +36,82 @@ func TestReportOfAGoodServer(t *testing.T) {
 	if !slices.Equal(told, names(report)) {
 		t.Errorf("Progress was told %v", told)
 	}
-	if text := report.String(); !strings.Contains(text, "3 messages") || !strings.Contains(text, "read-write") {
-		t.Errorf("the report says too little:\n%s", text)
+	text := report.String()
+	for _, want := range []string{"3 messages", "read-write", "TLS 1.3", "valid until", "PLAIN over TLS", "passed over: login-command", "UIDPLUS, MOVE, IDLE", "1 of 1 folders", "came back as they were"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in the report:\n%s", want, text)
+		}
 	}
 	for _, m := range srv.Messages() {
 		if len(m.Flags) != 0 {
 			t.Errorf("a message has the flags %v", m.Flags)
 		}
 	}
-	if len(srv.Transcript("STORE", "EXPUNGE", "APPEND", "CLOSE")) != 0 {
-		t.Error("Test has changed something")
+	if left := srv.Messages(); len(left) != 3 {
+		t.Errorf("%d messages are left, want 3", len(left))
+	}
+	if n := len(srv.Transcript("EXPUNGE")); n != 1 || len(srv.Transcript("UID EXPUNGE 4")) != 1 {
+		t.Error("more was expunged than the message of the test")
+	}
+}
+
+func TestReportChangesNothing(t *testing.T) {
+	srv := imaptest.NewServer(t, nil)
+	srv.Deliver(letters(3)...)
+	report, err := open(t, emptying(srv.Config()), srv.Env()).Test(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(srv.Transcript("STORE", "EXPUNGE", "APPEND", "CLOSE")) != 0 || slices.Contains(names(report), "write skipped") {
+		t.Errorf("Test has changed something: %v", names(report))
+	}
+}
+
+// What Test writes it removes again, alone, on every kind of server; where it cannot, it says so.
+func TestReportWrite(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		opts   imaptest.Options
+		mode   string
+		fail   [2]string
+		marked bool // somebody else has marked a message
+		want   string
+		hint   string
+		left   int
+	}{
+		{name: "nothing is deleted", mode: imapclient.DeleteNone, want: "remove ok", left: 2},
+		{name: "no UIDPLUS", opts: imaptest.Options{Without: []string{"UIDPLUS"}}, want: "remove ok", left: 2},
+		{name: "no UIDPLUS, and others mark", opts: imaptest.Options{Without: []string{"UIDPLUS"}}, marked: true, want: "remove warned", hint: "allow_plain_expunge", left: 3},
+		{name: "APPEND refused", fail: [2]string{"APPEND", "NO [NOPERM] no"}, want: "write failed", hint: "folders", left: 2},
+		{name: "STORE refused", fail: [2]string{"STORE", "NO [NOPERM] no"}, want: "remove failed", hint: "username", left: 3},
+		{name: "EXPUNGE does nothing", fail: [2]string{"EXPUNGE", "OK done"}, want: "remove warned", hint: "delete_mode", left: 3},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			srv := imaptest.NewServer(t, &test.opts)
+			srv.Deliver(letters(2)...)
+			if test.marked {
+				srv.SetFlags("INBOX", 1, connection.FlagDeleted)
+			}
+			if test.fail[0] != "" {
+				srv.Fail(test.fail[0], test.fail[1])
+			}
+			cfg := srv.Config()
+			cfg.DeleteMode = test.mode
+			report, err := open(t, cfg, srv.Env()).Test(t.Context(), &connection.TestOptions{Write: true})
+			if strings.HasSuffix(test.want, "failed") != (err != nil) {
+				t.Errorf("got %v", err)
+			}
+			i := slices.Index(names(report), test.want)
+			if i < 0 {
+				t.Fatalf("no %q in %v", test.want, report)
+			}
+			if hint := report.Steps[i].Hint; !strings.Contains(hint, test.hint) {
+				t.Errorf("got the hint %q, want %q in it", hint, test.hint)
+			}
+			if n := len(srv.Messages()); n != test.left {
+				t.Errorf("%d messages are left, want %d", n, test.left)
+			}
+		})
 	}
 }
 
@@ -61,6 +127,9 @@ func TestReportHints(t *testing.T) {
 		{"no UIDPLUS", imaptest.Options{Without: []string{"UIDPLUS"}}, nil, "open warned", "UIDPLUS"},
 		{"no UIDPLUS, allowed", imaptest.Options{Without: []string{"UIDPLUS"}}, func(c *imapclient.Config) { c.AllowPlainExpunge = true }, "open warned", "allow_plain_expunge"},
 		{"no UIDVALIDITY", imaptest.Options{Quirks: imaptest.Quirks{NoUIDValidity: true}}, nil, "open warned", "UIDVALIDITY"},
+		{"no IDLE", imaptest.Options{Without: []string{"IDLE"}}, func(c *imapclient.Config) { c.Idle = true }, "extensions warned", "idle"},
+		{"nowhere to move", imaptest.Options{Folders: []imaptest.Folder{{Name: "Archive"}}}, func(c *imapclient.Config) { c.DeleteMode, c.MoveTo = imapclient.DeleteMove, "Archives" }, "target failed", "move_to"},
+		{"no trash", imaptest.Options{}, func(c *imapclient.Config) { c.DeleteMode = imapclient.DeleteTrash }, "target failed", "move_to"},
 		{"wrong password", imaptest.Options{}, func(c *imapclient.Config) { c.Password = connection.NewSecret("wrong") }, "auth failed", "password"},
 		{"wrong authority", imaptest.Options{}, func(c *imapclient.Config) { c.CAPEM = "" }, "tls failed", "ca_pem"},
 	} {
