@@ -41,7 +41,7 @@ type Config struct {
 	Folders          []string `json:"folders,omitempty" label:"Folders" help:"names, with / between the levels; or patterns: * is anything, % anything without /, \\Sent and its like the folder for that use; none means INBOX"`
 	ExcludeFolders   []string `json:"exclude_folders,omitempty" label:"Folders left out" help:"names or patterns; they win over folders"`
 	UnreadOnly       bool     `json:"unread_only,omitempty" label:"Unread messages only" help:"fetch only messages without the flag \\Seen"`
-	MessagesPerCycle int      `json:"messages_per_cycle,omitempty" label:"Messages per cycle" default:"50" min:"1" max:"100" help:"messages asked for with one command"`
+	MessagesPerCycle int      `json:"messages_per_cycle,omitempty" label:"Messages per cycle" default:"50" min:"1" max:"100" help:"messages in one cycle; one command asks for more where nothing speaks against it"`
 
 	PollingInterval connection.Duration `json:"polling_interval,omitempty" label:"Polling interval" default:"50ms" min:"1ms" help:"wait between two looks at the folders while mail comes in"`
 	PollingIdleMax  connection.Duration `json:"polling_idle_max,omitempty" label:"Longest polling interval" default:"30s" min:"1ms" help:"the wait doubles up to this while no mail comes in"`
