@@ -47,6 +47,7 @@ type guard struct {
 	taker atomic.Pointer[taker] // of small bodies; nil while there is none
 	fixed []byte                // what repairFetch made of a piece
 	most  searchLimits
+	hits  sought
 	names nameMap // folder names that go-imap cannot take
 	news  news    // of the folder selected
 	response

@@ -107,6 +107,7 @@ func (g *guard) repairStatus(line []byte) ([]byte, error) {
 		if n.Type == "BYE" || n.Type == "PREAUTH" {
 			return nil, g.violation("a tagged %s", n.Type)
 		}
+		g.hits = sought{}
 		// Before the reply is known: a Read that waits afterwards has nothing to wait for.
 		defer g.answered(n.Tag)
 		if !g.underWay(n.Tag) {

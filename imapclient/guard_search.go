@@ -21,7 +21,13 @@ type searching struct {
 	spaces int
 }
 
-// searchLimits bound one SEARCH response. Tests lower them.
+// sought is what the SEARCH responses to the command under way have held so far.
+type sought struct {
+	numbers int
+	last    uint32 // the highest
+}
+
+// searchLimits bound one SEARCH response, and the numbers of all that answer one command. Tests lower them.
 type searchLimits struct{ octets, numbers int }
 
 // maxTail is how long what follows the numbers may be.
@@ -60,7 +66,9 @@ func (g *guard) search(part []byte) error {
 			}
 			s.odd = s.odd || s.spaces > 1 || c == '\r' && s.spaces > 0 && len(g.found) > 0
 			if c == '\n' {
-				g.endSearch(s)
+				if err := g.endSearch(s); err != nil {
+					return err
+				}
 			}
 		case c == '(':
 			s.tail = append(s.tail, c)
@@ -89,11 +97,15 @@ func (g *guard) foundOne(s *searching) error {
 	return nil
 }
 
+// maxMixed is how many numbers several SEARCH responses to one command may hold if they are not in ascending order: go-imap
+// would sort them, at the cost that is told above.
+const maxMixed = 10_000
+
 // endSearch makes the response ready to be handed on.
-func (g *guard) endSearch(s *searching) {
+func (g *guard) endSearch(s *searching) error {
 	g.searching = nil
 	if g.drop {
-		return
+		return nil
 	}
 	if !s.sorted {
 		g.quirk("search-order")
@@ -103,10 +115,22 @@ func (g *guard) endSearch(s *searching) {
 	if s.odd {
 		g.quirk("spaces")
 	}
+	if n := len(g.found); n > 0 {
+		mixed := g.hits.numbers > 0 && g.found[0] <= g.hits.last
+		g.hits.numbers += n
+		g.hits.last = max(g.hits.last, g.found[n-1])
+		switch {
+		case g.hits.numbers > g.most.numbers:
+			return g.violation("SEARCH responses with over %d numbers", g.most.numbers)
+		case mixed && g.hits.numbers > maxMixed:
+			return g.violation("several SEARCH responses to one command, in no order")
+		}
+	}
 	g.left, g.tail = g.found, "\r\n"
 	if tail := bytes.TrimSpace(s.tail); len(tail) > 0 {
 		g.tail = " " + string(tail) + "\r\n"
 	}
+	return nil
 }
 
 // handOnFound puts the next piece of a SEARCH response into out.

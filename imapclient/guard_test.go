@@ -450,6 +450,41 @@ func TestEndlessSearch(t *testing.T) {
 	}
 }
 
+// TestSeveralSearchResponses: they may answer one command, but not so that go-imap sorts them for hours.
+func TestSeveralSearchResponses(t *testing.T) {
+	numbers := func(first, step uint32, n int) string {
+		var b strings.Builder
+		b.WriteString("* SEARCH")
+		for range n {
+			fmt.Fprintf(&b, " %d", first)
+			first += step
+		}
+		return b.String() + "\r\n"
+	}
+	for name, tt := range map[string]struct {
+		in   string
+		text string // in the error; "" for none
+	}{
+		"ascending":      {numbers(1, 1, 20_000) + numbers(20_001, 1, 20_000), ""},
+		"few, mixed":     {numbers(1, 2, 100) + numbers(2, 2, 100), ""},
+		"many, mixed":    {numbers(1, 2, 20_000) + numbers(2, 2, 20_000), "no order"},
+		"without end":    {strings.Repeat("* SEARCH 1\r\n", 20_000), "no order"},
+		"too many":       {numbers(1, 1, 40_000) + numbers(40_001, 1, 40_000), "numbers"},
+		"two commands":   {numbers(1, 2, 20_000) + "T1 OK\r\n" + numbers(2, 2, 20_000), ""},
+		"another status": {numbers(1, 2, 20_000) + "* OK\r\n" + numbers(2, 2, 20_000), "no order"},
+	} {
+		g := feed(t, strings.NewReader(tt.in), "UID SEARCH ALL", "UID SEARCH ALL")
+		g.most = searchLimits{octets: 1 << 20, numbers: 1 << 16}
+		got, err := io.ReadAll(g)
+		switch {
+		case tt.text == "" && (err != nil || string(got) != tt.in):
+			t.Errorf("%s: got %d octets and %v, want all %d", name, len(got), err, len(tt.in))
+		case tt.text != "" && (!errors.Is(err, connection.ErrProtocol) || !strings.Contains(err.Error(), tt.text)):
+			t.Errorf("%s: got %v, want ErrProtocol that says %q", name, err, tt.text)
+		}
+	}
+}
+
 // ones is " 1 1 1 1…".
 type ones struct{ digit bool }
 

@@ -294,7 +294,11 @@ const maxHits = 1 << 22
 
 func (s *session) uids(op string, data *goimap.SearchData, lo, hi uint32) ([]uint32, error) {
 	set, ok := data.All.(goimap.UIDSet)
-	if !ok {
+	switch {
+	case !ok && data.All != nil:
+		// ESEARCH without UID. Nothing must be taken as gone because of it.
+		return nil, s.conn.problem(op, connection.Ref{}, connection.ErrProtocol, "the server answers a search for UIDs with sequence numbers")
+	case !ok:
 		return nil, nil
 	}
 	if hi == 0 {
