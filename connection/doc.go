@@ -16,8 +16,8 @@
 //     stored. No driver deletes, expunges or marks \Seen on its own. Delivery is at least once: sinks bear duplicates.
 //  2. Whole or an error. A Body ends in io.EOF only if every octet that the source holds was read. A cut connection is an
 //     error, never a short message.
-//  3. One bad message does not stop the rest. An [*Error] with a Ref concerns one message, and the loop goes on; any other
-//     error is the last.
+//  3. One bad message does not stop the rest. An [*Error] with a Ref concerns one message, or one folder if the Ref has no
+//     ID, and the loop may go on; any other error is the last.
 //  4. Unknown is not failed. If the server may have acted, the error is [ErrUncertain], and nothing repeats it by itself.
 //  5. Put is all or nothing.
 //  6. The context ends everything soon, with ctx.Err() in the chain and no goroutine left. Timeouts are for no progress,

@@ -58,6 +58,7 @@ func (p *pass) fetch() error {
 	fetch.Skip = func(ref Ref) bool {
 		return p.opts.Fetch.Skip != nil && p.opts.Fetch.Skip(ref) || p.passOver(ref)
 	}
+	var folder error
 	for m, err := range p.src.Fetch(p.ctx, &fetch) {
 		p.setBusy(true)
 		if err != nil {
@@ -65,7 +66,13 @@ func (p *pass) fetch() error {
 			if !errors.As(err, &e) || e.Ref.IsZero() {
 				return err
 			}
-			if e.Kind != ErrNotFound { // it vanished: somebody else took it
+			switch {
+			case e.Ref.ID == "": // a folder or a mailbox: others may follow, but this must not pass in silence
+				if folder == nil {
+					folder = err
+				}
+				p.report(e.Ref, err)
+			case e.Kind != ErrNotFound: // else it vanished: somebody else took it
 				p.failed(e.Ref, err, true)
 			}
 		} else if !p.passOver(m.Ref) {
@@ -80,7 +87,7 @@ func (p *pass) fetch() error {
 			return errRetryDue
 		}
 	}
-	return nil
+	return folder
 }
 
 // take hands m to the sink, or to a worker that will.

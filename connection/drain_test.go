@@ -283,6 +283,34 @@ func TestDrainDoesNotBelieveASinkThatOverlooksABrokenBody(t *testing.T) {
 	}
 }
 
+func TestDrainTellsOfAFolderThatCannotBeRead(t *testing.T) {
+	for _, kind := range []connection.Kind{connection.ErrNotFound, connection.ErrPermission, connection.ErrNetwork} {
+		synctest.Test(t, func(t *testing.T) {
+			q, v := newQueue(3), newVault()
+			src := &twoFolders{q, &connection.Error{Ref: connection.Ref{Folder: "Sent"}, Kind: kind}}
+			stats, err := connection.Drain(t.Context(), src, v.store, nil)
+			if !errors.Is(err, kind) || stats.Deleted != 3 || stats.Poisoned != 0 {
+				t.Errorf("%v: stats %+v, err %v; want the other folder drained, and the error", kind, stats, err)
+			}
+		})
+	}
+}
+
+// twoFolders is a source whose first folder cannot be read.
+type twoFolders struct {
+	*queue
+	err error
+}
+
+func (f *twoFolders) Fetch(ctx context.Context, opts *connection.FetchOptions) iter.Seq2[*connection.Message, error] {
+	return func(yield func(*connection.Message, error) bool) {
+		if !yield(nil, f.err) {
+			return
+		}
+		f.queue.Fetch(ctx, opts)(yield)
+	}
+}
+
 func TestDrainKeepsAMessageWithoutABody(t *testing.T) {
 	for _, workers := range []int{1, 4} {
 		synctest.Test(t, func(t *testing.T) {

@@ -90,7 +90,7 @@ type Error struct {
 	Op         string        // the verb: "fetch", "delete", "put"
 	Driver     string        // "imap"
 	Endpoint   string        // "mail.example.org:993"
-	Ref        Ref           // the message concerned; zero if the error is not about one message
+	Ref        Ref           // the message concerned; without an ID the folder or mailbox
 	Key        string        // the object key concerned
 	Kind       Kind          // the class
 	Code       string        // the server's own code: "OVERQUOTA", "NoSuchKey"

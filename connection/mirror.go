@@ -235,23 +235,28 @@ func (r *mirrorRun) from(ctx context.Context, since Checkpoint) error {
 	if since != "" {
 		opts.Known = nil // a stale Checkpoint shall be told, so that the restart is seen
 	}
+	var folder error
 	for c, err := range r.src.Sync(ctx, since, opts) {
 		if err != nil {
 			var e *Error
 			if !errors.As(err, &e) || e.Ref.IsZero() {
 				return err
 			}
-			if e.Kind == ErrNotFound {
-				continue // gone meanwhile
+			switch {
+			case e.Ref.ID == "": // a folder: others may follow, but this must not pass in silence
+				if folder == nil {
+					folder = err
+				}
+			case e.Kind != ErrNotFound: // else it is gone meanwhile
+				r.unread(ctx, e.Ref, err)
 			}
-			r.unread(ctx, e.Ref, err)
 			continue
 		}
 		if err := r.store(ctx, c); err != nil {
 			return err
 		}
 	}
-	return r.held
+	return errors.Join(folder, r.held)
 }
 
 // unread notes that ref could not be read: to be tried again, or given up.
