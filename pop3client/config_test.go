@@ -43,7 +43,7 @@ func TestConfigErrors(t *testing.T) {
 		`{` + good + `,"max_mesage":1}`:                                  `did you mean "max_message"?`,
 	} {
 		_, err := registry.Open(settings(config), nil)
-		if e := wantKind(t, err, connection.ErrConfig); !strings.Contains(e.Error(), want) {
+		if e := theError(t, err, connection.ErrConfig); !strings.Contains(e.Error(), want) {
 			t.Errorf("%s: got %v, want %q", config, err, want)
 		}
 	}
@@ -56,7 +56,7 @@ func TestConfigErrors(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = pop3client.Open(pop3client.Config{NetworkSettings: connection.NetworkSettings{Server: "h"}, Username: "u", Password: connection.NewSecret("p"), Idle: true}, nil)
-	if e := wantKind(t, err, connection.ErrConfig); !strings.Contains(e.Error(), "idle: not supported by POP3") {
+	if e := theError(t, err, connection.ErrConfig); !strings.Contains(e.Error(), "idle: not supported by POP3") {
 		t.Errorf("got %v", err)
 	}
 }

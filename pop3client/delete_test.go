@@ -33,7 +33,7 @@ func TestDeleteModeNone(t *testing.T) {
 	srv.Deliver(letters(1)...)
 	c := open(t, srv.Config(), nil)
 	err := c.Delete(t.Context(), collect(t, c, nil)[0].ref)
-	if e := wantKind(t, err, connection.ErrConfig); !strings.HasPrefix(e.Hint, "delete_mode") {
+	if e := theError(t, err, connection.ErrConfig); !strings.HasPrefix(e.Hint, "delete_mode") {
 		t.Errorf("hint %q", e.Hint)
 	}
 	if got := names(srv, "DELE"); got != "" || len(left(srv)) != 1 {
@@ -127,7 +127,7 @@ func TestCloseUncertain(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv.Drop("QUIT")
-	e := wantKind(t, c.Close(), connection.ErrUncertain)
+	e := theError(t, c.Close(), connection.ErrUncertain)
 	if !strings.Contains(e.Error(), "2 stored messages") {
 		t.Errorf("got %v", e)
 	}
@@ -144,7 +144,7 @@ func TestDeleteUncertain(t *testing.T) {
 	all := collect(t, c, nil)
 	srv.Drop("QUIT")
 	err := c.Delete(t.Context(), all[0].ref)
-	if e := wantKind(t, err, connection.ErrUncertain); e.Ref != all[0].ref {
+	if e := theError(t, err, connection.ErrUncertain); e.Ref != all[0].ref {
 		t.Errorf("about %v", e.Ref)
 	}
 	srv.ClearFaults()

@@ -131,12 +131,13 @@ func TestDovecotConformance(t *testing.T) {
 	}
 }
 
-// only23 skips a test whose further settings are in the language of Dovecot 2.3.
-func only23(t *testing.T, srv *peertest.DovecotServer) {
+// dovecot23 starts a Dovecot whose further settings are in the language of version 2.3; another is skipped.
+func dovecot23(t *testing.T, opts peertest.DovecotOptions) *peertest.DovecotServer {
 	t.Helper()
-	if !strings.HasPrefix(srv.Version, "2.3.") {
-		t.Skipf("the settings of this test are for Dovecot 2.3, and this is %s", srv.Version)
+	if plain := dovecot(t, peertest.DovecotOptions{}); !strings.HasPrefix(plain.Version, "2.3.") {
+		t.Skipf("the settings of this test are for Dovecot 2.3, and this is %s", plain.Version)
 	}
+	return dovecot(t, opts)
 }
 
 // authStep logs in by Test and returns what its step auth says.
@@ -152,7 +153,7 @@ func authStep(t *testing.T, cfg pop3client.Config, env *connection.Env) (string,
 }
 
 func TestDovecotMechanisms(t *testing.T) {
-	srv := dovecot(t, peertest.DovecotOptions{Mechanisms: "plain login cram-md5 scram-sha-1 scram-sha-256 apop"})
+	srv := dovecot23(t, peertest.DovecotOptions{Mechanisms: "plain login cram-md5 scram-sha-1 scram-sha-256 apop"})
 	for _, mech := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "apop", "user-pass"} {
 		for _, mode := range []connection.Mode{connection.ModeTLS, connection.ModeSTARTTLS, connection.ModeInsecure} {
 			cfg := dovecotConfig(srv, mode)
@@ -198,7 +199,7 @@ func TestDovecotNTLM(t *testing.T) {
 	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	srv := dovecot(t, peertest.DovecotOptions{
+	srv := dovecot23(t, peertest.DovecotOptions{
 		Mechanisms: "ntlm plain", Password: canary,
 		Settings: "auth_use_winbind = yes\nauth_winbind_helper_path = " + wrapper + "\nauth_username_format = %n",
 	})
@@ -233,7 +234,7 @@ func TestDovecotTokens(t *testing.T) {
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	srv := dovecot(t, peertest.DovecotOptions{
+	srv := dovecot23(t, peertest.DovecotOptions{
 		Mechanisms: "xoauth2 oauthbearer",
 		Settings:   "passdb {\n driver = oauth2\n mechanisms = xoauth2 oauthbearer\n args = " + conf + "\n}",
 	})
@@ -257,7 +258,7 @@ func TestDovecotTokens(t *testing.T) {
 			return connection.NewSecret("stale-token"), nil
 		}
 		_, err := authStep(t, cfg, env)
-		if e := wantKind(t, err, connection.ErrAuth); e.Code == "" || e.Hint == "" {
+		if e := theError(t, err, connection.ErrAuth); e.Code == "" || e.Hint == "" {
 			t.Errorf("%s with a bad token: code %q, hint %q", mech, e.Code, e.Hint)
 		}
 	}

@@ -246,7 +246,7 @@ func TestGoneBetweenUIDLAndRETR(t *testing.T) {
 	}
 	for _, f := range all {
 		if f.err != nil {
-			if e := wantKind(t, f.err, connection.ErrNotFound); e.Ref != refs[1].ref {
+			if e := theError(t, f.err, connection.ErrNotFound); e.Ref != refs[1].ref {
 				t.Errorf("the error is about %v, want %v", e.Ref, refs[1].ref)
 			}
 		}
@@ -263,7 +263,7 @@ func TestRefusedDelete(t *testing.T) {
 	all := collect(t, c, nil)
 	srv.Fail("DELE 2", "-ERR [SYS/PERM] read-only")
 	err := c.Delete(t.Context(), all[0].ref, all[1].ref)
-	if e := wantKind(t, err, connection.ErrPermission); e.Ref != all[1].ref || e.Code != "SYS/PERM" {
+	if e := theError(t, err, connection.ErrPermission); e.Ref != all[1].ref || e.Code != "SYS/PERM" {
 		t.Errorf("got %v", e)
 	}
 	if left := len(srv.Messages()); left != 2 {
@@ -282,7 +282,7 @@ func TestLoginReplies(t *testing.T) {
 		cfg := srv.Config()
 		cfg.AuthMechanisms = []string{"user-pass"}
 		_, err := open(t, cfg, nil).Test(t.Context(), nil)
-		e := wantKind(t, err, want)
+		e := theError(t, err, want)
 		if after := map[connection.Kind]time.Duration{connection.ErrThrottled: 30 * time.Second}[want]; e.RetryAfter != after && e.Code != "LOGIN-DELAY" {
 			t.Errorf("%s: RetryAfter %s, want %s", code, e.RetryAfter, after)
 		}
@@ -387,7 +387,7 @@ func TestMaxMessage(t *testing.T) {
 					whole = append(whole, f.raw)
 					continue
 				}
-				if e := wantKind(t, f.err, connection.ErrTooLarge); e.Ref.IsZero() || !strings.HasPrefix(e.Hint, "max_message") {
+				if e := theError(t, f.err, connection.ErrTooLarge); e.Ref.IsZero() || !strings.HasPrefix(e.Hint, "max_message") {
 					t.Errorf("got %v", e)
 				}
 			}

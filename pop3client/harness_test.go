@@ -88,13 +88,9 @@ func wantBodies(t testing.TB, got []string, want ...string) {
 	}
 }
 
-func wantKind(t testing.TB, err error, want connection.Kind) *connection.Error {
+func wantKind(t testing.TB, err error, want connection.Kind) {
 	t.Helper()
-	var e *connection.Error
-	if !errors.As(err, &e) || !errors.Is(err, want) {
-		t.Fatalf("got %v, want %v", err, want)
-	}
-	return e
+	_ = theError(t, err, want) // for those who want no more of it
 }
 
 // theError returns err as an *Error of the kind wanted.

@@ -80,7 +80,7 @@ func TestSTLS(t *testing.T) {
 			cfg := srv.Config()
 			cfg.Mode, cfg.NoDataTimeout = tt.mode, connection.Duration(300*time.Millisecond)
 			r, err := tested(t, cfg, nil)
-			if e := wantKind(t, err, tt.want); !strings.Contains(e.Hint, tt.hint) {
+			if e := theError(t, err, tt.want); !strings.Contains(e.Hint, tt.hint) {
 				t.Errorf("hint %q, want %q in it", e.Hint, tt.hint)
 			}
 			if got := srv.Transcript("USER", "PASS", "AUTH", "APOP", "STAT"); len(got) > 0 {
@@ -129,7 +129,7 @@ func TestStrippedSTLS(t *testing.T) {
 		t.Fatalf("%v\n%s", err, r)
 	}
 	_, err := c.Test(t.Context(), nil)
-	if e := wantKind(t, err, connection.ErrTLS); !strings.Contains(e.Error(), "used to offer") {
+	if e := theError(t, err, connection.ErrTLS); !strings.Contains(e.Error(), "used to offer") {
 		t.Errorf("got %v", e)
 	}
 }

@@ -46,13 +46,13 @@ var exact = map[string]string{
 func TestDotReaderExact(t *testing.T) {
 	for name, raw := range exact {
 		wire := stuffed(raw) + "+OK next\r\n"
-		for how, r := range map[string]io.Reader{
-			"at once":        strings.NewReader(wire),
-			"octet by octet": iotest.OneByteReader(strings.NewReader(wire)),
-			"by halves":      iotest.HalfReader(strings.NewReader(wire)),
+		for how, reader := range map[string]func() io.Reader{
+			"at once":        func() io.Reader { return strings.NewReader(wire) },
+			"octet by octet": func() io.Reader { return iotest.OneByteReader(strings.NewReader(wire)) },
+			"by halves":      func() io.Reader { return iotest.HalfReader(strings.NewReader(wire)) },
 		} {
 			for _, size := range []int{16, 4096, 256 << 10} {
-				br := bufio.NewReaderSize(r, size)
+				br := bufio.NewReaderSize(reader(), size)
 				got, err := io.ReadAll(&dotReader{br: br})
 				if err != nil || string(got) != raw {
 					t.Errorf("%s, %s, buffer %d: got %d octets, want %d, %v; first difference at %d", name, how, size, len(got), len(raw), err, differAt(string(got), raw))
@@ -60,7 +60,6 @@ func TestDotReaderExact(t *testing.T) {
 				if rest, err := br.ReadString('\n'); err != nil || rest != "+OK next\r\n" {
 					t.Errorf("%s, %s, buffer %d: behind it came %q, %v", name, how, size, rest, err)
 				}
-				break // r is used up
 			}
 		}
 	}

@@ -255,7 +255,10 @@ func ExampleNewServer() {
 		return
 	}
 	defer func() { _ = conn.Close() }() // the server has said goodbye
-	fmt.Fprintf(conn, "USER %s\r\nPASS %s\r\nDELE 1\r\nQUIT\r\n", pop3test.DefaultUsername, pop3test.DefaultPassword)
+	if _, err := fmt.Fprintf(conn, "USER %s\r\nPASS %s\r\nDELE 1\r\nQUIT\r\n", pop3test.DefaultUsername, pop3test.DefaultPassword); err != nil {
+		fmt.Println(err)
+		return
+	}
 	if _, err := io.Copy(io.Discard, conn); err != nil {
 		fmt.Println(err)
 	}
