@@ -20,13 +20,13 @@ import (
 
 // A task is what a child is to do.
 type task struct {
-	Kind    string `json:"kind"` // raw-imap, raw-pop3, raw-maildir, drain
+	Kind    string `json:"kind"` // raw-imap, raw-pop3, raw-maildir, raw-delete, drain, delete
 	Dir     string `json:"dir,omitempty"`
 	Sync    bool   `json:"sync,omitempty"`
 	Workers int    `json:"workers,omitempty"`
 	Profile string `json:"profile,omitempty"` // file that gets the CPU profile; none if empty
 
-	// Of raw-imap and raw-pop3.
+	// Of raw-imap, raw-pop3 and raw-delete.
 	Address  string `json:"address,omitempty"`
 	TLS      bool   `json:"tls,omitempty"`
 	CAPEM    string `json:"ca_pem,omitempty"`
@@ -37,6 +37,9 @@ type task struct {
 	Driver string         `json:"driver,omitempty"`
 	Config map[string]any `json:"config,omitempty"`
 	Sink   string         `json:"sink,omitempty"` // discard, files, store
+
+	// Of delete, besides Driver and Config.
+	Batch int `json:"batch,omitempty"` // messages with one call
 }
 
 // child does the task that it reads, and writes its tally.
@@ -63,8 +66,12 @@ func (t *task) do(ctx context.Context) (tally, error) {
 		return rawPOP3(*t)
 	case "raw-maildir":
 		return rawMaildir(*t)
+	case "raw-delete":
+		return rawDelete(*t)
 	case "drain":
 		return drain(ctx, *t)
+	case "delete":
+		return remove(ctx, *t)
 	}
 	return tally{}, fmt.Errorf("task %q", t.Kind)
 }
