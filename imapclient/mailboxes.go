@@ -166,7 +166,7 @@ func (c *Conn) at(op, mailbox string) (*Conn, error) {
 		return c, c.problem(op, connection.Ref{}, connection.ErrConfig, "config: %w", err)
 	}
 	one := newConn(cfg, c.env, c.info.Endpoint, auth)
-	one.whole = c
+	one.whole, one.tls.whole = c, &c.tls
 	if c.others == nil {
 		c.others = make(map[string]*Conn)
 	}

@@ -71,11 +71,21 @@ func (l *link) has(name string) bool {
 
 // tlsMemory is what a Conn keeps from one connection to the next. The zero value is ready.
 type tlsMemory struct {
-	// seen says that the server has had TLS. One that offered STARTTLS once and does so no longer is most likely
-	// somebody on the path (RFC 3207, 6).
+	// seen says that the server has offered STARTTLS. One that does so no longer is most likely somebody on the path
+	// (RFC 3207, 6).
 	seen atomic.Bool
+	// whole, if not nil, has what is known of the server, which is the same for all mailboxes.
+	whole *tlsMemory
 	// auth logs in; it keeps what is dear to compute (SCRAM). nil: newLink makes one.
 	auth *saslx.Authenticator
+}
+
+// server returns the memory that is shared by all mailboxes of a server.
+func (m *tlsMemory) server() *tlsMemory {
+	if m.whole != nil {
+		return m.whole
+	}
+	return m
 }
 
 // connect is tlsMemory.connect for a single connection, with nothing remembered.
@@ -222,9 +232,6 @@ func (l *link) establish(ctx, dialCtx context.Context, cfg *Config, m *tlsMemory
 			return err
 		}
 	}
-	if l.tls != nil {
-		m.seen.Store(true)
-	}
 	if !release() {
 		return l.peer.Ended(dialCtx)
 	}
@@ -365,10 +372,11 @@ func (l *link) upgrade(ctx context.Context, mode connection.Mode, preauth bool, 
 	}
 	switch {
 	case slices.Contains(l.caps, "STARTTLS"):
+		m.server().seen.Store(true)
 		return l.startTLS(ctx)
 	case mode == connection.ModeSTARTTLS:
 		return fail("mode: the server offers no STARTTLS; try port 993 with mode tls", "the server offers no STARTTLS")
-	case m.seen.Load():
+	case m.server().seen.Load():
 		return fail("mode: somebody on the path may have removed the offer; set mode to starttls, or tls with port 993", "the server used to offer STARTTLS and does so no longer")
 	}
 	const what, hint = "no TLS: the server offers no STARTTLS", "mode: anybody on the path can read and change everything; try port 993 with mode tls"

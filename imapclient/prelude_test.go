@@ -441,6 +441,28 @@ func TestTLSOnceSeenIsRequired(t *testing.T) {
 	}
 }
 
+// TestTLSOnceOfferedIsRequired: who breaks the upgrade and then takes the offer away gets no password either.
+func TestTLSOnceOfferedIsRequired(t *testing.T) {
+	memory := new(tlsMemory)
+	cfg := clear(connection.ModeTLSWhenAvailable)
+	if d := converse(t, t.Context(), cfg, memory, "> * OK [CAPABILITY IMAP4rev1 STARTTLS] hi\n< STARTTLS"); !errors.Is(d.err, connection.ErrNetwork) {
+		t.Fatalf("a cut upgrade: got %v", d.err)
+	}
+	for name, m := range map[string]*tlsMemory{"the same mailbox": memory, "another mailbox": {whole: memory}} {
+		d := converse(t, t.Context(), cfg, m, "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> $ OK in"+afterLogin)
+		if !errors.Is(d.err, connection.ErrTLS) || strings.Contains(d.sent.String(), testCanary) {
+			t.Errorf("%s: got %v, want ErrTLS and no login", name, d.err)
+		}
+	}
+	one, err := Open(Config{NetworkSettings: connection.NetworkSettings{Server: "x"}, Username: "u", Password: connection.NewSecret("p"), Mailboxes: []string{"a", "b"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := one.at("fetch", "a"); err != nil || a.tls.server() != one.tls.server() {
+		t.Errorf("the mailboxes of one server do not share what is known of it (%v)", err)
+	}
+}
+
 func TestEventsOfThePrelude(t *testing.T) {
 	d := converse(t, t.Context(), clear(connection.ModeInsecure), new(tlsMemory), "> * OK [CAPABILITY IMAP4rev1] hi\n< LOGIN \n> * OK [ALERT] the disk is nearly full\n> $ OK in"+afterLogin)
 	var insecure, notice int

@@ -1,8 +1,13 @@
 package imapclient
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	goimap "github.com/emersion/go-imap/v2"
+
+	"github.com/mailconn/mailconn/connection"
 )
 
 // TestValidityOf: what stands in every Ref is a number, whatever the server says.
@@ -24,5 +29,16 @@ func TestValidityOf(t *testing.T) {
 		if got := validityOf(note{Code: "UIDVALIDITY", Arg: arg}); got != want {
 			t.Errorf("%.30q: got %.30q, want %q", arg, got, want)
 		}
+	}
+}
+
+// TestSearchAnsweredWithSequenceNumbers: an answer to something else must not look like an empty folder.
+func TestSearchAnsweredWithSequenceNumbers(t *testing.T) {
+	s := &session{conn: &Conn{}}
+	if _, err := s.uids("fetch", &goimap.SearchData{All: goimap.SeqSet{{Start: 1, Stop: 5}}}, 1, 0); !errors.Is(err, connection.ErrProtocol) {
+		t.Errorf("got %v, want ErrProtocol", err)
+	}
+	if got, err := s.uids("fetch", &goimap.SearchData{}, 1, 0); len(got) != 0 || err != nil {
+		t.Errorf("nothing found: got %v, %v", got, err)
 	}
 }
