@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/mailconn/mailconn/connection"
 )
@@ -117,10 +118,13 @@ func (s *Secured) Describe() string {
 	return text
 }
 
-// maxNames is how many names of a certificate are shown.
-const maxNames = 5
+// How many names of a certificate are shown, and how much of each.
+const (
+	maxNames      = 5
+	maxNameLength = 100
+)
 
-// describe names a certificate.
+// describe names a certificate. Whoever made it chose its texts: they are shown without what would harm a terminal.
 func describe(chain []*x509.Certificate) string {
 	cert := chain[0]
 	names := append([]string(nil), cert.DNSNames...)
@@ -133,11 +137,28 @@ func describe(chain []*x509.Certificate) string {
 	if more := len(names) - maxNames; more > 0 {
 		names = append(names[:maxNames:maxNames], fmt.Sprintf("and %d more", more))
 	}
+	for i, name := range names {
+		names[i] = shown(name)
+	}
 	issuer := cert.Issuer.CommonName
 	if issuer == "" {
 		issuer = cert.Issuer.String()
 	}
-	return fmt.Sprintf("for %s by %q", strings.Join(names, ", "), issuer)
+	return fmt.Sprintf("for %s by %q", strings.Join(names, ", "), shown(issuer))
+}
+
+// shown returns the beginning of a certificate's text, harmless to a terminal.
+func shown(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
+	if len(text) > maxNameLength {
+		text = strings.ToValidUTF8(text[:maxNameLength], "") + "…"
+	}
+	return text
 }
 
 // Pin returns the first certificate's key as pin_sha256 takes it.

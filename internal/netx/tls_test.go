@@ -18,6 +18,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/mailconn/mailconn/connection"
 )
@@ -221,4 +222,18 @@ func TestStalledHandshakeEnds(t *testing.T) {
 			t.Errorf("got %v, want ctx.Err()", err)
 		}
 	})
+}
+
+// TestDescribeIsHarmless: a certificate's texts are its maker's.
+func TestDescribeIsHarmless(t *testing.T) {
+	long := strings.Repeat("ü", 1000)
+	for _, cert := range []*x509.Certificate{
+		{DNSNames: []string{"a\x1b[2Jb", "\r\nc", long}, Issuer: pkix.Name{CommonName: "d\x07" + long}},
+		{Subject: pkix.Name{CommonName: "a\x1b[2Jb\n\u009b" + long}, Issuer: pkix.Name{CommonName: "\u202e"}},
+	} {
+		text := describe([]*x509.Certificate{cert})
+		if len(text) > 500 || strings.ContainsFunc(text, unicode.IsControl) || strings.ContainsAny(text, "\u202e\ufffd") || !strings.Contains(text, "a?[2Jb") {
+			t.Errorf("got %q (%d octets), want what can be shown", text, len(text))
+		}
+	}
 }
