@@ -3,6 +3,7 @@ package connection
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -171,7 +172,13 @@ type keptRefs struct {
 }
 
 func hashRef(ref Ref) [16]byte {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", ref.Mailbox, ref.Folder, ref.ID))
+	var room [256]byte
+	text := room[:0]
+	for _, part := range []string{ref.Mailbox, ref.Folder, ref.ID} {
+		text = binary.AppendUvarint(text, uint64(len(part))) // or two refs could read the same
+		text = append(text, part...)
+	}
+	sum := sha256.Sum256(text)
 	return [16]byte(sum[:])
 }
 
@@ -194,6 +201,9 @@ func (k *keptRefs) add(ref Ref) {
 }
 
 func (k *keptRefs) has(ref Ref) bool {
+	if len(k.set) == 0 {
+		return false
+	}
 	_, ok := k.set[hashRef(ref)]
 	return ok
 }
