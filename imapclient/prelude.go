@@ -43,6 +43,7 @@ type link struct {
 	stream net.Conn       // conn, or TLS on it
 	tls    *netx.Secured  // nil in the clear
 	br     *bufio.Reader  // of stream, with what it holds already
+	heard  bool           // a line came over stream
 	caps   []string       // upper case, as last told; nothing from before TLS
 	hidden []string       // capabilities that the settings disable, upper case
 	trace  *wirelog.Trace // nil unless asked for
@@ -208,7 +209,7 @@ func (l *link) dial(ctx context.Context) error {
 
 // use makes stream the one that is spoken on. Nothing that was heard on another one is kept.
 func (l *link) use(stream net.Conn) {
-	l.stream, l.br, l.caps = stream, bufio.NewReaderSize(stream, linkBuffer), nil
+	l.stream, l.br, l.caps, l.heard = stream, bufio.NewReaderSize(stream, linkBuffer), nil, false
 }
 
 // loggedIn begins what the second step "capabilities" says.

@@ -116,6 +116,7 @@ func (l *link) readLine(limit int) (string, error) {
 		case c == '\n':
 			line = bytes.TrimSuffix(line, []byte("\r"))
 			l.trace.Received(line)
+			l.heard = true
 			return string(line), nil
 		case len(line) == limit:
 			return "", l.peer.Errorf(connection.ErrProtocol, "", "a line of over %d octets: %q", limit, clip(l.clean(string(line))))
@@ -135,7 +136,7 @@ func (l *link) lost(err error) error {
 		return e
 	case errors.Is(err, io.EOF):
 		return l.peer.Errorf(connection.ErrNetwork, "", "the server closed the connection: %w", io.ErrUnexpectedEOF)
-	case errors.Is(err, io.ErrUnexpectedEOF), l.tls == nil, l.greeting != "":
+	case errors.Is(err, io.ErrUnexpectedEOF), l.tls == nil, l.heard:
 		return l.peer.Errorf(connection.ErrNetwork, "", "the connection broke: %w", err)
 	}
 	return l.tls.Explain(err)
