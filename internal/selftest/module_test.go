@@ -98,6 +98,7 @@ func TestEachDriverLinksItsOwn(t *testing.T) {
 		"connection":            {},
 		"imapclient":            append([]string{"github.com/emersion/go-imap/v2", "github.com/emersion/go-message"}, sasl...),
 		"pop3client":            sasl,
+		"smtpclient":            sasl,
 		"maildir":               {"github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 		"objectstore/filestore": {"golang.org/x/sys"},
 	}
