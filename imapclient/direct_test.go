@@ -2,6 +2,7 @@ package imapclient_test
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -109,4 +110,51 @@ func TestShortLiteralIsNoMessage(t *testing.T) {
 		again(imaptest.Expect("UID SEARCH"), imaptest.Send("* SEARCH 1"), ok, fetch, imaptest.Send(reply(1, whole)), ok),
 	)
 	wantBodies(t, bodies(t, collect(t, open(t, srv.Config(), srv.Env()), nil)), whole)
+}
+
+// When the second session is refused only in the middle of a long FETCH, that FETCH is given up instead of keeping all
+// that is on its way: every message still comes once, and Delete has its turn.
+func TestLongFetchYieldsItsSession(t *testing.T) {
+	srv := imaptest.NewServer(t, nil)
+	want := make([][]byte, 1600)
+	for i := range want {
+		want[i] = fmt.Appendf(nil, "Subject: %d\r\n\r\n%s", i, strings.Repeat("0123456789abcdef", 2<<10))
+	}
+	srv.Deliver(want...)
+	c := open(t, emptying(srv.Config()), srv.Env())
+	var got []string
+	for m, err := range c.Fetch(t.Context(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := io.ReadAll(m.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(raw))
+		switch len(got) {
+		case 1: // there are two sessions
+			if err := c.Delete(t.Context(), m.Ref); err != nil {
+				t.Fatal(err)
+			}
+		case 800: // there is only one from now on
+			srv.Drop("UID STORE", 1)
+			srv.Fail("AUTHENTICATE", "NO [LIMIT] too many connections", 1)
+			wantKind(t, c.Delete(t.Context(), m.Ref), connection.ErrUncertain)
+			if err := c.Delete(t.Context(), m.Ref); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	wantBodies(t, got, texts(want)...)
+	if n := len(srv.Messages()); n != 1598 {
+		t.Errorf("%d messages left, want 1598", n)
+	}
+	sizes := make(map[int]int)
+	for _, cmd := range srv.Transcript("UID FETCH") {
+		sizes[cmd.Conn]++
+	}
+	if len(sizes) != 2 {
+		t.Errorf("FETCH on %d connections, want 2: %v", len(sizes), sizes)
+	}
 }
