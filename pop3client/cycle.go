@@ -83,6 +83,9 @@ func (f *fetch) sweep() (found int, err error) {
 	}
 	f.reached = true
 	number, count, octets := s.number, s.count, s.octets
+	if count != int64(len(s.entries)) {
+		count = -1 // STAT is not to be relied upon here
+	}
 	work, changed := f.work(s)
 	c.turn.give()
 	if changed && !f.opts.Follow {

@@ -81,11 +81,13 @@ func TestOddListings(t *testing.T) {
 		"only STAT works":  {[]string{"+OK 1 16"}, []string{"-ERR no"}, []string{"-ERR no"}, []pop3test.Step{header}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			one := pop3test.Do(pop3test.Welcome("TOP"), pop3test.Expect("STAT"), pop3test.Send(tt.stat...), pop3test.Expect("UIDL"), pop3test.Send(tt.uidl...),
-				pop3test.Expect("LIST"), pop3test.Send(tt.list...), pop3test.Do(tt.steps...))
-			srv := pop3test.NewScript(t, nil,
-				pop3test.Script{one, pop3test.Expect("RETR 1"), pop3test.SendRaw("+OK\r\n" + body + ".\r\n")},
-				pop3test.Script{one})
+			begin := pop3test.Do(pop3test.Welcome("TOP"), pop3test.Expect("STAT"), pop3test.Send(tt.stat...))
+			list := pop3test.Do(pop3test.Expect("UIDL"), pop3test.Send(tt.uidl...), pop3test.Expect("LIST"), pop3test.Send(tt.list...), pop3test.Do(tt.steps...))
+			again := pop3test.Script{begin, list}
+			if strings.HasSuffix(tt.stat[0], "1 16") {
+				again = pop3test.Script{begin} // the same count and octets: nothing is new
+			}
+			srv := pop3test.NewScript(t, nil, pop3test.Script{begin, list, pop3test.Expect("RETR 1"), pop3test.SendRaw("+OK\r\n" + body + ".\r\n")}, again)
 			wantBodies(t, bodies(t, collect(t, open(t, srv.Config(), nil), nil)), body)
 		})
 	}

@@ -107,7 +107,7 @@ func (q *queue) await(ctx context.Context, c cost) bool {
 func (q *queue) spoolMemory() int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.held > 2*aheadMemory {
+	if q.held > aheadMemory {
 		return -1
 	}
 	return largeBody
