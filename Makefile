@@ -11,7 +11,7 @@ test: peers
 	go test $$race -shuffle=on ./... && echo "tested in $$(($$(date +%s) - $$began)) s"
 
 peers:
-	@.ci/peers $(DOVECOT) ntlm_auth=winbind gcc=gcc,libc6-dev
+	@.ci/peers $(DOVECOT) postfix=postfix ntlm_auth=winbind gcc=gcc,libc6-dev
 
 # gofumpt, go vet on all systems, staticcheck, errcheck, errorlint, bodyclose, go.mod tidy, the recorded API.
 lint:

@@ -69,7 +69,6 @@ func (c *Conn) probe(ctx context.Context, step func(connection.Step)) error {
 	if err != nil {
 		return err
 	}
-	defer s.quit(ctx)
 	release := s.conn.Bind(ctx)
 	began := time.Now()
 	err = s.name(c.From())
@@ -87,7 +86,17 @@ func (c *Conn) probe(ctx context.Context, step func(connection.Step)) error {
 		report.Detail = fmt.Sprintf("the server takes <%s> as a sender, as far as it looks before it knows the recipient", c.From())
 	}
 	step(report)
+	c.farewellStep(ctx, s, step)
 	return err
+}
+
+// farewellStep says good-bye. That is no step, unless ctx ends meanwhile.
+func (c *Conn) farewellStep(ctx context.Context, s *session, step func(connection.Step)) {
+	began, alive := time.Now(), ctx.Err() == nil
+	s.quit(ctx)
+	if alive && ctx.Err() != nil {
+		step(connection.Step{Name: "quit", Status: connection.StatusFailed, Elapsed: time.Since(began), Err: c.ended(ctx, "test")})
+	}
 }
 
 // name names a sender and takes it back.
