@@ -66,6 +66,7 @@ type Config struct {
 
 	MaxMessage        int64    `json:"max_message,omitempty" label:"Largest message" min:"0" help:"octets; a larger message is reported and left alone; 0 = no limit"`
 	DisableExtensions []string `json:"disable_extensions,omitempty" label:"Disable extensions" help:"capabilities of the server to ignore, such as UIDPLUS or LITERAL+"`
+	DisableQuirks     []string `json:"disable_quirks,omitempty" label:"Refuse oddities" help:"oddities of the server that are to be errors instead of being worked around, such as flag or copyuid"`
 
 	mailbox string // of Mailboxes, in the Conn of one of them
 	actFor  string // the authorization identity there
@@ -143,6 +144,9 @@ func (c Config) Validate() error {
 	case "", IDAuto, IDBeforeLogin, IDOff:
 	default:
 		return fmt.Errorf("send_id: %q: want %s, %s or %s", c.SendID, IDAuto, IDBeforeLogin, IDOff)
+	}
+	if err := checkQuirks(c.DisableQuirks); err != nil {
+		return err
 	}
 	for _, name := range c.DisableExtensions {
 		if !slices.Contains(extensions, strings.ToUpper(name)) {

@@ -340,6 +340,10 @@ func (g *guard) quirk(name string) {
 		return
 	}
 	g.seen[name] = true
+	if slices.Contains(g.l.strict, name) {
+		_ = g.violation("an oddity that disable_quirks does not permit to be worked around: %s", name) // the next Read says so
+		return
+	}
 	if g.observe != nil {
 		g.observe(name)
 	}

@@ -259,6 +259,11 @@ func TestGuardRepairsWhatGoIMAPDiesOf(t *testing.T) {
 			if err := within(testPatience, func() error { return noop(s) }); err != nil {
 				t.Errorf("guarded: the next command: %v (guard: %v)", err, s.guard.Err())
 			}
+			for _, quirk := range s.quirks {
+				if !slices.ContainsFunc(quirks, func(q Quirk) bool { return q.Name == quirk }) {
+					t.Errorf("the quirk %q is not in the table", quirk)
+				}
+			}
 			if tt.quirk != "" && !slices.Contains(s.quirks, tt.quirk) || tt.quirk == "" && len(s.quirks) > 0 {
 				t.Errorf("told of the quirks %q, want %q", s.quirks, tt.quirk)
 			}

@@ -46,6 +46,7 @@ type link struct {
 	heard  bool           // a line came over stream
 	caps   []string       // upper case, as last told; nothing from before TLS
 	hidden []string       // capabilities that the settings disable, upper case
+	strict []string       // oddities that the settings do not want to be worked around
 	trace  *wirelog.Trace // nil unless asked for
 	scrub  *wirelog.Scrubber
 	noData time.Duration
@@ -164,6 +165,7 @@ func newLink(cfg *Config, env *connection.Env, step func(connection.Step), auth 
 		login: auth.Login(), user: cfg.Username, password: cfg.Password, actsFor: cfg.actFor,
 		scrub: wirelog.NewScrubber(cfg.Username, cfg.Password),
 	}
+	l.strict = cfg.DisableQuirks
 	for _, name := range cfg.DisableExtensions {
 		l.hidden = append(l.hidden, strings.ToUpper(name))
 	}
