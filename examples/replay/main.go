@@ -1,0 +1,137 @@
+// Command replay sends messages of an archive again, as examples/archive made it: to a user who lost them, or to an
+// auditor.
+//
+//	go run ./examples/replay -archive ~/mail-archive -folder 'INBOX*' -to bob@example.org -via smtp.json -dry-run
+//	go run ./examples/replay -archive ~/mail-archive -to bob@example.org -via smtp.json <sha256> <sha256>…
+//
+// It says of each message whether it was sent, refused and why, or whether that is unknown, and never sends one twice by
+// itself. It is written to be copied: select.go finds messages in an archive, replay.go sends them, the rest is the
+// command line.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1   // something was refused, failed, or is unknown
+	exitUsage       = 2   // the command line is wrong
+	exitInterrupted = 130 // Ctrl-C or SIGTERM
+)
+
+type options struct {
+	archive, via, to, from, list string
+	query                        query
+	keys                         []string
+	dryRun, test                 bool
+}
+
+const usage = `Replay sends messages of an archive again.
+
+  replay -archive DIR -via smtp.json -to bob@example.org KEY…          these messages, by key or SHA-256
+  replay -archive DIR -via smtp.json -to bob@example.org -list FILE    those that a file lists, one a line; - is standard input
+  replay -archive DIR -via smtp.json -to bob@example.org -folder INBOX those that the manifests know, by folder, time, mailbox
+  replay -archive DIR -folder '*' -dry-run                             shows what would be sent
+
+The archive may also be the settings file of an object store.
+
+`
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("replay", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		_, _ = io.WriteString(stderr, usage) // nobody left to tell
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&o.archive, "archive", "", "archive: a `folder`, or the settings file of an object store")
+	flags.StringVar(&o.via, "via", "", "settings `file` of the server to send through; a sample is examples/archive/settings/smtp.json")
+	flags.StringVar(&o.to, "to", "", "`address` to send to, or several with commas between them")
+	flags.StringVar(&o.from, "from", "", "envelope sender; without it the one that the manifest knows, else from_address of the settings")
+	flags.StringVar(&o.list, "list", "", "`file` that lists keys, one a line; - is standard input")
+	flags.StringVar(&o.query.folder, "folder", "", "messages of folders that match this `pattern`: * stands for anything but /")
+	flags.StringVar(&o.query.mailbox, "mailbox", "", "messages of this `mailbox`")
+	flags.Func("since", "messages received at or after this `time`: 2026-01-31, or 2026-01-31T12:00:00Z", func(s string) error { return parseTime(s, &o.query.since) })
+	flags.Func("until", "messages received before this `time`", func(s string) error { return parseTime(s, &o.query.until) })
+	flags.BoolVar(&o.dryRun, "dry-run", false, "send nothing; show what would be sent")
+	flags.BoolVar(&o.test, "test", false, "test the connections and stop")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	o.keys = flags.Args()
+	return o, o.check()
+}
+
+func parseTime(s string, t *time.Time) (err error) {
+	if *t, err = time.Parse(time.DateOnly, s); err != nil {
+		*t, err = time.Parse(time.RFC3339, s)
+	}
+	return err
+}
+
+func (o *options) check() error {
+	switch {
+	case o.archive == "":
+		return errors.New("-archive: missing; say where the messages are")
+	case o.via == "" && !o.dryRun:
+		return errors.New("-via: missing; say through which server to send, or look first with -dry-run")
+	case o.test:
+		return nil
+	case o.to == "" && !o.dryRun:
+		return errors.New("-to: missing; say to whom to send")
+	case len(o.keys) == 0 && o.list == "" && o.query.empty():
+		return errors.New("say which messages: keys, -list, or -folder, -mailbox, -since, -until")
+	}
+	return o.query.check()
+}
+
+// run is the program; it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	o, err := parse(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitOK
+	case err != nil:
+		_, _ = fmt.Fprintf(stderr, "replay: %v\nTry -help.\n", err) // nobody left to tell
+		return exitUsage
+	}
+	switch err := replay(ctx, o, stdin, stdout); {
+	case err == nil:
+		return exitOK
+	case ctx.Err() != nil:
+		_, _ = fmt.Fprintf(stderr, "replay: interrupted: %v\n", err)
+		return exitInterrupted
+	default:
+		_, _ = fmt.Fprintf(stderr, "replay: %v\n", err)
+		return exitFailed
+	}
+}
+
+// recipients splits -to.
+func (o *options) recipients() []string {
+	var all []string
+	for address := range strings.SplitSeq(o.to, ",") {
+		if address = strings.TrimSpace(address); address != "" {
+			all = append(all, address)
+		}
+	}
+	return all
+}
