@@ -3,10 +3,16 @@
 //
 // # Get mail out of a server without losing any
 //
-// Open a source ([github.com/mailconn/mailconn/imapclient], [github.com/mailconn/mailconn/maildir]) and give it to
+// Open a source ([github.com/mailconn/mailconn/imapclient], [github.com/mailconn/mailconn/pop3client],
+// [github.com/mailconn/mailconn/maildir]) and give it to
 // [github.com/mailconn/mailconn/connection.Drain] with a function that stores one message and returns nil only when it is
 // on stable storage. Drain fetches, stores, and only then deletes; it bears cut connections, bad messages, outages of the
 // store, and being killed. The program examples/archive does just that.
+//
+// # Send archived mail again
+//
+// [github.com/mailconn/mailconn/smtpclient] submits a message byte for byte and says of each recipient whether it was sent,
+// refused, or whether that cannot be known. The program examples/replay does so from an archive.
 //
 // # Keep many mailboxes in step
 //
@@ -28,7 +34,7 @@
 // # Test your own product
 //
 // [github.com/mailconn/mailconn/imapclient/imaptest] is an IMAP server on loopback that keeps octets exactly and fails on
-// command. [github.com/mailconn/mailconn/connection/connectiontest] has in-memory doubles, network faults, a corpus of
+// command; pop3client/pop3test and smtpclient/smtptest are the same for POP3 and SMTP. [github.com/mailconn/mailconn/connection/connectiontest] has in-memory doubles, network faults, a corpus of
 // difficult messages, and a conformance suite for drivers.
 //
 // # Look at what happens
