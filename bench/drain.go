@@ -39,7 +39,11 @@ type task struct {
 	Sink   string         `json:"sink,omitempty"` // discard, files, store
 
 	// Of delete, besides Driver and Config.
-	Batch int `json:"batch,omitempty"` // messages with one call
+	Batch int `json:"batch,omitempty"` // messages with one call; of send: Sends at once a connection
+
+	// Of raw-smtp, net-smtp and send: how many messages of how many octets.
+	Messages int `json:"messages,omitempty"`
+	Size     int `json:"size,omitempty"`
 }
 
 // child does the task that it reads, and writes its tally.
@@ -68,6 +72,12 @@ func (t *task) do(ctx context.Context) (tally, error) {
 		return rawMaildir(*t)
 	case "raw-delete":
 		return rawDelete(*t)
+	case "raw-smtp":
+		return rawSMTP(*t)
+	case "net-smtp":
+		return netSMTP(*t)
+	case "send":
+		return send(ctx, *t)
 	case "drain":
 		return drain(ctx, *t)
 	case "delete":

@@ -30,7 +30,7 @@ func rows() []row {
 		{"imap-l", "200 messages of 1-20 MB from Dovecot to files, in the clear", imapRow(imapWork{corpus: large})},
 		{"imap-m-fsync", "2,000 messages of 3-6 KB from Dovecot to files on a disk, each synced", imapRow(imapWork{corpus: fewer, sync: true})},
 		{"maildir-sweep", "20,000 messages of 3-6 KB read from a Maildir", maildirRow(small)},
-	}, slices.Concat(deleteRows(), pop3Rows())...)
+	}, slices.Concat(deleteRows(), pop3Rows(), smtpRows())...)
 }
 
 // imapWork is what the rows of IMAP differ in.
