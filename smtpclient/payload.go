@@ -161,6 +161,24 @@ func (p *payload) examine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	look := func(octets []byte) {
+		if p.scan.size == 0 && p.messageID == "" {
+			end, _ := headerEnd(octets, true)
+			p.messageID = messageID(octets[:end])
+		}
+		p.scan.write(octets)
+	}
+	if memory, ok := r.(*bytes.Reader); ok {
+		err := inPlace(memory, func(octets []byte) error {
+			for ; len(octets) > bufferSize; octets = octets[bufferSize:] {
+				look(octets[:bufferSize])
+			}
+			look(octets)
+			return nil
+		})
+		p.scan.end()
+		return err
+	}
 	buf := buffers.Get().([]byte)
 	defer buffers.Put(buf) //nolint:staticcheck // a slice header is little beside what it spares
 	for {
@@ -168,11 +186,7 @@ func (p *payload) examine(ctx context.Context) error {
 			return err
 		}
 		n, err := fill(r, buf)
-		if p.scan.size == 0 && p.messageID == "" {
-			end, _ := headerEnd(buf[:n], true)
-			p.messageID = messageID(buf[:end])
-		}
-		p.scan.write(buf[:n])
+		look(buf[:n])
 		if errors.Is(err, io.EOF) {
 			p.scan.end()
 			return nil
@@ -182,6 +196,17 @@ func (p *payload) examine(ctx context.Context) error {
 		}
 	}
 }
+
+// inPlace hands the octets of a body in memory to use, all at once and without a copy. It does not call use if there are
+// none.
+func inPlace(memory *bytes.Reader, use func(octets []byte) error) error {
+	_, err := memory.WriteTo(writeFunc(use))
+	return err
+}
+
+type writeFunc func([]byte) error
+
+func (f writeFunc) Write(p []byte) (int, error) { return len(p), f(p) }
 
 // open returns a reader at the first octet that is sent. It ends the use of any other one.
 func (p *payload) open() (io.Reader, error) {

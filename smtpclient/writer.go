@@ -84,6 +84,11 @@ func (w *writer) data() error {
 			return err
 		}
 	} else {
+		if memory, ok := w.r.(*bytes.Reader); ok && w.left > bufferSize {
+			if err := inPlace(memory, w.most); err != nil {
+				return err
+			}
+		}
 		for w.left > 0 {
 			var err error
 			if w.out, err = w.read(w.out, cap(w.out)-len(w.out)); err != nil {
@@ -102,6 +107,22 @@ func (w *writer) data() error {
 	}
 	w.out = append(w.out, ".\r\n"...)
 	return w.commit()
+}
+
+// most writes a body in memory as it is, but for some octets at its end, which it collects.
+func (w *writer) most(octets []byte) error {
+	if int64(len(octets)) != w.left {
+		return errChanged
+	}
+	rest := octets[len(octets)-bufferSize/2:]
+	w.writing = true
+	w.t.s.trace.Octets(true, int64(len(octets)-len(rest)))
+	if err := w.t.s.write(octets[:len(octets)-len(rest)]); err != nil {
+		return err
+	}
+	w.writing, w.left = false, 0
+	w.out = append(w.out, rest...)
+	return nil
 }
 
 // stuffed collects the content with the dots stuffed and each line end as CRLF.
