@@ -115,7 +115,7 @@ func TestErrorsAndRetryAfter(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	refused := &connection.Error{Op: "test", Driver: "imap", Kind: connection.ErrAuth, Code: "AUTHENTICATIONFAILED", Err: errors.New("no\nway")}
+	refused := &connection.Error{Op: "test", Driver: "imap", Kind: connection.ErrAuth, Code: "AUTHENTICATIONFAILED", Err: errors.New("no\nway"), Hint: "check username and password"}
 	r := &connection.Report{
 		Info: connection.Info{Name: "Journal", Driver: "imap", Endpoint: "h:993"},
 		Steps: []connection.Step{

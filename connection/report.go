@@ -74,7 +74,7 @@ func (r *Report) String() string {
 	for _, s := range r.Steps {
 		line := s.Detail
 		if s.Err != nil {
-			line = s.Err.Error()
+			line = strings.TrimSuffix(s.Err.Error(), " ("+oneLine(s.Hint)+")") // the hint has a line of its own
 			if s.Detail != "" {
 				line = s.Detail + "\n" + line
 			}
