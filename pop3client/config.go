@@ -82,7 +82,7 @@ type Config struct {
 	PollingIdleMax   connection.Duration `json:"polling_idle_max,omitempty" label:"Longest polling interval" default:"30s" min:"1ms" help:"the wait doubles up to this while no mail comes in"`
 
 	DeleteMode   DeleteMode `json:"delete_mode,omitempty" label:"Delete" default:"none" enum:"none,delete" help:"what becomes of a message that is stored: none leaves it; delete removes it"`
-	ExpungeEvery int        `json:"expunge_every" label:"Commit every" default:"500" min:"0" help:"end the session, which removes what is marked, after so many deletes; 0 = when all that the session listed is read, and after each delete outside of that"`
+	ExpungeEvery int        `json:"expunge_every" label:"Commit every" default:"500" min:"0" help:"end the session, which removes what is marked, after so many deletes; 0 = when all that the session listed was fetched, and after each delete outside of a fetch"`
 
 	UseTop         string `json:"use_top,omitempty" label:"Use TOP" default:"auto" enum:"auto,off" help:"where the server has no UIDL, tell messages apart by their header; off reads the whole message for that"`
 	UTF8           bool   `json:"utf8,omitempty" label:"UTF-8 headers" help:"ask the server for headers in UTF-8 (RFC 6856) where it offers them; it may otherwise send a replacement"`

@@ -109,10 +109,14 @@ func (f *fetch) sweep() (found int, err error) {
 	return found, nil
 }
 
-// snapshot returns a session that was not swept; nil if a look at its count says that nothing is new. For a Follow that
-// is not enough: one message may have gone and another of its size come. The turn must be held.
+// snapshot returns a session that was not swept; nil if a look at its count says that nothing is new, or if LOGIN-DELAY
+// makes that look a long wait. For a Follow the count is not enough: one message may have gone and another of its size
+// come. The turn must be held.
 func (f *fetch) snapshot() (*session, error) {
 	c := f.conn
+	if f.begun && !f.opts.Follow && c.sess != nil && c.sess.number == f.swept && time.Until(c.nextLogin) > c.cfg.pollingIdleMax() {
+		return nil, nil
+	}
 	if f.begun && !f.opts.Follow && f.count >= 0 && f.octets >= 0 && len(c.pending) == 0 {
 		same, err := c.unchanged(f.ctx, opFetch, f.swept, f.count, f.octets)
 		if err != nil {

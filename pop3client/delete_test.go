@@ -228,6 +228,23 @@ func TestLoginDelay(t *testing.T) {
 	}
 }
 
+// A LOGIN-DELAY of minutes does not keep an import waiting at its end, nor Close.
+func TestLongLoginDelay(t *testing.T) {
+	srv := pop3test.NewServer(t, &pop3test.Options{LoginDelay: 10 * time.Minute})
+	srv.Deliver(letters(3)...)
+	c := open(t, deleting(srv.Config(), 500), nil)
+	all := collect(t, c, nil) // it has a minute
+	if err := c.Delete(t.Context(), all[0].ref); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := left(srv); !slices.Equal(got, []string{all[1].raw, all[2].raw}) || srv.Logins() != 1 {
+		t.Errorf("left %q after %d logins", got, srv.Logins())
+	}
+}
+
 // With Follow, mail is fetched and deleted as it comes.
 func TestFollowDeletes(t *testing.T) {
 	srv := pop3test.NewServer(t, nil)

@@ -16,7 +16,8 @@ import (
 //
 // A session that dies is replaced, and what was not read whole is asked for again; after a few tries without any
 // progress the error is final. With Follow, only an error that is not temporary is. When all that a session lists is
-// read, further sessions are opened until one brings nothing new, since some servers list only a part.
+// read, further sessions are opened until one brings nothing new, since some servers list only a part; but not where the
+// server's LOGIN-DELAY is longer than polling_idle_max.
 //
 // Messages that Delete has accepted are not fetched again. FetchOptions.Unseen changes nothing: POP3 keeps no flags, so
 // all messages are unseen. POP3 tells no arrival times either: with FetchOptions.Since a message is passed over if the
@@ -160,6 +161,10 @@ func (f *fetch) follow() error {
 		found, err := f.pass()
 		if err != nil || f.full() {
 			return err
+		}
+		// The caller may delete what it was given: in this session, rather than each in another one.
+		if f.conn.cfg.deletes() && found > 0 && !f.queue.settled(f.ctx) {
+			return f.ctx.Err()
 		}
 		switch {
 		case !f.opts.Follow && found == 0:

@@ -23,9 +23,11 @@ const (
 type queue struct {
 	ready chan struct{} // something may have been added
 	room  chan struct{} // something may have been released
+	idle  chan struct{} // the caller may have begun to wait
 
 	mu           sync.Mutex
 	items        []item
+	waiting      bool  // the caller has dealt with all, and waits for more
 	memory, disk int64 // reserved
 	held         int64 // octets that really are in memory, whatever LIST said
 }
@@ -57,7 +59,7 @@ func costOf(size int64) cost {
 }
 
 func newQueue() *queue {
-	return &queue{ready: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	return &queue{ready: make(chan struct{}, 1), room: make(chan struct{}, 1), idle: make(chan struct{}, 1)}
 }
 
 // reserve reports whether a message of that cost may be asked for now, and counts it. Whatever its size, one may always.
@@ -120,16 +122,35 @@ func (q *queue) add(it item) {
 	signal(q.ready)
 }
 
+// take returns the next item, if there is one.
 func (q *queue) take() (item, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.items) == 0 {
+	if q.waiting = len(q.items) == 0; q.waiting {
+		signal(q.idle)
 		return item{}, false
 	}
 	it := q.items[0]
 	q.items[0] = item{}
 	q.items = q.items[1:]
 	return it, true
+}
+
+// settled waits until the caller has dealt with all that was added. It reports whether ctx lasted.
+func (q *queue) settled(ctx context.Context) bool {
+	for {
+		q.mu.Lock()
+		done := q.waiting && len(q.items) == 0
+		q.mu.Unlock()
+		if done {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-q.idle:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 func signal(c chan struct{}) {
