@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -229,6 +230,7 @@ func TestBodyFails(t *testing.T) {
 		for name, body := range map[string]io.Reader{
 			"stream":                 failing(long, broken),
 			"cut":                    failing(long, io.ErrUnexpectedEOF),
+			"wraps the end":          failing(long, fmt.Errorf("the archive is gone: %w", io.EOF)),
 			"fails the second time":  &fickle{Reader: bytes.NewReader([]byte(long)), again: []byte(long[:500_000]), err: broken},
 			"shorter the second":     &fickle{Reader: bytes.NewReader([]byte(long)), again: []byte(long[:500_000])},
 			"longer the second time": &fickle{Reader: bytes.NewReader([]byte(long)), again: []byte(long + "x")},

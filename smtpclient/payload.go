@@ -94,10 +94,15 @@ func (e *bodyError) Error() string { return "reading the body: " + e.err.Error()
 func (e *bodyError) Unwrap() error { return e.err }
 
 func ofBody(err error) error {
-	if err == nil || err == io.EOF { //nolint:errorlint // readers return it bare
+	if err == nil || atEnd(err) {
 		return err
 	}
 	return &bodyError{err}
+}
+
+// atEnd reports whether a reader has come to its end. An error that only wraps io.EOF is no end but a failure.
+func atEnd(err error) bool {
+	return err == io.EOF //nolint:errorlint // see above
 }
 
 // replace puts a new Message-ID into the header section.
@@ -127,7 +132,7 @@ func readHeader(r io.Reader) (head []byte, whole bool, err error) {
 		head = append(make([]byte, 0, size), head...)[:size]
 		n, err := fill(r, head[old:])
 		head = head[:old+n]
-		if errors.Is(err, io.EOF) {
+		if atEnd(err) {
 			return head, true, nil
 		}
 		if _, ok := headerEnd(head, false); err != nil || ok || size == maxHeader {
@@ -149,7 +154,7 @@ func fill(r io.Reader, p []byte) (n int, err error) {
 			err = io.ErrNoProgress
 		}
 	}
-	if n == len(p) && err == io.EOF { //nolint:errorlint // readers return it bare
+	if n == len(p) && atEnd(err) {
 		err = nil // the next call says so
 	}
 	return n, ofBody(err)
@@ -187,7 +192,7 @@ func (p *payload) examine(ctx context.Context) error {
 		}
 		n, err := fill(r, buf)
 		look(buf[:n])
-		if errors.Is(err, io.EOF) {
+		if atEnd(err) {
 			p.scan.end()
 			return nil
 		}

@@ -70,7 +70,7 @@ func mustSend(t testing.TB, c *smtpclient.Conn, env connection.Envelope, raw str
 }
 
 // wantKind fails the test if err is not of the kind, or is not the driver's own.
-func wantKind(t testing.TB, err error, kind connection.Kind, texts ...string) *connection.Error {
+func wantKind(t testing.TB, err error, kind connection.Kind, texts ...string) connection.Error {
 	t.Helper()
 	var e *connection.Error
 	if !errors.As(err, &e) || e.Kind != kind {
@@ -84,7 +84,7 @@ func wantKind(t testing.TB, err error, kind connection.Kind, texts ...string) *c
 			t.Errorf("got error %q, want %q in it", err, text)
 		}
 	}
-	return e
+	return *e
 }
 
 // wantArrived fails the test if not exactly these messages were taken.

@@ -37,7 +37,7 @@ func (w *writer) read(buf []byte, n int) ([]byte, error) {
 	switch {
 	case m == n:
 		err = nil // an error comes again
-	case errors.Is(err, io.EOF):
+	case atEnd(err):
 		err = errChanged
 	}
 	if err == nil && w.left == 0 {
@@ -46,7 +46,7 @@ func (w *writer) read(buf []byte, n int) ([]byte, error) {
 		switch n, end := fill(w.r, more[:]); {
 		case n > 0:
 			err = errChanged
-		case !errors.Is(end, io.EOF):
+		case !atEnd(end):
 			err = end
 		}
 	}
