@@ -19,6 +19,10 @@
 // which folder. Its Checkpoint holds all it has to know. [Conn.Append] puts messages back. With Config.Mailboxes one
 // login opens the mailboxes of others, each with sessions of its own; Ref.Mailbox then says whose message it is.
 //
+// Round trips cost most, so one command asks for all that waits (up to 5,000 messages), while each is handed over as it
+// comes and only a few MiB are read ahead. It asks for messages_per_cycle at a time where a session is shared, and where
+// a server has forgotten or refused something.
+//
 // Everything from the server passes a guard that limits lines, literals and nesting and repairs what is known to kill
-// the protocol library above it.
+// the protocol library above it. Small bodies come from the guard itself, all else through the library.
 package imapclient
