@@ -40,7 +40,7 @@ type watchedSeeker struct {
 
 func (b *watchedSeeker) Read(p []byte) (int, error) {
 	n, err := b.ReadSeeker.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF { //nolint:errorlint // only the bare io.EOF is the end
 		b.err = err
 	}
 	return n, err

@@ -67,13 +67,13 @@ func TestRefusedLogin(t *testing.T) {
 	cfg = script.Config()
 	cfg.Username, cfg.Password = "ann", connection.NewSecret("a good password")
 	_, err = send(t, open(t, cfg, nil), toBob, letter)
-	wantKind(t, err, connection.ErrProtocol, "SCRAM-SHA-256")
+	_ = wantKind(t, err, connection.ErrProtocol, "SCRAM-SHA-256")
 
 	for reply, kind := range map[string]connection.Kind{"454 4.7.0 try later": connection.ErrThrottled, "534 5.7.9 too weak": connection.ErrAuth, "538 5.7.11 encryption required": connection.ErrAuth} {
 		srv := smtptest.NewServer(t, nil)
 		srv.Fail("AUTH", reply)
 		_, err := send(t, open(t, srv.Config(), nil), toBob, letter)
-		wantKind(t, err, kind)
+		_ = wantKind(t, err, kind)
 	}
 }
 
@@ -83,7 +83,7 @@ func TestNoPasswordInTheClear(t *testing.T) {
 	cfg := srv.Config()
 	cfg.AllowPlaintextAuth = false
 	_, err := send(t, open(t, cfg, nil), toBob, letter)
-	wantKind(t, err, connection.ErrTLS, "allow_plaintext_auth")
+	_ = wantKind(t, err, connection.ErrTLS, "allow_plaintext_auth")
 	if got := srv.Commands("AUTH"); len(got) > 0 {
 		t.Errorf("got %v", got)
 	}
@@ -105,7 +105,7 @@ func TestTokens(t *testing.T) {
 	if _, err := send(t, c, toBob, letter); asked != 5 {
 		t.Errorf("asked for %d tokens, want 5: %v", asked, err)
 	} else {
-		wantKind(t, err, connection.ErrAuth)
+		_ = wantKind(t, err, connection.ErrAuth)
 	}
 	wantArrived(t, srv, letter, letter)
 }

@@ -96,7 +96,7 @@ func TestOffsetOfABareCR(t *testing.T) {
 				break
 			}
 		}
-		wantKind(t, err, connection.ErrConfig, fmt.Sprintf("octet %d ", first))
+		_ = wantKind(t, err, connection.ErrConfig, fmt.Sprintf("octet %d ", first))
 	}
 }
 
@@ -152,13 +152,13 @@ func TestBDATOfferedButUnknown(t *testing.T) {
 		srv, cfg := plainServer(t, func(o *smtptest.Options) { o.Quirks.NoBDAT = true })
 		cfg.BodyPath = smtpclient.PathBDAT
 		_, err := send(t, open(t, cfg, nil), toBob, evil)
-		wantKind(t, err, connection.ErrUnsupported, "body_path")
+		_ = wantKind(t, err, connection.ErrUnsupported, "body_path")
 		wantArrived(t, srv)
 	})
 	t.Run("what DATA cannot carry", func(t *testing.T) {
 		srv, cfg := plainServer(t, func(o *smtptest.Options) { o.Quirks.NoBDAT = true })
 		_, err := send(t, open(t, cfg, nil), toBob, evil+"\x00")
-		wantKind(t, err, connection.ErrUnsupported, "NUL")
+		_ = wantKind(t, err, connection.ErrUnsupported, "NUL")
 		wantArrived(t, srv)
 	})
 }
@@ -171,7 +171,7 @@ func TestChunkRefused(t *testing.T) {
 		srv.Fail(command, "452 4.3.1 no room", 1)
 		c := open(t, cfg, nil)
 		_, err := send(t, c, toBob, big)
-		if wantKind(t, err, connection.ErrUnavailable); len(srv.Messages()) > 0 {
+		if _ = wantKind(t, err, connection.ErrUnavailable); len(srv.Messages()) > 0 {
 			t.Errorf("%s: a message arrived", name)
 		}
 		mustSend(t, c, toBob, big)
@@ -184,7 +184,7 @@ func TestEightBit(t *testing.T) {
 	srv, cfg := plainServer(t, func(o *smtptest.Options) { o.Without = []string{"8BITMIME", "CHUNKING", "BINARYMIME"} })
 	c := open(t, cfg, nil)
 	_, err := send(t, c, toBob, letter+"\xff")
-	wantKind(t, err, connection.ErrUnsupported, "eight_bit")
+	_ = wantKind(t, err, connection.ErrUnsupported, "eight_bit")
 	if got := srv.Commands("MAIL"); len(got) > 0 {
 		t.Errorf("got %v, want no MAIL", got)
 	}

@@ -29,7 +29,7 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("recipient %q was taken", bad)
 			continue
 		}
-		wantKind(t, err, connection.ErrInvalid)
+		_ = wantKind(t, err, connection.ErrInvalid)
 	}
 	if got := len(srv.Messages()); got != before {
 		t.Errorf("%d messages arrived, want %d", got, before)
@@ -51,7 +51,7 @@ func TestAddresses(t *testing.T) {
 func TestSMTPUTF8(t *testing.T) {
 	srv, cfg := plainServer(t, func(o *smtptest.Options) { o.Without = []string{"SMTPUTF8"} })
 	_, err := send(t, open(t, cfg, nil), connection.Envelope{From: ann, To: []string{"jörg@example.org"}}, letter)
-	wantKind(t, err, connection.ErrUnsupported, "SMTPUTF8")
+	_ = wantKind(t, err, connection.ErrUnsupported, "SMTPUTF8")
 	if got := srv.Commands("MAIL"); len(got) > 0 {
 		t.Errorf("got %v, want no MAIL", got)
 	}
@@ -78,12 +78,12 @@ func TestDeliveryReports(t *testing.T) {
 	}
 	for _, bad := range []connection.DSN{{ID: "a\r\nb"}, {Return: "ALL"}, {Notify: []string{"DELAY", "delay"}}} {
 		_, err := c.Send(t.Context(), toBob, strings.NewReader(letter), &connection.SendOptions{DSN: &bad})
-		wantKind(t, err, connection.ErrInvalid)
+		_ = wantKind(t, err, connection.ErrInvalid)
 	}
 	_, cfg = plainServer(t, func(o *smtptest.Options) { o.Without = []string{"DSN"} })
 	cfg.DSN = &connection.DSN{Return: "FULL"}
 	_, err = send(t, open(t, cfg, nil), toBob, letter)
-	wantKind(t, err, connection.ErrUnsupported, "dsn")
+	_ = wantKind(t, err, connection.ErrUnsupported, "dsn")
 }
 
 func TestRequireTLS(t *testing.T) {
@@ -98,10 +98,10 @@ func TestRequireTLS(t *testing.T) {
 	cfg := srv.Config()
 	cfg.AcceptAnyCertificate, cfg.CAPEM = true, ""
 	_, err := open(t, cfg, nil).Send(t.Context(), toBob, strings.NewReader(letter), o)
-	wantKind(t, err, connection.ErrUnsupported, "REQUIRETLS")
+	_ = wantKind(t, err, connection.ErrUnsupported, "REQUIRETLS")
 	_, cfg = plainServer(t, func(o *smtptest.Options) { o.Advertise = []string{"REQUIRETLS"} })
 	_, err = open(t, cfg, nil).Send(t.Context(), toBob, strings.NewReader(letter), o)
-	wantKind(t, err, connection.ErrUnsupported, "REQUIRETLS")
+	_ = wantKind(t, err, connection.ErrUnsupported, "REQUIRETLS")
 }
 
 // Edge case 25: LMTP says for each recipient what became of the message.
@@ -118,12 +118,12 @@ func TestLMTP(t *testing.T) {
 			}
 			srv.Fail("END", "450 4.2.0 busy", 2)
 			_, err := send(t, c, toBoth, letter)
-			if wantKind(t, err, connection.ErrUnavailable); !connection.Temporary(err) {
+			if _ = wantKind(t, err, connection.ErrUnavailable); !connection.Temporary(err) {
 				t.Errorf("got %v, want it to be temporary", err)
 			}
 			srv.LoseReply("END "+carol, 1)
 			r, err = send(t, c, toBoth, letter)
-			wantKind(t, err, connection.ErrUncertain, carol)
+			_ = wantKind(t, err, connection.ErrUncertain, carol)
 			if r == nil || len(r.Accepted) > 1 {
 				t.Errorf("got receipt %+v, want bob at most", r)
 			}
@@ -137,7 +137,7 @@ func TestLMTP(t *testing.T) {
 	cfg := srv.Config()
 	cfg.LMTP = true
 	_, err := open(t, cfg, nil).Test(t.Context(), nil)
-	wantKind(t, err, connection.ErrProtocol, "lmtp: ")
+	_ = wantKind(t, err, connection.ErrProtocol, "lmtp: ")
 	if smtpclient.DriverName != "smtp" {
 		t.Error("the name in settings has changed")
 	}

@@ -53,7 +53,7 @@ func TestRefusedRecipients(t *testing.T) {
 		wantArrived(t, srv, letter, letter)
 		cfg.OnRejectedRcpt = smtpclient.RejectedAbort
 		r, err = send(t, open(t, cfg, nil), toBoth, letter)
-		wantKind(t, err, connection.ErrRejected, "on_rejected_rcpt")
+		_ = wantKind(t, err, connection.ErrRejected, "on_rejected_rcpt")
 		if r == nil || len(r.Accepted) > 0 || len(r.Rejected) != 1 {
 			t.Errorf("abort: got receipt %+v", r)
 		}
@@ -157,7 +157,7 @@ func TestLostReplyIsUncertain(t *testing.T) {
 		mustSend(t, c, toBob, letter)
 		srv.LoseReply(smtptest.End, 1)
 		r, err := send(t, c, toBob, letter)
-		wantKind(t, err, connection.ErrUncertain)
+		_ = wantKind(t, err, connection.ErrUncertain)
 		if r == nil || r.MessageID != "<one@example.org>" {
 			t.Errorf("got receipt %+v, want one with the Message-ID to look for", r)
 		}
@@ -188,7 +188,7 @@ func TestLostBeforeTheEnd(t *testing.T) {
 			wantArrived(t, srv, letter, letter, letter, letter)
 			srv.Drop("MAIL")
 			_, err := c.Send(t.Context(), toBob, body(), nil)
-			wantKind(t, err, connection.ErrNetwork)
+			_ = wantKind(t, err, connection.ErrNetwork)
 			if got := len(srv.Commands("MAIL")); got > 9 {
 				t.Errorf("MAIL was tried %d times", got)
 			}
@@ -201,13 +201,13 @@ func TestSizes(t *testing.T) {
 	srv, cfg := plainServer(t, func(o *smtptest.Options) { o.MaxSize = 1000 })
 	c := open(t, cfg, nil)
 	_, err := send(t, c, toBob, letter+strings.Repeat("x", 1000))
-	wantKind(t, err, connection.ErrTooLarge, "1082", "1000")
+	_ = wantKind(t, err, connection.ErrTooLarge, "1082", "1000")
 	if got := srv.Commands("MAIL"); len(got) > 0 {
 		t.Errorf("got %v, want nothing sent", got)
 	}
 	for _, body := range []io.Reader{strings.NewReader(letter), stream(letter)} {
 		_, err = c.Send(t.Context(), toBob, body, &connection.SendOptions{Size: 5})
-		wantKind(t, err, connection.ErrInvalid, "82 octets", "5 were announced")
+		_ = wantKind(t, err, connection.ErrInvalid, "82 octets", "5 were announced")
 	}
 	part := strings.NewReader("not this" + letter)
 	if _, err := part.Seek(8, io.SeekStart); err != nil {
@@ -260,7 +260,7 @@ func TestStallsEnd(t *testing.T) {
 		for _, stage := range []string{"MAIL", "RCPT", srv.Messages()[0].Path} {
 			srv.Stall(stage)
 			_, err := send(t, c, toBob, big)
-			wantKind(t, err, connection.ErrTimeout)
+			_ = wantKind(t, err, connection.ErrTimeout)
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			_, err = c.Send(ctx, toBob, strings.NewReader(letter), nil)
 			cancel()
@@ -271,11 +271,11 @@ func TestStallsEnd(t *testing.T) {
 		}
 		srv.Stall(smtptest.End)
 		_, err := send(t, c, toBob, letter)
-		wantKind(t, err, connection.ErrUncertain)
+		_ = wantKind(t, err, connection.ErrUncertain)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, err = c.Send(ctx, toBob, strings.NewReader(letter), nil)
-		wantKind(t, err, connection.ErrUncertain)
+		_ = wantKind(t, err, connection.ErrUncertain)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want the context's error in the chain", err)
 		}

@@ -223,6 +223,6 @@ func TestCloseWhileSending(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", stage, err, kind)
 		}
 		_, err := send(t, c, toBob, letter)
-		wantKind(t, err, connection.ErrClosed)
+		_ = wantKind(t, err, connection.ErrClosed)
 	}
 }

@@ -123,14 +123,14 @@ func TestPostfixModes(t *testing.T) {
 	mustSend(t, open(t, cfg, nil), toBob, letter) // by SCRAM, which does not send the password
 	cfg.AuthMechanisms = []string{"plain"}
 	_, err := send(t, open(t, cfg, nil), toBob, letter)
-	wantKind(t, err, connection.ErrTLS, "allow_plaintext_auth", "mode")
+	_ = wantKind(t, err, connection.ErrTLS, "allow_plaintext_auth", "mode")
 	cfg = postfixConfig(p, connection.ModeTLS)
 	cfg.Password = connection.NewSecret("a wrong password")
 	_, err = send(t, open(t, cfg, nil), toBob, letter)
-	wantKind(t, err, connection.ErrAuth)
+	_ = wantKind(t, err, connection.ErrAuth)
 	cfg.Username, cfg.Password = "", connection.Secret{}
 	_, err = send(t, open(t, cfg, nil), toBob, letter)
-	wantKind(t, err, connection.ErrPermission, "username")
+	_ = wantKind(t, err, connection.ErrPermission, "username")
 }
 
 // Replay: what arrives equals what was archived, apart from the trace and the documented change of the Message-ID.
@@ -172,7 +172,7 @@ func TestPostfixRefusals(t *testing.T) {
 		t.Errorf("got %v, retry after %v", err, e.RetryAfter)
 	}
 	_, err = send(t, c, toBob, letter+strings.Repeat("x\r\n", 3<<20))
-	wantKind(t, err, connection.ErrTooLarge)
+	_ = wantKind(t, err, connection.ErrTooLarge)
 	mustSend(t, c, toBob, letter)
 	poll(t, "two messages", func() bool { return len(inbox.Messages()) == 2 })
 }

@@ -48,7 +48,7 @@ func TestAUTHWithoutMechanisms(t *testing.T) {
 func TestSizeAfterLogin(t *testing.T) {
 	srv := smtptest.NewServer(t, &smtptest.Options{MaxSize: 50, Quirks: smtptest.Quirks{NoSizeValue: true}})
 	_, err := send(t, open(t, srv.Config(), nil), toBob, letter)
-	wantKind(t, err, connection.ErrTooLarge)
+	_ = wantKind(t, err, connection.ErrTooLarge)
 	if got := srv.Commands("MAIL"); len(got) > 0 {
 		t.Errorf("got %v, want no MAIL", got)
 	}
@@ -61,7 +61,7 @@ func TestHELOWhereEHLOIsUnknown(t *testing.T) {
 
 	srv = smtptest.NewServer(t, &smtptest.Options{Mode: connection.ModeSTARTTLS, Without: []string{"EHLO"}})
 	_, err := send(t, open(t, srv.Config(), nil), toBob, letter)
-	wantKind(t, err, connection.ErrTLS)
+	_ = wantKind(t, err, connection.ErrTLS)
 }
 
 // Edge case 3 and the family of imap.md 37.
@@ -86,7 +86,7 @@ func TestSTARTTLSTampering(t *testing.T) {
 			cfg.NoDataTimeout = connection.Duration(300 * time.Millisecond)
 			cfg.Username, cfg.Password, cfg.AllowPlaintextAuth = "ann", connection.NewSecret("hidden password"), true
 			_, err := send(t, open(t, cfg, nil), toBob, letter)
-			wantKind(t, err, tt.kind, tt.text)
+			_ = wantKind(t, err, tt.kind, tt.text)
 			if got := srv.Commands("AUTH", "MAIL"); len(got) > 0 {
 				t.Errorf("got %v without TLS", got)
 			}
@@ -120,9 +120,9 @@ func TestSTARTTLSMissingLater(t *testing.T) {
 	cfg.Mode = connection.ModeTLSWhenAvailable
 	c := open(t, cfg, nil)
 	_, err := send(t, c, toBob, letter)
-	wantKind(t, err, connection.ErrThrottled)
+	_ = wantKind(t, err, connection.ErrThrottled)
 	_, err = send(t, c, toBob, letter)
-	wantKind(t, err, connection.ErrTLS, "used to offer STARTTLS")
+	_ = wantKind(t, err, connection.ErrTLS, "used to offer STARTTLS")
 }
 
 // Edge cases 22 and 23: replies and greetings that are none.
@@ -153,7 +153,7 @@ func TestRepliesThatAreNone(t *testing.T) {
 			cfg.NoDataTimeout = connection.Duration(200 * time.Millisecond)
 			c := open(t, cfg, nil)
 			report, err := c.Test(t.Context(), nil)
-			wantKind(t, err, tt.kind, tt.text)
+			_ = wantKind(t, err, tt.kind, tt.text)
 			if report.OK() {
 				t.Errorf("the report says that all is well:\n%s", report)
 			}
