@@ -172,7 +172,7 @@ func TestUntrustedTLS(t *testing.T) {
 				cfg := srv.Config()
 				cfg.ServerName = test.name2
 				report, err := open(t, cfg, nil).Test(t.Context(), nil)
-				theError(t, err, connection.ErrTLS)
+				_ = theError(t, err, connection.ErrTLS)
 				if text := report.String(); !strings.Contains(text, "Hint: ") || !strings.Contains(text, test.hint) {
 					t.Errorf("no hint at %s:\n%s", test.hint, text)
 				}
