@@ -7,8 +7,8 @@ DOVECOT = /usr/lib/dovecot/imap=dovecot-imapd /usr/lib/dovecot/pop3=dovecot-pop3
 test: peers
 	@began=$$(date +%s); race=-race; \
 	if [ "$$(go env CGO_ENABLED)" != 1 ]; then race=; echo "no C compiler: testing without the race detector"; fi; \
-	echo "go test $$race -shuffle=on ./..."; \
-	go test $$race -shuffle=on ./... && echo "tested in $$(($$(date +%s) - $$began)) s"
+	echo "go test $$race -shuffle=on -timeout=30m ./..."; \
+	go test $$race -shuffle=on -timeout=30m ./... && echo "tested in $$(($$(date +%s) - $$began)) s"
 
 peers:
 	@.ci/peers $(DOVECOT) postfix=postfix ntlm_auth=winbind gcc=gcc,libc6-dev
@@ -19,7 +19,7 @@ lint:
 
 # Side by side with the limit and with other programs; BENCH="-scale 0.1 imap-s" runs a part.
 bench:
-	@.ci/peers $(DOVECOT) mbsync=isync
+	@.ci/peers $(DOVECOT) mbsync=isync mpop=mpop
 	go run ./bench $(BENCH)
 
 # Each fuzz target for FUZZTIME (30s).
