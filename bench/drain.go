@@ -13,6 +13,7 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/alldrivers"
@@ -171,7 +172,7 @@ func files(dir string, sync bool) connection.Sink {
 		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
-		return os.Rename(name+".tmp", name)
+		return rename(name+".tmp", name)
 	}
 }
 
@@ -215,4 +216,12 @@ func store(registry *connection.Registry, t task) (connection.Sink, func() error
 		return err
 	}
 	return sink, c.Close, nil
+}
+
+// rename is rename(2) alone, as mail programs call it: os.Rename looks at the new name first.
+func rename(from, to string) error {
+	if err := syscall.Rename(from, to); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
 }

@@ -84,7 +84,7 @@ func (done *tally) answer(r *bufio.Reader, t task) error {
 		if err := writeFile(name+".tmp", body, t.Sync); err != nil {
 			return err
 		}
-		if err := os.Rename(name+".tmp", name); err != nil {
+		if err := rename(name+".tmp", name); err != nil {
 			return err
 		}
 	}
