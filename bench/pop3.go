@@ -124,7 +124,7 @@ func rawPOP3(t task) (tally, error) {
 		}
 		done.Messages++
 		done.Octets += int64(len(body))
-		if err := writeFile(filepath.Join(t.Dir, strconv.Itoa(done.Messages)), body, t.Sync); err != nil {
+		if err := deliverFile(filepath.Join(t.Dir, strconv.Itoa(done.Messages)), body, t.Sync); err != nil {
 			return done, err
 		}
 	}

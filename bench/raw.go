@@ -79,15 +79,18 @@ func (done *tally) answer(r *bufio.Reader, t task) error {
 		}
 		done.Messages++
 		done.Octets += int64(size)
-		// As mail programs do: under another name first.
-		name := filepath.Join(t.Dir, strconv.Itoa(done.Messages))
-		if err := writeFile(name+".tmp", body, t.Sync); err != nil {
-			return err
-		}
-		if err := rename(name+".tmp", name); err != nil {
+		if err := deliverFile(filepath.Join(t.Dir, strconv.Itoa(done.Messages)), body, t.Sync); err != nil {
 			return err
 		}
 	}
+}
+
+// deliverFile stores a message as mail programs do: under another name first.
+func deliverFile(name string, octets []byte, sync bool) error {
+	if err := writeFile(name+".tmp", octets, sync); err != nil {
+		return err
+	}
+	return rename(name+".tmp", name)
 }
 
 // writeFile writes a file with one call.
