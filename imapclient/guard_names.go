@@ -137,9 +137,8 @@ func (g *guard) repairNames(line []byte) ([]byte, error) {
 		g.quirk("folder-name")
 		out = append(out, quote(g.names.learn(name))...)
 	}
-	out = append(out, after...)
-	text, end := splitEnd(out)
-	return g.rebuilt(line, bytes.TrimRight(text, " "), end), nil
+	text, end := splitEnd(after) // of what is behind the name: a literal's last space is the name's own
+	return g.rebuilt(line, out, bytes.TrimRight(text, " "), end), nil
 }
 
 // cutWord splits off the next atom or quoted string.

@@ -284,31 +284,6 @@ func TestMailboxSettings(t *testing.T) {
 	}
 }
 
-// Every mechanism that Dovecot speaks, in every mode, with nothing of the password in the report.
-func TestDovecotMechanisms(t *testing.T) {
-	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Password: canary})
-	for _, mechanism := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "LOGIN command"} {
-		for _, mode := range []connection.Mode{connection.ModeInsecure, connection.ModeSTARTTLS, connection.ModeTLSWhenAvailable, connection.ModeTLS} {
-			cfg := dovecotConfig(srv, mode)
-			cfg.Password = connection.NewSecret(canary)
-			cfg.AuthMechanisms = []string{strings.ReplaceAll(mechanism, "LOGIN command", "login-command")}
-			c := open(t, cfg, nil)
-			report, err := c.Test(t.Context(), nil)
-			if err != nil {
-				t.Errorf("%s, %s: %v", mechanism, mode, err)
-				continue
-			}
-			i := slices.IndexFunc(report.Steps, func(s connection.Step) bool { return s.Name == "auth" })
-			if detail := report.Steps[i].Detail; !strings.HasPrefix(detail, mechanism+" ") || !strings.Contains(detail, "not in auth_mechanisms") {
-				t.Errorf("%s, %s: got %q", mechanism, mode, detail)
-			}
-			if strings.Contains(report.String(), canary) {
-				t.Errorf("%s, %s: the report shows the password", mechanism, mode)
-			}
-		}
-	}
-}
-
 // Of all that imaptest offers the strongest is used, and the report says why the others were not.
 func TestMechanismChoice(t *testing.T) {
 	srv := imaptest.NewServer(t, &imaptest.Options{Auth: imaptest.Auth{Mechanisms: imaptest.Mechanisms()}})

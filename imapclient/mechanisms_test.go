@@ -2,48 +2,15 @@ package imapclient_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/imapclient/imaptest"
 )
-
-// clientCertificate makes a certificate for a user, as PEM texts.
-func clientCertificate(t *testing.T, user string) (cert string, key connection.Secret) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: user}, NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := func(typ string, der []byte) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: typ, Bytes: der}))
-	}
-	return block("CERTIFICATE", der), connection.NewSecret(block("PRIVATE KEY", raw))
-}
 
 // Every mechanism, with an initial response in the command and behind an empty challenge, logs in and reads.
 func TestEveryMechanism(t *testing.T) {
@@ -59,7 +26,7 @@ func TestEveryMechanism(t *testing.T) {
 			switch mechanism {
 			case "EXTERNAL":
 				cfg.Password = connection.Secret{}
-				cfg.ClientCertPEM, cfg.ClientKeyPEM = clientCertificate(t, user)
+				_, cfg.ClientCertPEM, cfg.ClientKeyPEM = clientAuthority(t, user)
 			case "XOAUTH2", "OAUTHBEARER":
 				cfg.Password = connection.Secret{}
 				env.Token = func(_ context.Context, r connection.TokenRequest) (connection.Secret, error) {

@@ -322,6 +322,9 @@ func (l *link) greetingLost(err error) error {
 	}
 	explained := *e
 	switch {
+	case l.tls != nil && l.tls.ClientCertRequested && e.Kind == connection.ErrNetwork:
+		// TLS 1.3: the server looks at the certificate when the client takes the handshake to be over.
+		explained.Hint = "client_cert_pem: the server asks for a client certificate; is there one, of an authority that the server trusts?"
 	case e.Kind == connection.ErrProtocol && l.tls == nil, e.Kind == connection.ErrTimeout && l.tls == nil, e.Kind == connection.ErrNetwork && l.tls == nil:
 		explained.Hint = "mode: no IMAP greeting came; if port " + strconv.Itoa(l.peer.Port) + " speaks TLS from the first octet, set mode to tls (usual ports: " + portsHint + ")"
 	default:

@@ -192,3 +192,26 @@ func TestFolders(t *testing.T) {
 	}
 	wantBodies(t, bodies(t, collect(t, c, &connection.FetchOptions{Folders: []string{"a/b"}})), "in a/b")
 }
+
+// 26: the last space of a name that comes as a literal is the name's own, however the line around it is repaired.
+func TestLiteralFolderName(t *testing.T) {
+	srv := imaptest.NewScript(t, nil, imaptest.Script{
+		imaptest.Welcome(caps),
+		imaptest.Expect("LIST"), imaptest.SendRaw("* LIST () \"\" {4}\r\nOld  \r\n"), imaptest.Send("$TAG OK done"),
+		imaptest.ExpectRegexp(`^EXAMINE "Old "$`), imaptest.Send("* 0 EXISTS", "* OK [UIDVALIDITY 7] x", "$TAG OK done"),
+	})
+	c := open(t, srv.Config(), srv.Env())
+	var got []string
+	for folder, err := range c.Folders(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, folder.Name)
+	}
+	if !slices.Equal(got, []string{"INBOX", "Old "}) {
+		t.Errorf("got %q", got)
+	}
+	if all := collect(t, c, &connection.FetchOptions{Folders: []string{"Old "}}); len(all) != 0 {
+		t.Errorf("got %v", all)
+	}
+}
