@@ -22,6 +22,8 @@ const (
 	EventNotice      EventKind = "notice"       // the server's own words for people (IMAP ALERT, BYE)
 	EventCheckpoint  EventKind = "checkpoint"   // a Checkpoint of Mailbox was saved
 	EventRestarted   EventKind = "restarted"    // a mailbox is read from the beginning again; Detail says why
+	EventOperation   EventKind = "operation"    // a verb of an object store ended: Detail names it, Count is its requests, Bytes what it moved
+	EventMarker      EventKind = "marker"       // Key was deleted by a marker only: earlier versions of it stay at the store
 )
 
 // An Event is something a host may want to count, log or show while a verb runs. [Env.Observe] receives it.
@@ -31,6 +33,7 @@ type Event struct {
 	Connection string        `json:"connection,omitempty"` // Settings.ID, or the driver's name without one
 	Mailbox    string        `json:"mailbox,omitempty"`
 	Ref        Ref           `json:"ref,omitzero"`
+	Key        string        `json:"key,omitempty"` // of an object
 	Detail     string        `json:"detail,omitempty"`
 	Count      int64         `json:"count,omitempty"`
 	Bytes      int64         `json:"bytes,omitempty"`

@@ -57,9 +57,11 @@ type Lock struct {
 	LegalHold   bool      `json:"legal_hold,omitempty"`  // not deleted or replaced while set
 }
 
-// A Restorer brings objects back from a cold tier.
+// A Restorer brings objects back from a cold tier. Until that has happened, which takes hours, Get is ErrArchived;
+// Stat tells how far it is.
 type Restorer interface {
-	// Restore asks for key to become readable for the time given. "Already under way" is no error.
+	// Restore asks for key to become readable for the time given, rounded up to whole days. "Already under way" and
+	// "is not in a cold tier" are no errors.
 	Restore(ctx context.Context, key string, keep time.Duration) error
 }
 
@@ -97,8 +99,21 @@ type ObjectInfo struct {
 	Class       string            `json:"class,omitempty"` // storage class or tier
 	Version     string            `json:"version,omitempty"`
 	Lock        Lock              `json:"lock,omitzero"`
-	Prefix      bool              `json:"prefix,omitempty"` // not an object: a common prefix of a List with Delimiter
+	Restore     RestoreState      `json:"restore,omitempty"`    // of an object in a cold tier
+	ReadableTo  time.Time         `json:"readable_to,omitzero"` // with RestoreDone: when the readable copy goes away; zero = not
+	Prefix      bool              `json:"prefix,omitempty"`     // not an object: a common prefix of a List with Delimiter
 }
+
+// A RestoreState says whether an object in a cold tier can be read.
+type RestoreState string
+
+// The states.
+const (
+	RestoreNone    RestoreState = ""         // not in a cold tier
+	RestoreNeeded  RestoreState = "archived" // Get is ErrArchived; Restore would help
+	RestorePending RestoreState = "pending"  // Get is ErrArchived; a Restore is under way
+	RestoreDone    RestoreState = "restored" // Get reads it
+)
 
 // An Object is an object being read. The caller closes Body.
 type Object struct {
@@ -114,8 +129,11 @@ type PutOptions struct {
 	IfAbsent    bool   // ErrExists if the key is taken
 	ContentType string
 	Meta        map[string]string
-	Class       string
+	Class       string // storage class or tier, in the store's words; "" = the settings' or the store's own
 	Lock        Lock
+	// Progress, if not nil, is called with the octets of r that have been sent so far, one call at a time. A request
+	// that is repeated makes the number fall back.
+	Progress func(octets int64)
 }
 
 // GetOptions are the options of [Getter.Get].

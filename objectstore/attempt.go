@@ -124,6 +124,7 @@ func repeatable(err error) bool {
 
 // try runs one attempt under a watchdog. body, if the attempt sends one, tells whether all of it was taken.
 func (s *Store) try(ctx context.Context, sent func() bool, attempt func(ctx context.Context, w *watchdog) error) error {
+	countRequest(ctx)
 	ctx, w, stop := watch(ctx, s.tuning.NoDataTimeout.D())
 	defer stop()
 	err := attempt(ctx, w)

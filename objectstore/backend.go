@@ -3,22 +3,25 @@ package objectstore
 import (
 	"context"
 	"errors"
+	"hash"
 	"io"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 )
 
 // A Backend is an engine: each method does one attempt of one request, without any retry of its own. It may be called
-// from several goroutines.
+// from several goroutines. What more an engine can do it says by the interfaces below, which [Store] looks for.
 //
-// Errors are *connection.Error with Kind, and Code and RetryAfter if the server told them; Op, Driver, Endpoint and Key are
-// filled in by the [Store]. Two kinds say what became of the request: ErrNetwork, ErrTimeout, ErrThrottled and
+// Errors are *connection.Error with Kind, and Code, Hint and RetryAfter if the server told them; Op, Driver, Endpoint and
+// Key are filled in by the [Store]. Two kinds say what became of the request: ErrNetwork, ErrTimeout, ErrThrottled and
 // ErrUnavailable mean that it has not been carried out, ErrUncertain that it was sent whole and its answer is missing.
-// A method returns soon after ctx is done. It may call [Progress] where octets move that the Store cannot see.
+// A bucket that is not there is ErrConfig, never ErrNotFound. A method returns soon after ctx is done. It may call
+// [Progress] where octets move that the Store cannot see.
 type Backend interface {
 	// Put stores the octets of body, exactly req.Size, under key. An error of body's Read is returned in the chain, and
-	// nothing stored. body is not touched after Put has returned.
-	Put(ctx context.Context, key string, body io.Reader, req *PutRequest) (connection.ObjectInfo, error)
+	// nothing stored. body may be sought, to any place; it is not touched after Put has returned.
+	Put(ctx context.Context, key string, body io.ReadSeeker, req *PutRequest) (connection.ObjectInfo, error)
 	// Get opens the object from req.Offset on. [ErrRange] if the offset is not inside the object.
 	Get(ctx context.Context, key string, req *GetRequest) (*Reply, error)
 	// Stat describes the object.
@@ -27,6 +30,41 @@ type Backend interface {
 	List(ctx context.Context, req *ListRequest) (*Page, error)
 	// Delete removes one object. A missing one is no error.
 	Delete(ctx context.Context, key string) error
+}
+
+// A PartPutter is a [Backend] that stores large objects in parts. Nothing is visible under the key before Complete.
+type PartPutter interface {
+	// PartLimits returns what the engine takes. It does no I/O.
+	PartLimits() PartLimits
+	// Begin starts an upload and returns its name. It does not look at req.IfAbsent, which Complete decides.
+	Begin(ctx context.Context, key string, req *PutRequest) (upload string, err error)
+	// PutPart stores one part. Several run at once, and one may be repeated. The tag is what Complete needs to know.
+	PutPart(ctx context.Context, key, upload string, body io.ReadSeeker, req *PartRequest) (tag string, err error)
+	// Complete makes the object of its parts, which are in order and whole.
+	Complete(ctx context.Context, key, upload string, parts []Part, req *PutRequest) (connection.ObjectInfo, error)
+	// Abort removes an upload and its parts. A missing one is no error.
+	Abort(ctx context.Context, key, upload string) error
+}
+
+// PartLimits are the limits of a [PartPutter], in octets and parts. The last part may be smaller than MinPart.
+type PartLimits struct {
+	MaxPut   int64 // the largest object that Put takes; 0 = no limit known
+	MinPart  int64
+	MaxPart  int64
+	MaxParts int
+}
+
+// A PartRequest describes one part.
+type PartRequest struct {
+	Number int // from 1
+	Size   int64
+	Wire   []byte // digest of the part by Options.Wire
+}
+
+// A Part is a part that has been stored.
+type Part struct {
+	PartRequest
+	Tag string // from PutPart
 }
 
 // A BulkDeleter is a [Backend] that can remove several objects by one request.
@@ -38,11 +76,52 @@ type BulkDeleter interface {
 	DeleteMany(ctx context.Context, keys []string) (each []error, err error)
 }
 
-// A PutRequest says what to store besides the octets. Digest and size are known before the first octet is sent.
+// A Copier is a [Backend] that copies inside the store.
+type Copier interface {
+	Copy(ctx context.Context, dst, src string, req *CopyRequest) (connection.ObjectInfo, error)
+}
+
+// A Locker is a [Backend] that keeps objects from being changed. Put and Delete of a locked object are then ErrLocked
+// even where the server would write a new version or a marker over it.
+type Locker interface {
+	Lock(ctx context.Context, key string, lock connection.Lock) error
+}
+
+// A Restorer is a [Backend] with cold tiers.
+type Restorer interface {
+	Restore(ctx context.Context, key string, keep time.Duration) error
+}
+
+// A Presigner is a [Backend] that makes URLs which work without credentials. method is GET or PUT.
+type Presigner interface {
+	Presign(ctx context.Context, method, key string, expires time.Duration) (connection.Secret, error)
+}
+
+// An IncompleteLister is a [Backend] that knows what unfinished writes left behind.
+type IncompleteLister interface {
+	// Incomplete returns one page: token "" is the first, next "" means that there is no other.
+	Incomplete(ctx context.Context, token string) (found []connection.Incomplete, next string, err error)
+	// AbortIncomplete removes one. A missing one is no error.
+	AbortIncomplete(ctx context.Context, one connection.Incomplete) error
+}
+
+// A PutRequest says what to store besides the octets. Digests and size are known before the first octet is sent.
 type PutRequest struct {
 	Size        int64
 	SHA256      string // lower-case hex; to be kept with the object
+	Wire        []byte // digest of the whole body by Options.Wire, nil without one; of a PartPutter also for Begin and Complete
 	IfAbsent    bool   // decided by the server: ErrExists
+	ContentType string
+	Meta        map[string]string
+	Class       string
+	Lock        connection.Lock
+}
+
+// A CopyRequest says what becomes of a copy. Without Replace the copy keeps the source's ContentType and Meta; the
+// digest that is kept with the source goes with it in any case.
+type CopyRequest struct {
+	IfAbsent    bool
+	Replace     bool
 	ContentType string
 	Meta        map[string]string
 	Class       string
@@ -97,5 +176,6 @@ type Options struct {
 	ID       string // Settings.ID, for events
 	Features Features
 	Tuning   Tuning
-	TempDir  string // for bodies that cannot seek; "" = os.TempDir
+	Wire     func() hash.Hash // the digest that the server checks, md5.New say; nil = none. Requests carry its sums
+	TempDir  string           // for bodies that cannot seek; "" = os.TempDir
 }

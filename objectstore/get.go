@@ -23,16 +23,16 @@ func (s *Store) Get(ctx context.Context, key string, opts *connection.GetOptions
 	if opts != nil {
 		o = *opts
 	}
-	verb, cancel, err := s.join(ctx)
+	op, err := s.join(ctx, "get", key)
 	if err != nil {
-		return nil, s.fail(ctx, "get", key, err)
+		return nil, err
 	}
 	defer s.verb.Done()
-	b := &resumer{s: s, ctx: verb, cancel: cancel, key: key, budget: s.newBudget(), want: o}
+	b := &resumer{s: s, op: op, ctx: op.ctx, key: key, budget: s.newBudget(), want: o}
 	info, err := b.start()
 	if err != nil {
-		err = s.fail(verb, "get", key, err)
-		return nil, errors.Join(err, b.Close())
+		b.failed = s.fail(op.ctx, "get", key, err)
+		return nil, errors.Join(b.failed, b.Close())
 	}
 	return &connection.Object{ObjectInfo: info, Body: b}, nil
 }
@@ -41,7 +41,7 @@ func (s *Store) Get(ctx context.Context, key string, opts *connection.GetOptions
 type resumer struct {
 	s      *Store
 	ctx    context.Context //nolint:containedctx // Get's ctx governs the Body
-	cancel func()
+	op     *operation
 	key    string
 	want   connection.GetOptions
 	budget budget
@@ -56,7 +56,8 @@ type resumer struct {
 	late   error // came with octets: the next Read's
 	err    error // sticky
 
-	mu     sync.Mutex // guards the four below
+	mu     sync.Mutex // guards the five below
+	failed error      // err, but for the end
 	body   io.ReadCloser
 	dog    *watchdog
 	stop   context.CancelFunc
@@ -65,7 +66,7 @@ type resumer struct {
 
 // start makes the first request.
 func (b *resumer) start() (connection.ObjectInfo, error) {
-	if err := CheckGet(b.key, &b.want); err != nil {
+	if err := checkGet(b.key, &b.want, b.s.tuning.AllowAnyKey); err != nil {
 		return connection.ObjectInfo{}, err
 	}
 	b.next, b.size, b.end = b.want.Offset, -1, -1
@@ -104,10 +105,7 @@ func (b *resumer) setEnd() {
 
 // pastEnd makes an empty body: nothing is at the offset, but the object may be there.
 func (b *resumer) pastEnd() (info connection.ObjectInfo, err error) {
-	err = b.s.repeat(b.ctx, "stat", func(ctx context.Context, _ *watchdog) error {
-		info, err = b.s.backend.Stat(ctx, b.key)
-		return err
-	})
+	info, err = b.s.stat(b.ctx, b.key)
 	switch {
 	case err != nil:
 	case b.want.IfMatch != "" && info.ETag != b.want.IfMatch:
@@ -115,7 +113,6 @@ func (b *resumer) pastEnd() (info connection.ObjectInfo, err error) {
 	case info.Size > b.want.Offset:
 		err = &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("octet %d was refused as past the end, and the object has %d", b.want.Offset, info.Size)}
 	}
-	info.Key = b.key
 	b.err = io.EOF
 	return info, err
 }
@@ -126,6 +123,7 @@ func (b *resumer) changed(etag string) error {
 
 // request opens the object at b.next, in one attempt.
 func (b *resumer) request() (*Reply, error) {
+	countRequest(b.ctx)
 	ctx, dog, stop := watch(b.ctx, b.s.tuning.NoDataTimeout.D())
 	req := GetRequest{Offset: b.next, IfMatch: b.etag}
 	if b.want.Length > 0 {
@@ -211,6 +209,7 @@ func (b *resumer) Read(p []byte) (int, error) {
 		}
 		b.next += int64(n)
 		b.fresh += int64(n)
+		countOctets(b.ctx, int64(n))
 		if b.hash != nil {
 			_, _ = b.hash.Write(p[:n]) // a hash never fails
 		}
@@ -331,6 +330,9 @@ func (b *resumer) finish(err error) error {
 	b.err = err
 	if err != io.EOF { //nolint:errorlint // only the bare one is the end
 		b.err = b.s.fail(b.ctx, "get", b.key, err)
+		b.mu.Lock()
+		b.failed = b.err
+		b.mu.Unlock()
 	}
 	return b.err
 }
@@ -343,14 +345,14 @@ func (b *resumer) Close() error {
 		return nil
 	}
 	b.closed = true
-	body, stop := b.body, b.stop
+	body, stop, failed := b.body, b.stop, b.failed
 	b.body = nil
 	b.mu.Unlock()
-	b.cancel()
-	if body == nil {
-		return nil
+	b.op.cancel()
+	if body != nil {
+		stop()
+		_ = body.Close() // whatever it says, nothing more is wanted
 	}
-	stop()
-	_ = body.Close() // whatever it says, nothing more is wanted
+	b.op.tell(failed)
 	return nil
 }

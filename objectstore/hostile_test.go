@@ -70,7 +70,7 @@ func TestPutThatWasNotReadIsNoSuccess(t *testing.T) {
 
 type hasty struct{ *memory }
 
-func (hasty) Put(_ context.Context, _ string, body io.Reader, _ *objectstore.PutRequest) (connection.ObjectInfo, error) {
+func (hasty) Put(_ context.Context, _ string, body io.ReadSeeker, _ *objectstore.PutRequest) (connection.ObjectInfo, error) {
 	_, err := body.Read(make([]byte, 3))
 	return connection.ObjectInfo{}, err
 }

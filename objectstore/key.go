@@ -24,8 +24,11 @@ const InvalidKey = "InvalidKey"
 // is the rule that key breaks. A key is valid UTF-8 of 1 to [MaxKey] octets without control characters and without a
 // backslash; its segments, between slashes, hold 1 to [MaxSegment] octets and are neither "." nor "..". So a key neither
 // begins nor ends with a slash. Servers repair or resolve other keys, each in its own way: two keys would then be one.
-func CheckKey(key string) error {
-	rule := keyRule(key)
+func CheckKey(key string) error { return checkKey(key, false) }
+
+// checkKey is CheckKey, with lax but for the rules that Tuning.AllowAnyKey lifts.
+func checkKey(key string, lax bool) error {
+	rule := keyRule(key, lax)
 	if rule == "" {
 		return nil
 	}
@@ -36,7 +39,7 @@ func CheckKey(key string) error {
 	return e
 }
 
-func keyRule(key string) string {
+func keyRule(key string, lax bool) string {
 	switch {
 	case key == "":
 		return "a key must not be empty"
@@ -46,16 +49,16 @@ func keyRule(key string) string {
 		return "a key must be valid UTF-8"
 	case strings.ContainsFunc(key, unicode.IsControl):
 		return "a key must not hold control characters"
-	case strings.Contains(key, `\`):
+	case strings.Contains(key, `\`) && !lax:
 		return `a key must not hold a backslash`
 	case key[0] == '/':
 		return "a key must not begin with a slash"
-	case key[len(key)-1] == '/':
+	case key[len(key)-1] == '/' && !lax:
 		return "a key must not end with a slash"
 	}
 	for segment := range strings.SplitSeq(key, "/") {
 		switch {
-		case segment == "":
+		case segment == "" && !lax:
 			return "a key must not hold two slashes in a row"
 		case segment == ".", segment == "..":
 			return fmt.Sprintf("a segment of a key must not be %q", segment)
@@ -94,8 +97,10 @@ func CheckMeta(meta map[string]string) error {
 // CheckPut returns nil if opts, which may be nil, make sense for key: the rules of [CheckKey] and [CheckMeta] hold, Size
 // is not negative, SHA256 is empty or 64 lower-case hexadecimal digits (ErrInvalid), and ContentType is text of at most
 // [MaxMeta] octets.
-func CheckPut(key string, opts *connection.PutOptions) error {
-	if err := CheckKey(key); err != nil {
+func CheckPut(key string, opts *connection.PutOptions) error { return checkPut(key, opts, false) }
+
+func checkPut(key string, opts *connection.PutOptions, lax bool) error {
+	if err := checkKey(key, lax); err != nil {
 		return err
 	}
 	if opts == nil {
@@ -124,8 +129,10 @@ func CheckPut(key string, opts *connection.PutOptions) error {
 
 // CheckGet returns nil if opts, which may be nil, make sense for key; else ErrInvalid for a negative Offset or Length,
 // or the error of [CheckKey].
-func CheckGet(key string, opts *connection.GetOptions) error {
-	if err := CheckKey(key); err != nil {
+func CheckGet(key string, opts *connection.GetOptions) error { return checkGet(key, opts, false) }
+
+func checkGet(key string, opts *connection.GetOptions, lax bool) error {
+	if err := checkKey(key, lax); err != nil {
 		return err
 	}
 	if opts != nil && (opts.Offset < 0 || opts.Length < 0) {

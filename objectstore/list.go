@@ -11,24 +11,28 @@ import (
 )
 
 // Stat implements connection.ObjectStore.
-func (s *Store) Stat(ctx context.Context, key string) (connection.ObjectInfo, error) {
-	verb, finish, err := s.begin(ctx)
-	if err != nil {
-		return connection.ObjectInfo{}, s.fail(ctx, "stat", key, err)
-	}
-	defer finish()
-	var info connection.ObjectInfo
-	if err = CheckKey(key); err == nil {
-		err = s.repeat(verb, "stat", func(ctx context.Context, _ *watchdog) error {
-			info, err = s.backend.Stat(ctx, key)
+func (s *Store) Stat(ctx context.Context, key string) (info connection.ObjectInfo, err error) {
+	err = s.do(ctx, "stat", key, func(ctx context.Context) error {
+		if err := s.checkKey(key); err != nil {
 			return err
-		})
-	}
+		}
+		info, err = s.stat(ctx, key)
+		return err
+	})
 	if err != nil {
-		return connection.ObjectInfo{}, s.fail(verb, "stat", key, err)
+		return connection.ObjectInfo{}, err
 	}
-	info.Key = key
 	return info, nil
+}
+
+// stat asks until there is an answer or the budget is spent.
+func (s *Store) stat(ctx context.Context, key string) (info connection.ObjectInfo, err error) {
+	err = s.repeat(ctx, "stat", func(ctx context.Context, _ *watchdog) error {
+		info, err = s.backend.Stat(ctx, key)
+		return err
+	})
+	info.Key = key
+	return info, err
 }
 
 // maxIdlePages is how many pages with nothing new may follow each other.
@@ -95,49 +99,49 @@ func (s *Store) List(ctx context.Context, opts *connection.ListOptions) iter.Seq
 
 // page asks for one page; nothing stays open when it returns.
 func (s *Store) page(ctx context.Context, req *ListRequest) (page *Page, err error) {
-	verb, finish, err := s.begin(ctx)
-	if err != nil {
-		return nil, s.fail(ctx, "list", "", err)
-	}
-	defer finish()
-	err = s.repeat(verb, "list", func(ctx context.Context, _ *watchdog) error {
-		page, err = s.backend.List(ctx, req)
-		return err
+	err = s.do(ctx, "list", "", func(ctx context.Context) error {
+		return s.repeat(ctx, "list", func(ctx context.Context, _ *watchdog) error {
+			page, err = s.backend.List(ctx, req)
+			return err
+		})
 	})
-	if err != nil {
-		return nil, s.fail(verb, "list", "", err)
-	}
-	return page, nil
+	return page, err
 }
 
 // Delete implements connection.ObjectStore: by bulk requests if the Backend is a [BulkDeleter], else Tuning.Workers at a
-// time.
+// time. One event of kind EventOperation tells of all keys together.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
-	verb, finish, err := s.begin(ctx)
+	o, err := s.join(ctx, "delete", "")
 	if err != nil {
 		return s.eachFails(ctx, keys, err)
 	}
-	defer finish()
+	defer s.verb.Done()
+	defer o.cancel()
+	if len(keys) == 1 {
+		o.key = keys[0]
+	}
 	errs := make([]error, len(keys))
 	var valid []int
 	for i, key := range keys {
-		if errs[i] = CheckKey(key); errs[i] == nil {
+		if errs[i] = s.checkKey(key); errs[i] == nil {
 			valid = append(valid, i)
 		}
 	}
 	bulk, ok := s.backend.(BulkDeleter)
 	switch {
 	case ok && len(valid) > 1:
-		s.deleteBulk(verb, bulk, keys, valid, errs)
+		s.deleteBulk(o.ctx, bulk, keys, valid, errs)
 	default:
-		s.deleteEach(verb, keys, valid, errs)
+		s.deleteEach(o.ctx, keys, valid, errs)
 	}
 	for i, err := range errs {
 		if err != nil {
-			errs[i] = s.fail(verb, "delete", keys[i], err)
+			errs[i] = s.fail(o.ctx, "delete", keys[i], err)
 		}
 	}
-	return errors.Join(errs...)
+	err = errors.Join(errs...)
+	o.tell(err)
+	return err
 }
 
 func (s *Store) eachFails(ctx context.Context, keys []string, err error) error {

@@ -104,7 +104,7 @@ func (m *memory) get(key string) (stored, error) {
 	return o, nil
 }
 
-func (m *memory) Put(ctx context.Context, key string, body io.Reader, req *objectstore.PutRequest) (connection.ObjectInfo, error) {
+func (m *memory) Put(ctx context.Context, key string, body io.ReadSeeker, req *objectstore.PutRequest) (connection.ObjectInfo, error) {
 	f, err := m.begin(ctx, "put", key, "")
 	if err != nil {
 		if f.mute {

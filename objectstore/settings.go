@@ -2,6 +2,7 @@ package objectstore
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -23,7 +24,12 @@ type Tuning struct {
 	MaxAttempts    int                 `json:"max_attempts,omitempty" label:"Attempts" min:"1" max:"1000" help:"how often one request is tried; default 5"`
 	MaxElapsed     connection.Duration `json:"max_elapsed,omitempty" label:"Longest retry" help:"no attempt begins later than this after the first; default 2m"`
 	NoDataTimeout  connection.Duration `json:"no_data_timeout,omitempty" label:"No-data timeout" default:"60s" help:"give up an attempt in which nothing moves for so long; 0 = none"`
-	SinglePutLimit int64               `json:"single_put_limit,omitempty" label:"Memory per put" min:"0" help:"octets of a body that cannot seek kept in memory; the rest goes to a temporary file; default 8 MiB"`
+	SinglePutLimit int64               `json:"single_put_limit,omitempty" label:"Largest single put" min:"0" help:"octets up to which an object is sent by one request, larger ones in parts where the store has them, and up to which a body that cannot seek is kept in memory, not in a temporary file; default 8 MiB"`
+	PartSize       int64               `json:"part_size,omitempty" label:"Part size" min:"0" help:"octets of each part of a larger object; grows where the store would not take so many parts; default 16 MiB"`
+	PartWorkers    int                 `json:"part_workers,omitempty" label:"Parts in flight" min:"1" max:"256" help:"of all puts of a connection together: they use part_workers times part_size octets of memory; default 4"`
+	AllowAnyKey    bool                `json:"allow_any_key,omitempty" label:"Any key" help:"accept keys with //, a slash at the end or a backslash, which some stores change"`
+
+	EmulateIfAbsent bool `json:"emulate_if_absent,omitempty" label:"Emulate put if absent" help:"where the store has no conditional put, look first: of two writers at the same time both may then succeed"`
 }
 
 // Defaults of Tuning.
@@ -32,7 +38,22 @@ const (
 	DefaultMaxAttempts    = 5
 	DefaultMaxElapsed     = 2 * time.Minute
 	DefaultSinglePutLimit = 8 << 20
+	DefaultPartSize       = 16 << 20
+	DefaultPartWorkers    = 4
 )
+
+// CheckParts returns an error for part sizes and limits that an engine's requests do not take.
+func (t *Tuning) CheckParts(l PartLimits) error {
+	switch {
+	case t.PartSize > 0 && t.PartSize < l.MinPart:
+		return fmt.Errorf("part_size: %d: this store wants parts of at least %d octets", t.PartSize, l.MinPart)
+	case l.MaxPart > 0 && t.PartSize > l.MaxPart:
+		return fmt.Errorf("part_size: %d: this store takes parts of at most %d octets", t.PartSize, l.MaxPart)
+	case l.MaxPut > 0 && t.SinglePutLimit > l.MaxPut:
+		return fmt.Errorf("single_put_limit: %d: this store takes at most %d octets in one request", t.SinglePutLimit, l.MaxPut)
+	}
+	return nil
+}
 
 // Validate checks the settings as Config.Validate does.
 func (t *Tuning) Validate() error {
@@ -47,6 +68,10 @@ func (t *Tuning) Validate() error {
 		return errors.New("no_data_timeout: negative; 0 means none")
 	case t.SinglePutLimit < 0:
 		return errors.New("single_put_limit: negative")
+	case t.PartSize < 0:
+		return errors.New("part_size: negative")
+	case t.PartWorkers < 0:
+		return errors.New("part_workers: negative")
 	}
 	return nil
 }
@@ -63,6 +88,12 @@ func (t Tuning) withDefaults() Tuning {
 	}
 	if t.SinglePutLimit == 0 {
 		t.SinglePutLimit = DefaultSinglePutLimit
+	}
+	if t.PartSize == 0 {
+		t.PartSize = DefaultPartSize
+	}
+	if t.PartWorkers == 0 {
+		t.PartWorkers = DefaultPartWorkers
 	}
 	return t
 }

@@ -8,13 +8,20 @@ import (
 	"github.com/mailconn/mailconn/connection"
 )
 
-// A Store makes a [Backend] reliable: Put, Get, Stat, List and Delete under the contracts of connection.ObjectStore. A
-// driver embeds it in its Conn and adds Info and Test. Its methods may be called from several goroutines.
+// A Store makes a [Backend] reliable: Put, Get, Stat, List and Delete under the contracts of connection.ObjectStore, and
+// Copy, Lock, Restore, Presign, Incomplete and AbortIncomplete under those of the interfaces of package connection, where
+// the Backend can; elsewhere they are ErrUnsupported, and [Store.Capabilities] tells so beforehand. A driver embeds it in
+// its Conn and adds Info and Test. Its methods may be called from several goroutines.
 type Store struct {
 	backend Backend
 	opts    Options
 	tuning  Tuning
 	env     *connection.Env
+
+	parts partPool
+
+	known    sync.Mutex // guards features
+	features Features
 
 	life context.Context //nolint:containedctx // ends with Close, and every verb with it
 	end  context.CancelCauseFunc
@@ -24,7 +31,8 @@ type Store struct {
 
 // New returns a Store over b. It does no I/O. env may be nil.
 func New(b Backend, opts Options, env *connection.Env) *Store {
-	s := &Store{backend: b, opts: opts, tuning: opts.Tuning.withDefaults(), env: env}
+	s := &Store{backend: b, opts: opts, tuning: opts.Tuning.withDefaults(), env: env, features: opts.Features}
+	s.parts.tokens = make(chan struct{}, s.tuning.PartWorkers)
 	s.life, s.end = context.WithCancelCause(context.Background())
 	return s
 }
@@ -39,34 +47,15 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// begin returns a context that also ends with Close. finish is to be called when the verb is done.
-func (s *Store) begin(ctx context.Context) (verb context.Context, finish func(), err error) {
-	verb, cancel, err := s.join(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	return verb, func() { cancel(); s.verb.Done() }, nil
-}
-
-// join enters a verb and returns its context, which ends with ctx, with Close, and by cancel.
-func (s *Store) join(ctx context.Context) (verb context.Context, cancel func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := errors.Join(context.Cause(s.life), ctx.Err()); err != nil {
-		return nil, nil, err
-	}
-	s.verb.Add(1)
-	verb, end := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(s.life, func() { end(connection.ErrClosed) })
-	return verb, func() { stop(); end(connection.ErrClosed) }, nil
-}
-
 func (s *Store) eventID() string {
 	if s.opts.ID != "" {
 		return s.opts.ID
 	}
 	return s.opts.Driver
 }
+
+// checkKey applies the rules for keys, and what the settings make of them.
+func (s *Store) checkKey(key string) error { return checkKey(key, s.tuning.AllowAnyKey) }
 
 // fail makes the error that leaves a verb from the last cause. ctx is the verb's: if it ended, that is what happened,
 // unless the outcome is uncertain.

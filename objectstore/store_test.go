@@ -169,8 +169,11 @@ func TestRetryWaitsAsAsked(t *testing.T) {
 		if took := time.Since(began); took < 30*time.Second || took > 34*time.Second {
 			t.Errorf("waited %s, the server asked for 30s", took)
 		}
-		if len(events) != 1 || events[0].Kind != connection.EventRetry || events[0].Err == nil {
-			t.Errorf("got events %+v, want one retry", events)
+		if len(events) != 2 || events[0].Kind != connection.EventRetry || events[0].Err == nil {
+			t.Fatalf("got events %+v, want a retry and the operation", events)
+		}
+		if e := events[1]; e.Kind != connection.EventOperation || e.Detail != "stat" || e.Key != "k" || e.Count != 2 || e.Err != nil || e.Elapsed < 30*time.Second {
+			t.Errorf("got %+v, want the operation with its two requests", e)
 		}
 		m.fail("stat", fault{err: &connection.Error{Kind: connection.ErrThrottled, RetryAfter: time.Hour}})
 		began = time.Now()

@@ -1,0 +1,210 @@
+package objectstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"sync"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// A payload is a body that can be read again.
+type payload struct {
+	size   int64
+	sha256 string
+	wire   []byte // digest by Options.Wire, nil without one
+	reader func() (r io.ReadSeeker, base int64)
+	own    bool // nobody else can change it meanwhile
+	close  func() error
+}
+
+// rereadable counts and hashes r, and checks what o promises of it.
+func (s *Store) rereadable(ctx context.Context, r io.Reader, o *connection.PutOptions) (*payload, error) {
+	p := &payload{close: func() error { return nil }}
+	m := &meter{ctx: ctx, r: r, hash: sha256.New(), max: s.opts.Features.MaxSize}
+	if s.opts.Wire != nil {
+		m.wire = s.opts.Wire()
+	}
+	if o.Size > 0 {
+		m.max = o.Size
+	}
+	if start, seeker, ok := seekable(r); ok {
+		if _, err := io.CopyBuffer(io.Discard, onlyReader{m}, make([]byte, 128<<10)); err != nil {
+			return nil, m.explain(err, o)
+		}
+		p.reader = func() (io.ReadSeeker, int64) { return seeker, start }
+	} else {
+		spooled, err := connection.Spool(&connection.Message{Body: m, Size: o.Size}, &connection.SpoolOptions{Memory: s.tuning.SinglePutLimit, Dir: s.opts.TempDir})
+		if err != nil {
+			return nil, m.explain(err, o)
+		}
+		p.reader = func() (io.ReadSeeker, int64) { return spooled.Reader(), 0 }
+		p.own = true
+		p.close = spooled.Close
+	}
+	p.size, p.sha256 = m.n, hex.EncodeToString(m.hash.Sum(nil))
+	if m.wire != nil {
+		p.wire = m.wire.Sum(nil)
+	}
+	var err error
+	switch {
+	case p.size < o.Size:
+		err = &connection.Error{Kind: connection.ErrInvalid, Err: fmt.Errorf("the reader ended after %d of the %d octets announced: %w", p.size, o.Size, io.ErrUnexpectedEOF)}
+	case o.SHA256 != "" && o.SHA256 != p.sha256:
+		err = &connection.Error{Kind: connection.ErrCorrupt, Err: fmt.Errorf("sha256 is %s, want %s", p.sha256, o.SHA256)}
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// onlyReader hides WriteTo.
+type onlyReader struct{ io.Reader }
+
+// seekable reports whether r can seek in fact: a pipe has the method too.
+func seekable(r io.Reader) (start int64, s io.ReadSeeker, ok bool) {
+	s, ok = r.(io.ReadSeeker)
+	if !ok {
+		return 0, nil, false
+	}
+	start, err := s.Seek(0, io.SeekCurrent)
+	return start, s, err == nil
+}
+
+// A meter counts and hashes what it reads.
+type meter struct {
+	ctx  context.Context //nolint:containedctx // that of one Put
+	r    io.Reader
+	hash hash.Hash
+	wire hash.Hash // nil: none
+	n    int64
+	max  int64 // 0 = no limit
+	over bool
+	err  error // of r
+}
+
+var errOver = errors.New("over the limit")
+
+func (m *meter) Read(p []byte) (int, error) {
+	if err := m.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := m.r.Read(p)
+	m.n += int64(n)
+	_, _ = m.hash.Write(p[:n]) // a hash never fails
+	if m.wire != nil {
+		_, _ = m.wire.Write(p[:n])
+	}
+	if m.max > 0 && m.n > m.max {
+		m.over = true
+		return n, errOver
+	}
+	if err != nil && err != io.EOF {
+		m.err = err
+	}
+	return n, err
+}
+
+// explain says which of reader, limit and disk was at fault.
+func (m *meter) explain(err error, o *connection.PutOptions) error {
+	switch {
+	case m.over && o.Size > 0:
+		return &connection.Error{Kind: connection.ErrInvalid, Err: fmt.Errorf("the reader goes on after the %d octets announced", o.Size)}
+	case m.over:
+		return tooLarge(m.n, m.max)
+	case m.err != nil:
+		return fmt.Errorf("reading what is to be stored: %w", m.err)
+	}
+	return err
+}
+
+// sending is the body of one attempt: size octets of r from base on, and no others.
+type sending struct {
+	r    io.ReadSeeker
+	base int64
+	size int64
+	w    *watchdog
+	gauge
+	at  int64
+	far int64 // the furthest place that was read
+	err error // of r, or because it is no longer what it was
+}
+
+// done reports whether everything was taken.
+func (b *sending) done() bool { return b.far == b.size && b.err == nil }
+
+func (b *sending) Read(p []byte) (int, error) {
+	b.w.kick()
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.at == b.size {
+		return 0, io.EOF
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.size-b.at)])
+	b.at += int64(n)
+	if b.at > b.far {
+		b.move(b.at - b.far)
+		b.far = b.at
+	}
+	switch {
+	case b.at == b.size || err == nil:
+		return n, nil
+	case err == io.EOF: //nolint:errorlint // one that is wrapped is a failure of the reader
+		err = io.ErrUnexpectedEOF
+	}
+	b.err = unlike(err)
+	return n, b.err
+}
+
+func (b *sending) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += b.at
+	case io.SeekEnd:
+		offset += b.size
+	}
+	if offset < 0 || offset > b.size {
+		return 0, fmt.Errorf("seek to %d of %d", offset, b.size)
+	}
+	if b.err != nil {
+		return 0, b.err
+	}
+	if _, err := b.r.Seek(b.base+offset, io.SeekStart); err != nil {
+		b.err = unlike(err)
+		return 0, b.err
+	}
+	b.at = offset
+	return offset, nil
+}
+
+func unlike(err error) error {
+	return &connection.Error{Kind: connection.ErrChanged, Err: fmt.Errorf("what is to be stored cannot be read a second time: %w", err)}
+}
+
+// A gauge tells PutOptions.Progress what the attempts of one Put have sent together.
+type gauge struct{ *gaugeState }
+
+type gaugeState struct {
+	mu   sync.Mutex
+	sent int64
+	tell func(octets int64) // nil: nobody wants to know
+}
+
+func newGauge(tell func(int64)) gauge { return gauge{&gaugeState{tell: tell}} }
+
+func (g gauge) move(n int64) {
+	if g.tell == nil || n == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sent += n
+	g.tell(g.sent)
+}
