@@ -6,11 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -171,38 +166,8 @@ func TestDovecotMechanisms(t *testing.T) {
 	}
 }
 
-// shared returns a folder that the server's own user may enter.
-func shared(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "p3")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 func TestDovecotNTLM(t *testing.T) {
-	helper, err := exec.LookPath("ntlm_auth")
-	if err != nil {
-		peertest.Require(t, fmt.Errorf("ntlm_auth (package winbind) %w", peertest.ErrNotInstalled))
-	}
-	wrapper := filepath.Join(shared(t), "ntlm")
-	script := "#!/bin/sh\nexec " + helper + ` "$@" --username=juser --password=` + canary + " --domain=DOM\n"
-	if err := os.WriteFile(wrapper, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	srv := dovecot23(t, peertest.DovecotOptions{
-		Mechanisms: "ntlm plain", Password: canary,
-		Settings: "auth_use_winbind = yes\nauth_winbind_helper_path = " + wrapper + "\nauth_username_format = %n",
-	})
+	srv := dovecot(t, peertest.DovecotOptions{NTLM: true, Password: canary})
 	srv.Deliver(srv.User, letters(3)...)
 	for _, name := range []string{`DOM\juser`, `DOM\juser\J.User`} {
 		cfg := dovecotConfig(srv, connection.ModeTLS)
@@ -220,24 +185,7 @@ func TestDovecotNTLM(t *testing.T) {
 
 func TestDovecotTokens(t *testing.T) {
 	const token = "good-token-8f21"
-	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+token {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"active":true,"username":"juser"}`) // Dovecot notices
-	}))
-	t.Cleanup(endpoint.Close)
-	conf := filepath.Join(shared(t), "oauth2")
-	text := fmt.Sprintf("tokeninfo_url = %s/?token=\nintrospection_mode = auth\nintrospection_url = %[1]s/\nusername_attribute = username\nactive_attribute = active\nactive_value = true\n", endpoint.URL)
-	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	srv := dovecot23(t, peertest.DovecotOptions{
-		Mechanisms: "xoauth2 oauthbearer",
-		Settings:   "passdb {\n driver = oauth2\n mechanisms = xoauth2 oauthbearer\n args = " + conf + "\n}",
-	})
+	srv := dovecot(t, peertest.DovecotOptions{Token: token})
 	srv.Deliver(srv.User, letters(2)...)
 	// The source has a stale token first: it is renewed once, over a second connection.
 	for _, mech := range []string{"XOAUTH2", "OAUTHBEARER"} {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,8 +25,11 @@ import (
 type DovecotOptions struct {
 	Users      []string // who may log in; nil = {"juser"}
 	Password   string   // of all of them, without ":" and line ends; "" = a random one
-	Protocols  []string // of "imap" and "pop3"; nil = {"imap"}
+	Protocols  []string // of "imap", "pop3" and "submission"; nil = {"imap"}
+	Relay      string   // host:port of the SMTP server that submission hands its mail to, in the clear and without a login
 	Mechanisms string   // of SASL, separated by spaces; "" = PLAIN, LOGIN, CRAM-MD5 and SCRAM
+	NTLM       bool     // offer NTLM too, for the first user in the domain [NTLMDomain]; the helper is Samba's
+	Token      string   // offer XOAUTH2 and OAUTHBEARER too, with this token for the first user
 	NoTLS      bool     // neither STARTTLS nor the TLS ports
 	Hosts      []string // names and addresses in the certificate; nil = {"localhost", "127.0.0.1"}
 	MaxPerUser int      // connections of one user at once; 0 = 1000
@@ -45,13 +49,14 @@ type DovecotServer struct {
 	Password string
 	CAPEM    string // certificate of the authority that signed the server's
 
-	ports   map[string]int // by service: imap, imaps, pop3, pop3s
+	ports   map[string]int // by service: imap, imaps, pop3, pop3s, submission, submissions
 	opts    DovecotOptions
 	dir     string
 	binary  string
 	owner   owner
 	fail    func(error)
 	process *process
+	tokens  *http.Server // of DovecotOptions.Token, else nil
 	stopped bool
 	seq     sequence
 }
@@ -117,7 +122,7 @@ func StartDovecot(ctx context.Context, opts *DovecotOptions) (*DovecotServer, er
 		return nil, fmt.Errorf("dovecot: %w", err)
 	}
 	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("dovecot: %w", err), os.RemoveAll(s.dir))
+		return nil, errors.Join(fmt.Errorf("dovecot: %w", err), s.remove())
 	}
 	return s, nil
 }
@@ -144,8 +149,13 @@ func (s *DovecotServer) complete() error {
 		o.MaxPerUser = 1000
 	}
 	for _, p := range o.Protocols {
-		if !slices.Contains([]string{"imap", "pop3"}, p) {
-			return fmt.Errorf("protocol %q: want imap or pop3", p)
+		if !slices.Contains([]string{"imap", "pop3", "submission"}, p) {
+			return fmt.Errorf("protocol %q: want imap, pop3 or submission", p)
+		}
+	}
+	if slices.Contains(o.Protocols, "submission") {
+		if _, _, err := net.SplitHostPort(o.Relay); err != nil {
+			return fmt.Errorf("submission: relay: %w", err)
 		}
 	}
 	for _, u := range o.Users {
@@ -188,6 +198,9 @@ func (s *DovecotServer) prepare(ctx context.Context) error {
 		if err := s.owner.maildir(s.Maildir(u)); err != nil {
 			return err
 		}
+	}
+	if err := s.prepareMechanisms(); err != nil {
+		return err
 	}
 	for try := 1; ; try++ {
 		if s.ports, err = freePorts(s.Host, s.services()); err != nil {
@@ -242,7 +255,7 @@ func (s *DovecotServer) start(ctx context.Context) error {
 }
 
 // missingService is what Dovecot says of a protocol whose package is not there.
-var missingService = regexp.MustCompile(`service\((\w+)\) access\(\S+\) failed: No such file`)
+var missingService = regexp.MustCompile(`service\(([\w-]+)\) access\(\S+\) failed: No such file`)
 
 // awaitGreeting dials until the service says something: Dovecot accepts connections before it can serve them.
 func (s *DovecotServer) awaitGreeting(ctx context.Context, service string) error {
@@ -274,13 +287,13 @@ func (s *DovecotServer) greeting(ctx context.Context, service string) error {
 	defer stop()
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	err = errors.Join(err, conn.Close())
-	if err == nil && !strings.HasPrefix(line, "* OK") && !strings.HasPrefix(line, "+OK") {
+	if word, _, _ := strings.Cut(strings.TrimPrefix(line, "* "), " "); err == nil && !slices.Contains([]string{"OK", "+OK", "220"}, word) {
 		err = fmt.Errorf("greeting %q", line)
 	}
 	return err
 }
 
-// Dial connects to a service: "imap" and "pop3" in the clear, "imaps" and "pop3s" over TLS.
+// Dial connects to a service: "imap", "pop3" and "submission" in the clear, those with an "s" behind it over TLS.
 func (s *DovecotServer) Dial(ctx context.Context, service string) (net.Conn, error) {
 	if !strings.HasSuffix(service, "s") {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", s.Addr(service))
@@ -295,7 +308,7 @@ func (s *DovecotServer) ClientTLS() *tls.Config {
 	return &tls.Config{RootCAs: roots, ServerName: s.opts.Hosts[0], MinVersion: tls.VersionTLS12}
 }
 
-// Port returns the TCP port of a service: "imap", "imaps", "pop3" or "pop3s".
+// Port returns the TCP port of a service: "imap", "pop3", "submission", or one of them with an "s" behind it.
 func (s *DovecotServer) Port(service string) int {
 	port, ok := s.ports[service]
 	if !ok {
@@ -304,7 +317,7 @@ func (s *DovecotServer) Port(service string) int {
 	return port
 }
 
-// Addr returns "host:port" of a service: "imap", "imaps", "pop3" or "pop3s".
+// Addr returns "host:port" of a service, named as for Port.
 func (s *DovecotServer) Addr(service string) string {
 	return net.JoinHostPort(s.Host, strconv.Itoa(s.Port(service)))
 }
@@ -336,6 +349,15 @@ func (s *DovecotServer) Close() error {
 	var err error
 	if !s.stopped {
 		err = s.process.kill()
+	}
+	return errors.Join(err, s.remove())
+}
+
+// remove removes what is left of a server that has ended.
+func (s *DovecotServer) remove() error {
+	var err error
+	if s.tokens != nil {
+		err = s.tokens.Close()
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
 }

@@ -3,6 +3,7 @@ package peertest
 import (
 	"context"
 	"fmt"
+	"net"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -53,6 +54,7 @@ func (s *DovecotServer) settings23(c *config) {
 	c.line("disable_plaintext_auth = no")
 	c.line("passdb {\n driver = passwd-file\n args = %s\n}", s.at("passwd"))
 	c.line("userdb {\n driver = static\n args = uid=%d gid=%d home=%s/%%u\n}", s.owner.uid, s.owner.gid, s.at("mail"))
+	s.mechanismSettings(c)
 	c.line("mail_location = maildir:~/Maildir")
 	if s.opts.Compress {
 		c.line("mail_plugins = zlib\nprotocol imap {\n mail_plugins = zlib imap_zlib\n}")
@@ -86,7 +88,7 @@ func (s *DovecotServer) settings(c *config) {
 	} else {
 		c.line("ssl = yes")
 	}
-	c.line("auth_mechanisms = %s", s.opts.Mechanisms)
+	c.line("auth_mechanisms = %s", s.mechanisms())
 	c.line("first_valid_uid = 1\nfirst_valid_gid = 1") // nobody is a system user
 	c.line("namespace inbox {\n inbox = yes\n separator = /")
 	for _, special := range []string{"Sent", "Trash", "Drafts", "Junk", "Archive"} {
@@ -103,6 +105,9 @@ func (s *DovecotServer) settings(c *config) {
 		c.line("service %s-login {", p)
 		c.line(" inet_listener %s {\n  port = %d\n }", p, s.ports[p])
 		c.line(" inet_listener %ss {\n  port = %d\n  ssl = yes\n }\n}", p, s.ports[p+"s"]) // port 0: none
+	}
+	if host, port, err := net.SplitHostPort(s.opts.Relay); err == nil {
+		c.line("submission_relay_host = %s\nsubmission_relay_port = %s", host, port)
 	}
 	// Only root may change the root directory, and nothing here needs that protection.
 	for _, service := range slices.Concat([]string{"anvil", "stats"}, s.logins()) {

@@ -165,6 +165,7 @@ func TestDovecotOptionsReachTheServer(t *testing.T) {
 		{name: "plain", opts: peertest.DovecotOptions{NoTLS: true}, want: "IMAP4rev1", without: "STARTTLS"},
 		{name: "starttls", want: "STARTTLS"},
 		{name: "mechanisms", opts: peertest.DovecotOptions{Mechanisms: "cram-md5"}, want: "AUTH=CRAM-MD5", without: "AUTH=PLAIN"},
+		{name: "ntlm and tokens", opts: peertest.DovecotOptions{NTLM: true, Token: "t"}, want: "AUTH=NTLM AUTH=XOAUTH2 AUTH=OAUTHBEARER"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			srv := peertest.Dovecot(t, &test.opts)
@@ -215,6 +216,7 @@ func TestDovecotSaysWhatIsWrong(t *testing.T) {
 		"protocol": {Protocols: []string{"smtp"}},
 		"user":     {Users: []string{"../root"}},
 		"password": {Password: "a:b"},
+		"relay":    {Protocols: []string{"submission"}},
 	} {
 		if _, err := peertest.StartDovecot(ctx, opts); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v, want an error that names it", name, err)
