@@ -250,7 +250,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	end := r.Context().Done() // the client has gone, or Close was called
 	out := &answer{w: w, end: end}
 	in := &intake{body: r.Body, out: out, end: end}
-	if skew := s.Now().Sub(time.Now()).Round(time.Second); skew != 0 {
+	if skew := time.Until(s.Now()).Round(time.Second); skew != 0 {
 		w.Header().Set("Date", time.Now().Add(skew).UTC().Format(http.TimeFormat))
 	}
 	defer func() { s.finish(entry, in.n, out.status) }()
