@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"net/http"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -113,7 +112,7 @@ func (s *Store) Presign(ctx context.Context, method, key string, expires time.Du
 			return err
 		}
 		switch {
-		case method != http.MethodGet && method != http.MethodPut:
+		case method != "GET" && method != "PUT":
 			return &connection.Error{Kind: connection.ErrInvalid, Err: fmt.Errorf("method %q: want GET or PUT", method)}
 		case expires < time.Second:
 			return &connection.Error{Kind: connection.ErrInvalid, Err: fmt.Errorf("expires %s: want at least a second", expires)}

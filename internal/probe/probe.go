@@ -1,0 +1,66 @@
+// Package probe builds the reports of Test, whose steps all drivers share in name and order.
+package probe
+
+import (
+	"errors"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+)
+
+// A Probe collects the steps of one Test. It is used by one goroutine.
+type Probe struct {
+	report   *connection.Report
+	progress func(connection.Step)
+}
+
+// New begins a report. opts may be nil.
+func New(info connection.Info, opts *connection.TestOptions) *Probe {
+	p := &Probe{report: &connection.Report{Info: info, Started: time.Now()}}
+	if opts != nil {
+		p.progress = opts.Progress
+	}
+	return p
+}
+
+// Step runs one step, unless an earlier one failed: then it is skipped. An error fails the step; its Hint is that of the
+// error unless run returns one. A hint without an error is a warning.
+func (p *Probe) Step(name string, run func() (detail, hint string, err error)) {
+	if !p.OK() {
+		p.Skip(name, "an earlier step failed")
+		return
+	}
+	began := time.Now()
+	s := connection.Step{Name: name, Status: connection.StatusOK}
+	s.Detail, s.Hint, s.Err = run()
+	s.Elapsed = time.Since(began)
+	var e *connection.Error
+	switch {
+	case s.Err != nil:
+		s.Status = connection.StatusFailed
+		if errors.As(s.Err, &e) && s.Hint == "" {
+			s.Hint = e.Hint
+		}
+	case s.Hint != "":
+		s.Status = connection.StatusWarned
+	}
+	p.add(s)
+}
+
+// Skip adds a step that was not tried.
+func (p *Probe) Skip(name, why string) {
+	p.add(connection.Step{Name: name, Status: connection.StatusSkipped, Detail: why})
+}
+
+// OK reports whether no step has failed yet.
+func (p *Probe) OK() bool { return p.report.OK() }
+
+// Report returns what Test returns: the report, and the error of the step that failed.
+func (p *Probe) Report() (*connection.Report, error) { return p.report, p.report.Err() }
+
+func (p *Probe) add(s connection.Step) {
+	p.report.Steps = append(p.report.Steps, s)
+	if p.progress != nil {
+		p.progress(s)
+	}
+}
