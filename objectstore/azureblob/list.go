@@ -1,0 +1,92 @@
+package azureblob
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/objectstore"
+)
+
+// pageSize is how many entries of a listing are asked for at once: as many as the service gives.
+const pageSize = 5000
+
+// List implements objectstore.Backend: List Blobs. The service does not know After, so its pages begin at the prefix.
+func (b *backend) List(ctx context.Context, req *objectstore.ListRequest) (*objectstore.Page, error) {
+	size := int32(pageSize)
+	if req.Limit > 0 && req.Limit < pageSize && req.After == "" {
+		size = int32(req.Limit)
+	}
+	include := container.ListBlobsInclude{Metadata: true}
+	var (
+		items []*container.BlobItem
+		next  *string
+		page  objectstore.Page
+	)
+	if req.Delimiter == "" {
+		resp, err := b.container.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{
+			Include: include, Marker: given(req.Token), MaxResults: &size, Prefix: given(req.Prefix), ResponseFormat: container.StorageResponseFormatXML,
+		}).NextPage(ctx)
+		if err != nil {
+			return nil, b.fail(ctx, err, connection.ErrChanged)
+		}
+		if resp.Segment != nil {
+			items = resp.Segment.BlobItems
+		}
+		next = resp.NextMarker
+	} else {
+		resp, err := b.container.NewListBlobsHierarchyPager(req.Delimiter, &container.ListBlobsHierarchyOptions{
+			Include: include, Marker: given(req.Token), MaxResults: &size, Prefix: given(req.Prefix), ResponseFormat: container.StorageResponseFormatXML,
+		}).NextPage(ctx)
+		if err != nil {
+			return nil, b.fail(ctx, err, connection.ErrChanged)
+		}
+		if resp.Segment != nil {
+			items = resp.Segment.BlobItems
+			for _, p := range resp.Segment.BlobPrefixes {
+				page.Entries = append(page.Entries, connection.ObjectInfo{Key: deref(p.Name), Prefix: true})
+			}
+		}
+		next = resp.NextMarker
+	}
+	for _, item := range items {
+		if item.Name == nil || item.Properties == nil {
+			return nil, &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the listing has an entry without a name or properties")}
+		}
+		if !folder(item) {
+			page.Entries = append(page.Entries, listInfo(item))
+		}
+	}
+	// Prefixes come apart from objects, and some servers compare keys in units of UTF-16.
+	slices.SortFunc(page.Entries, func(x, y connection.ObjectInfo) int { return cmp.Compare(x.Key, y.Key) })
+	page.Token = deref(next)
+	return &page, nil
+}
+
+// given returns nil for "".
+func given(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// folder reports whether an entry is a directory of an account with a hierarchical namespace, and no object.
+func folder(item *container.BlobItem) bool {
+	return deref(item.Properties.ResourceType) == "directory" || deref(item.Metadata["hdi_isfolder"]) == "true"
+}
+
+func listInfo(item *container.BlobItem) connection.ObjectInfo {
+	p := item.Properties
+	info := connection.ObjectInfo{
+		Key: *item.Name, Size: deref(p.ContentLength), Modified: deref(p.LastModified), ETag: etag(p.ETag), ContentType: deref(p.ContentType),
+		Class: string(deref(p.AccessTier)), Version: deref(item.VersionID), Lock: lockOf(p.ImmutabilityPolicyExpiresOn, p.LegalHold),
+		Restore: restoreState(string(deref(p.AccessTier)), string(deref(p.ArchiveStatus))),
+	}
+	setMeta(&info, item.Metadata)
+	return info
+}

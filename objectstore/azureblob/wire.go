@@ -1,0 +1,119 @@
+package azureblob
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/objectstore"
+)
+
+// How much of an answer is read: of one that holds no object, and of one that is an error.
+const (
+	maxAnswer = 64 << 20
+	maxError  = 64 << 10
+)
+
+// limited is the transport that the library uses: it reads whole answers into memory, so they must have an end.
+type limited struct{ client *http.Client }
+
+// Do implements policy.Transporter.
+func (l *limited) Do(req *http.Request) (*http.Response, error) {
+	resp, err := l.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case resp.StatusCode >= http.StatusBadRequest:
+		resp.Body = &answer{resp.Body, req, io.LimitReader(resp.Body, maxError)}
+	case req.Method != http.MethodGet || req.URL.Query().Get("comp") != "":
+		resp.Body = &answer{resp.Body, req, &capped{resp.Body, maxAnswer}}
+	}
+	return resp, nil
+}
+
+// An answer is a body that the library reads to its end. The Store's watchdog is told that it moves.
+type answer struct {
+	body io.Closer
+	req  *http.Request
+	r    io.Reader
+}
+
+// Read implements io.Reader.
+func (a *answer) Read(p []byte) (int, error) {
+	n, err := a.r.Read(p)
+	if n > 0 {
+		objectstore.Progress(a.req.Context())
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (a *answer) Close() error { return a.body.Close() }
+
+// capped fails when there is more than the limit.
+type capped struct {
+	r    io.Reader
+	left int64
+}
+
+// Read implements io.Reader.
+func (c *capped) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the answer is too large")}
+	}
+	n, err := c.r.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	return n, err
+}
+
+// A lent body is the Store's, which must not be touched when the request is over: net/http may still read then.
+type lent struct {
+	mu    sync.Mutex
+	r     io.ReadSeeker
+	err   error // of r
+	ended bool
+}
+
+var errEnded = errors.New("the request is over")
+
+// Read implements io.Reader.
+func (l *lent) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return 0, errEnded
+	}
+	n, err := l.r.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // only the bare one is the end
+		l.err = err
+	}
+	return n, err
+}
+
+// Seek implements io.Seeker.
+func (l *lent) Seek(offset int64, whence int) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		return 0, errEnded
+	}
+	n, err := l.r.Seek(offset, whence)
+	if err != nil {
+		l.err = err
+	}
+	return n, err
+}
+
+// Close implements io.Closer: the library closes what it has sent.
+func (l *lent) Close() error { return nil }
+
+// end takes the body back and returns its own error.
+func (l *lent) end() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	return l.err
+}
