@@ -35,7 +35,7 @@ type Client struct {
 	skew  atomic.Pointer[time.Duration]
 }
 
-// New returns a Client. It does no I/O. With Env.HTTPClient its transport is used, a clone of it if TLS settings are to be
+// New returns a Client. It does no I/O. If Env.HTTPClient has a transport that is used, a clone of it if TLS settings are to be
 // put on top; a transport of another type than *http.Transport leaves them no place, which is an error.
 func New(o Options, env *connection.Env) (*Client, error) {
 	if o.Field == "" {
@@ -45,7 +45,7 @@ func New(o Options, env *connection.Env) (*Client, error) {
 		o.MaxIdle = 16
 	}
 	c := &Client{opts: o, env: env}
-	if env != nil && env.HTTPClient != nil {
+	if env != nil && env.HTTPClient != nil && env.HTTPClient.Transport != nil {
 		return c, c.adopt(env.HTTPClient.Transport)
 	}
 	var base *tls.Config
@@ -80,9 +80,6 @@ func New(o Options, env *connection.Env) (*Client, error) {
 
 // adopt uses the transport of the host program.
 func (c *Client) adopt(transport http.RoundTripper) error {
-	if transport == nil {
-		transport = http.DefaultTransport
-	}
 	c.inner = transport
 	if zero(c.opts.TLS) {
 		return nil

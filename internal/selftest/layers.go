@@ -13,6 +13,9 @@ import (
 // dependencies.
 func Layers() map[string][]string {
 	network := []string{"connection", "internal/netx", "internal/saslx", "internal/backoff", "internal/wirelog", emersionSASL}
+	engine := func(library ...string) []string {
+		return append([]string{"connection", "objectstore", "internal/backoff", "internal/httpx", "internal/probe"}, library...)
+	}
 	return map[string][]string{
 		"":                          {},
 		"connection":                {},
@@ -22,6 +25,8 @@ func Layers() map[string][]string {
 		"internal/backoff":  {},
 		"internal/wirelog":  {"connection"},
 		"internal/netx":     {"connection", "internal/wirelog", "internal/backoff"},
+		"internal/probe":    {"connection"},
+		"internal/httpx":    {"connection", "internal/netx", "internal/probe"},
 		"internal/utf7":     {},
 		"internal/saslx":    {"connection", emersionSASL, "github.com/Azure/go-ntlmssp", "github.com/xdg-go/stringprep"},
 		"internal/peertest": {},
@@ -46,7 +51,13 @@ func Layers() map[string][]string {
 
 		"objectstore":            {"connection", "internal/backoff"},
 		"objectstore/objecttest": {"connection", "objectstore"},
-		"objectstore/filestore":  {"connection", "objectstore", "internal/backoff", "golang.org/x/sys"},
+		"objectstore/filestore":  {"connection", "objectstore", "internal/backoff", "internal/probe", "golang.org/x/sys"},
+
+		"objectstore/atmos":     engine(),
+		"objectstore/azureblob": engine("github.com/Azure/azure-sdk-for-go/sdk/azcore", "github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"),
+		"objectstore/b2":        engine("github.com/Backblaze/blazer"),
+		"objectstore/s3":        engine("github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go"),
+		"objectstore/swift":     engine("github.com/ncw/swift/v2"),
 	}
 }
 
@@ -54,7 +65,10 @@ const emersionSASL = "github.com/emersion/go-sasl"
 
 // Drivers names the packages that export Config, Open and Driver.
 func Drivers() []string {
-	return []string{"imapclient", "maildir", "objectstore/filestore", "pop3client", "smtpclient"}
+	return []string{
+		"imapclient", "maildir", "objectstore/atmos", "objectstore/azureblob", "objectstore/b2", "objectstore/filestore",
+		"objectstore/s3", "objectstore/swift", "pop3client", "smtpclient",
+	}
 }
 
 // CheckLayers holds p against [Layers]. Programs may import what they like.

@@ -101,6 +101,23 @@ func TestEachDriverLinksItsOwn(t *testing.T) {
 		"smtpclient":            sasl,
 		"maildir":               {"github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 		"objectstore/filestore": {"golang.org/x/sys"},
+		"objectstore/atmos":     {},
+		"objectstore/b2":        {"github.com/Backblaze/blazer"},
+		"objectstore/swift":     {"github.com/ncw/swift/v2"},
+		"objectstore/s3": {
+			"github.com/aws/aws-sdk-go-v2", "github.com/aws/smithy-go", "github.com/aws/aws-sdk-go-v2/service/s3",
+			"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream", "github.com/aws/aws-sdk-go-v2/internal/configsources",
+			"github.com/aws/aws-sdk-go-v2/internal/endpoints/v2", "github.com/aws/aws-sdk-go-v2/internal/v4a",
+			"github.com/aws/aws-sdk-go-v2/service/internal/accept-encoding", "github.com/aws/aws-sdk-go-v2/service/internal/checksum",
+			"github.com/aws/aws-sdk-go-v2/service/internal/presigned-url", "github.com/aws/aws-sdk-go-v2/service/internal/s3shared",
+		},
+		"objectstore/azureblob": {
+			"github.com/Azure/azure-sdk-for-go/sdk/azcore", "github.com/Azure/azure-sdk-for-go/sdk/internal",
+			"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob", "github.com/Azure/azure-sdk-for-go/sdk/storage/internal",
+			"github.com/apache/arrow-go/v18", "github.com/goccy/go-json", "github.com/google/flatbuffers", "github.com/klauspost/compress",
+			"github.com/klauspost/cpuid/v2", "github.com/pierrec/lz4/v4", "github.com/zeebo/xxh3", "golang.org/x/exp", "golang.org/x/net",
+			"golang.org/x/sys", "golang.org/x/text",
+		},
 	}
 	for _, driver := range append(selftest.Drivers(), "connection") {
 		t.Run(driver, func(t *testing.T) {
