@@ -1,0 +1,557 @@
+package atmos_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/objectstore/atmos"
+	"github.com/mailconn/mailconn/objectstore/objecttest"
+)
+
+func put(t testing.TB, c *atmos.Conn, key, content string, opts *connection.PutOptions) connection.ObjectInfo {
+	t.Helper()
+	info, err := c.Put(t.Context(), key, strings.NewReader(content), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+func get(t testing.TB, c *atmos.Conn, key string, opts *connection.GetOptions) (string, error) {
+	t.Helper()
+	o, err := c.Get(t.Context(), key, opts)
+	if err != nil {
+		return "", err
+	}
+	got, err := io.ReadAll(o.Body)
+	return string(got), errors.Join(err, o.Body.Close())
+}
+
+func wantKind(t testing.TB, what string, err error, want connection.Kind) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: got %v, want %v", what, err, want)
+	}
+}
+
+func list(t testing.TB, c *atmos.Conn, opts *connection.ListOptions) []string {
+	t.Helper()
+	var keys []string
+	for info, err := range c.List(t.Context(), opts) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, info.Key)
+	}
+	return keys
+}
+
+// refusal is an error as the server writes it.
+func refusal(status, code int) objecttest.Fault {
+	return objecttest.Status(status, fmt.Sprintf("<Error><Code>%d</Code><Message>of the test</Message></Error>", code))
+}
+
+// E7 and E87: what is sent is only what everybody signs alike.
+func TestPathsAreUnreserved(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, nil)
+	put(t, c, "Mails/a b+é~/%41?#", "x", nil)
+	for _, r := range srv.Requests() {
+		if i := strings.IndexFunc(r.Path, func(r rune) bool {
+			return !strings.ContainsRune("/-_.~", r) && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+		}); i >= 0 {
+			t.Errorf("the path %s holds %q", r.Path, r.Path[i])
+		}
+	}
+	if got := slices.Collect(maps.Keys(srv.Objects())); !slices.Equal(got, []string{"Mails/a~20b~2B~C3~A9~7E/~2541~3F~23"}) {
+		t.Errorf("stored under %q", got)
+	}
+}
+
+// E9, and what the wire has of it.
+func TestKeyThatIsADirectory(t *testing.T) {
+	for _, order := range [][]string{{"a", "a/b"}, {"a/b", "a"}, {"x/y", "x", "x/y/z"}} {
+		srv := objecttest.NewAtmos(t, nil)
+		c := open(t, srv, nil, nil)
+		for _, key := range order {
+			put(t, c, key, "of "+key, nil)
+		}
+		for _, key := range order {
+			if got, err := get(t, c, key, nil); got != "of "+key {
+				t.Errorf("%q: %s holds %q, %v", order, key, got, err)
+			}
+			_, err := c.Put(t.Context(), key, strings.NewReader("new"), &connection.PutOptions{IfAbsent: true})
+			wantKind(t, "put of what is there", err, connection.ErrExists)
+			put(t, c, key, "again "+key, nil)
+		}
+		if got, want := list(t, c, nil), slices.Sorted(slices.Values(order)); !slices.Equal(got, want) {
+			t.Errorf("listed %q, want %q", got, want)
+		}
+		for i, key := range order {
+			if err := c.Delete(t.Context(), key); err != nil {
+				t.Error(err)
+			}
+			if n := len(srv.Objects()); n != len(order)-i-1 {
+				t.Errorf("%q: after the deletion of %s there are %d files", order, key, n)
+			}
+		}
+	}
+}
+
+// E16, E17 and E18: a key never holds a part, and what a broken put leaves behind can be found and removed.
+func TestPutThatBreaks(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, map[string]any{"max_attempts": 1})
+	put(t, c, "k", "old", nil)
+	for _, tc := range []struct {
+		op    string
+		fault objecttest.Fault
+		want  connection.Kind
+		held  string
+		left  int
+	}{
+		{"CreateObject", objecttest.CutRequest(2), connection.ErrNetwork, "old", 0},
+		{"CreateObject", objecttest.LoseReply(), connection.ErrNetwork, "old", 0},
+		{"CreateObject", refusal(500, 1040), connection.ErrThrottled, "old", 0},
+		{"Rename", objecttest.Reset(), connection.ErrUncertain, "old", 1},
+		{"Rename", refusal(403, 1033), connection.ErrAuth, "old", 0},
+	} {
+		srv.Fail(tc.op, 1, tc.fault)
+		_, err := c.Put(t.Context(), "k", strings.NewReader("new content"), nil)
+		wantKind(t, tc.op+" "+tc.fault.String(), err, tc.want)
+		srv.ClearFaults()
+		if got, err := get(t, c, "k", nil); got != tc.held {
+			t.Errorf("%s, %s: the key holds %q, %v; want %q", tc.op, tc.fault, got, err, tc.held)
+		}
+		left := 0
+		for one, err := range c.Incomplete(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if left++; one.Size != 11 || one.Started.IsZero() {
+				t.Errorf("left behind: %+v", one)
+			}
+		}
+		if left != tc.left {
+			t.Errorf("%s, %s: %d files left behind, want %d", tc.op, tc.fault, left, tc.left)
+		}
+		if n, err := c.AbortIncomplete(t.Context(), time.Now().Add(-time.Hour)); n != 0 || err != nil {
+			t.Errorf("removed %d young ones, %v", n, err)
+		}
+		if n, err := c.AbortIncomplete(t.Context(), time.Now().Add(time.Hour)); n != tc.left || err != nil {
+			t.Errorf("removed %d, %v; want %d", n, err, tc.left)
+		}
+	}
+	if got := list(t, c, nil); !slices.Equal(got, []string{"k"}) {
+		t.Errorf("listed %q", got)
+	}
+}
+
+// E46 and E47: the answer to the rename is lost, and the object is there.
+func TestLostReplyIsFoundOut(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, nil)
+	srv.Fail("Rename", 1, objecttest.LoseReply())
+	put(t, c, "k", "content", &connection.PutOptions{IfAbsent: true})
+	srv.Fail("Rename", 1, objecttest.LoseReply())
+	put(t, c, "k", "other", nil)
+	if got, err := get(t, c, "k", nil); got != "other" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// Some servers finish a replacement in the background. Put waits for it.
+func TestReplacementThatIsLate(t *testing.T) {
+	srv := objecttest.NewAtmos(t, &objecttest.AtmosOptions{LateReplace: 100 * time.Millisecond})
+	c := open(t, srv, nil, nil)
+	put(t, c, "k", "old", nil)
+	info := put(t, c, "k", "new", nil)
+	if got, err := get(t, c, "k", &connection.GetOptions{IfMatch: info.ETag}); got != "new" {
+		t.Errorf("right after Put the key holds %q, %v", got, err)
+	}
+}
+
+// E31: the bucket is never made, and its absence is never that of an object.
+func TestMissingBucket(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, map[string]any{"bucket": "none"})
+	_, putErr := c.Put(t.Context(), "k", strings.NewReader("x"), nil)
+	_, getErr := get(t, c, "k", nil)
+	_, statErr := c.Stat(t.Context(), "k")
+	var listErr error
+	for _, listErr = range c.List(t.Context(), &connection.ListOptions{Prefix: "a/"}) {
+	}
+	for verb, err := range map[string]error{"put": putErr, "get": getErr, "stat": statErr, "list": listErr, "delete": c.Delete(t.Context(), "k"), "lock": c.Lock(t.Context(), "k", connection.Lock{RetainUntil: time.Now().Add(time.Hour)})} {
+		var e *connection.Error
+		if !errors.As(err, &e) || e.Kind != connection.ErrConfig || !strings.HasPrefix(e.Hint, "Bucket UID: ") {
+			t.Errorf("%s: got %v, want ErrConfig with a hint about the bucket", verb, err)
+		}
+	}
+	if slices.Contains(srv.Ops(), "CreateObject") {
+		t.Error("something was written, which makes the directory")
+	}
+}
+
+// E33, E34 and E43.
+func TestRefusals(t *testing.T) {
+	for _, tc := range []struct {
+		status, code int
+		want         connection.Kind
+		requests     int
+		hint         string
+	}{
+		{403, 1032, connection.ErrAuth, 1, "credential"},
+		{403, 1033, connection.ErrAuth, 1, "identity"},
+		{403, 1020, connection.ErrPermission, 1, ""},
+		{500, 1040, connection.ErrThrottled, 3, ""},
+		{500, 1001, connection.ErrUnavailable, 3, ""},
+		{409, 1006, connection.ErrUnavailable, 3, ""},
+		{501, 0, connection.ErrUnsupported, 1, ""},
+	} {
+		srv := objecttest.NewAtmos(t, nil)
+		c := open(t, srv, nil, map[string]any{"max_attempts": 3})
+		srv.Fail("ListDirectory", -1, refusal(tc.status, tc.code))
+		var err error
+		for _, err = range c.List(t.Context(), nil) {
+		}
+		wantKind(t, fmt.Sprint(tc.code), err, tc.want)
+		var e *connection.Error
+		if errors.As(err, &e) && !strings.Contains(e.Hint, tc.hint) {
+			t.Errorf("%d: got hint %q, want %q in it", tc.code, e.Hint, tc.hint)
+		}
+		if n := len(srv.Requests()); n != tc.requests {
+			t.Errorf("%d: %d requests, want %d", tc.code, n, tc.requests)
+		}
+	}
+}
+
+// E34: HEAD has no body, so a refused one asks again where the answer has.
+func TestHeadThatIsRefused(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, map[string]any{"credential": "d3Jvbmc="})
+	_, err := c.Stat(t.Context(), "k")
+	var e *connection.Error
+	if !errors.As(err, &e) || e.Kind != connection.ErrAuth || e.Code != "1032" || !strings.Contains(e.Hint, "credential") {
+		t.Errorf("got %v, want ErrAuth with the server's code", err)
+	}
+	if ops := srv.Ops(); !slices.Equal(ops, []string{"GetMetadata", "ServiceInformation"}) {
+		t.Errorf("asked %q", ops)
+	}
+}
+
+// E35: a clock that is wrong is named, and nothing repeats.
+func TestSkewedClock(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	srv.Skew(-20 * time.Minute)
+	c := open(t, srv, nil, nil)
+	err := c.Delete(t.Context(), "k")
+	var e *connection.Error
+	if !errors.As(err, &e) || e.Kind != connection.ErrAuth || !strings.Contains(e.Hint, "-20m") {
+		t.Errorf("got %v, want ErrAuth with the skew in the hint", err)
+	}
+	if n := len(srv.Requests()); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+// E71, E72, E73 and E75.
+func TestGet(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, nil)
+	put(t, c, "k", "0123456789", nil)
+	put(t, c, "empty", "", nil)
+	for _, tc := range []struct {
+		key  string
+		opts connection.GetOptions
+		want string
+	}{
+		{"k", connection.GetOptions{Offset: 3, Length: 2}, "34"},
+		{"k", connection.GetOptions{Offset: 9}, "9"},
+		{"k", connection.GetOptions{Offset: 10}, ""},
+		{"k", connection.GetOptions{Offset: 8, Length: 100}, "89"},
+		{"empty", connection.GetOptions{}, ""},
+		{"empty", connection.GetOptions{Offset: 5, Length: 1}, ""},
+	} {
+		if got, err := get(t, c, tc.key, &tc.opts); got != tc.want || err != nil {
+			t.Errorf("%s %+v: got %q, %v; want %q", tc.key, tc.opts, got, err, tc.want)
+		}
+	}
+	srv.Fail("ReadObject", 2, objecttest.CutReply(3))
+	if got, err := get(t, c, "k", nil); got != "0123456789" || err != nil {
+		t.Errorf("cut twice: got %q, %v", got, err)
+	}
+	srv.Damage("k")
+	_, err := get(t, c, "k", nil)
+	wantKind(t, "a bit that flipped at rest", err, connection.ErrCorrupt)
+	srv.Fail("CreateObject", 1, objecttest.FlipRequest(5))
+	_, err = c.Put(t.Context(), "k", strings.NewReader("0123456789"), nil)
+	wantKind(t, "a bit that flips on the way in", err, connection.ErrCorrupt)
+}
+
+// E74: without conditions in the protocol the answer is compared.
+func TestReplacedWhileRead(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, nil)
+	put(t, c, "k", strings.Repeat("old", 1000), nil)
+	srv.Fail("ReadObject", 1, objecttest.CutReply(100))
+	o, err := c.Get(t.Context(), "k", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, c, "k", strings.Repeat("new", 1000), nil)
+	_, err = io.ReadAll(o.Body)
+	wantKind(t, "read on", err, connection.ErrChanged)
+	if err := o.Body.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// E8, E19, E20, E21 and E25.
+func TestList(t *testing.T) {
+	srv := objecttest.NewAtmos(t, &objecttest.AtmosOptions{PageSize: 7, EmptyPages: true})
+	c := open(t, srv, nil, nil)
+	var want []string
+	for i := range 60 {
+		want = append(want, fmt.Sprintf("d%d/%02d", i%3, i), fmt.Sprintf("d%d-%d", i%3, i))
+	}
+	for _, key := range want {
+		srv.Add(key, []byte(key))
+	}
+	srv.Add("foreign name~", []byte("x"))
+	want = append(want, "foreign name")
+	slices.Sort(want)
+	if got := list(t, c, nil); !slices.Equal(got, want) {
+		t.Errorf("got %d keys %q\nwant %d %q", len(got), got, len(want), want)
+	}
+	if got := list(t, c, &connection.ListOptions{Delimiter: "/", Prefix: "d1"}); len(got) != 21 || got[20] != "d1/" {
+		t.Errorf("got %q", got)
+	}
+	srv.ForgetRequests()
+	if got := list(t, c, &connection.ListOptions{Prefix: "d2/", After: "d2/30"}); len(got) != 10 {
+		t.Errorf("got %q", got)
+	}
+	for _, r := range srv.Requests() {
+		if r.Path != "/rest/namespace/archive/d2/" {
+			t.Errorf("read %s for a prefix", r.Path)
+		}
+	}
+}
+
+// A folded directory is not read to its end.
+func TestListSkipsWhatItFolds(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, nil)
+	for i := range 10 {
+		srv.Add(fmt.Sprintf("big/%d/file", i), nil)
+	}
+	if got := list(t, c, &connection.ListOptions{Delimiter: "/"}); !slices.Equal(got, []string{"big/"}) {
+		t.Errorf("got %q", got)
+	}
+	if n := len(srv.Requests()); n > 3 {
+		t.Errorf("%d requests, want 3", n)
+	}
+}
+
+// E67, and the servers that have no retention (E66).
+func TestLock(t *testing.T) {
+	until := time.Now().Add(time.Hour)
+	for name, lock := range map[string]func(c *atmos.Conn) error{
+		"put": func(c *atmos.Conn) error {
+			_, err := c.Put(t.Context(), "k", strings.NewReader("kept"), &connection.PutOptions{Lock: connection.Lock{RetainUntil: until}})
+			return err
+		},
+		"lock": func(c *atmos.Conn) error {
+			put(t, c, "k", "kept", nil)
+			return c.Lock(t.Context(), "k", connection.Lock{RetainUntil: until})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := objecttest.NewAtmos(t, nil)
+			c := open(t, srv, nil, nil)
+			if err := lock(c); err != nil {
+				t.Fatal(err)
+			}
+			info, err := c.Stat(t.Context(), "k")
+			if err != nil || info.Lock.RetainUntil.Before(until) || info.Lock.RetainUntil.After(until.Add(3*time.Second)) {
+				t.Errorf("retained until %v, %v; want %v", info.Lock.RetainUntil, err, until)
+			}
+			wantKind(t, "delete", c.Delete(t.Context(), "k"), connection.ErrLocked)
+			_, err = c.Put(t.Context(), "k", strings.NewReader("new"), nil)
+			wantKind(t, "put", err, connection.ErrLocked)
+			_, err = c.Put(t.Context(), "k", strings.NewReader("new"), &connection.PutOptions{Lock: connection.Lock{RetainUntil: until}})
+			wantKind(t, "put with a lock", err, connection.ErrLocked)
+			wantKind(t, "shorten", c.Lock(t.Context(), "k", connection.Lock{RetainUntil: until.Add(-time.Minute)}), connection.ErrLocked)
+			if err := c.Lock(t.Context(), "k", connection.Lock{RetainUntil: until.Add(time.Hour)}); err != nil {
+				t.Errorf("prolong: %v", err)
+			}
+			if got, err := get(t, c, "k", nil); got != "kept" {
+				t.Errorf("got %q, %v", got, err)
+			}
+
+			srv = objecttest.NewAtmos(t, &objecttest.AtmosOptions{NoRetention: true})
+			c = open(t, srv, nil, nil)
+			wantKind(t, "a server without retention", lock(c), connection.ErrUnsupported)
+			if name == "put" && len(srv.Objects()) > 0 {
+				t.Error("the object stays behind without its lock")
+			}
+		})
+	}
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, nil)
+	_, err := c.Put(t.Context(), "k", strings.NewReader("x"), &connection.PutOptions{Lock: connection.Lock{LegalHold: true}})
+	wantKind(t, "legal hold", err, connection.ErrUnsupported)
+	put(t, c, "k", "x", nil)
+	_, err = c.Put(t.Context(), "k", strings.NewReader("y"), &connection.PutOptions{Lock: connection.Lock{RetainUntil: until}})
+	wantKind(t, "a lock over an object", err, connection.ErrUnsupported)
+	_, err = c.Put(t.Context(), "l", strings.NewReader("y"), &connection.PutOptions{Lock: connection.Lock{RetainUntil: time.Unix(0, 0)}})
+	wantKind(t, "a lock that has ended", err, connection.ErrInvalid)
+	if got, err := get(t, c, "k", nil); got != "x" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestPresign(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, nil)
+	put(t, c, "Mails/a b", "content", nil)
+	put(t, c, "Mails", "beside", nil)
+	for key, want := range map[string]string{"Mails/a b": "content", "Mails": "beside"} {
+		url, err := c.Presign(t.Context(), "GET", key, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, skew := range []time.Duration{0, 2 * time.Minute} {
+			srv.Skew(skew)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url.Reveal(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := http.DefaultTransport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(resp.Body)
+			if err := errors.Join(err, resp.Body.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if wanted := skew == 0; (string(got) == want) != wanted || (resp.StatusCode == http.StatusOK) != wanted {
+				t.Errorf("%s, %v later: got %d %q", key, skew, resp.StatusCode, got)
+			}
+		}
+		srv.Skew(0)
+	}
+	_, err := c.Presign(t.Context(), "PUT", "k", time.Minute)
+	wantKind(t, "PUT", err, connection.ErrUnsupported)
+}
+
+// E62 and E79: cancelled and silent servers.
+func TestContextEndsEverything(t *testing.T) {
+	verbs := map[string]func(ctx context.Context, c *atmos.Conn) error{
+		"CreateObject": func(ctx context.Context, c *atmos.Conn) error {
+			_, err := c.Put(ctx, "new", bytes.NewReader([]byte("x")), nil)
+			return err
+		},
+		"Rename": func(ctx context.Context, c *atmos.Conn) error {
+			_, err := c.Put(ctx, "new", bytes.NewReader([]byte("x")), nil)
+			return err
+		},
+		"GetMetadata":  func(ctx context.Context, c *atmos.Conn) error { _, err := c.Stat(ctx, "k"); return err },
+		"DeleteObject": func(ctx context.Context, c *atmos.Conn) error { return c.Delete(ctx, "k") },
+		"ListDirectory": func(ctx context.Context, c *atmos.Conn) error {
+			for _, err := range c.List(ctx, nil) {
+				return err
+			}
+			return nil
+		},
+	}
+	for op, verb := range verbs {
+		srv := objecttest.NewAtmos(t, nil)
+		c := open(t, srv, nil, map[string]any{"no_data_timeout": "0"})
+		put(t, c, "k", "x", nil)
+		srv.ForgetRequests()
+		ctx, cancel := context.WithCancel(t.Context())
+		srv.Fail("", -1, objecttest.Stall())
+		if op == "Rename" {
+			srv.ClearFaults()
+			srv.Fail(op, -1, objecttest.Stall())
+			srv.Fail("DeleteObject", -1, objecttest.Stall())
+		}
+		done := make(chan error, 1)
+		go func() { done <- verb(ctx, c) }()
+		for !slices.Contains(srv.Ops(), op) {
+			select {
+			case err := <-done:
+				t.Fatalf("%s: ended by itself: %v", op, err)
+			default:
+			}
+		}
+		began := time.Now()
+		cancel()
+		err := <-done
+		if took := time.Since(began); took > time.Second || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v after %s", op, err, took)
+		}
+	}
+}
+
+// E82: nothing that signs is in an error, a report or a log.
+func TestReportNamesTheSettings(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, nil)
+	report, err := c.Test(t.Context(), &connection.TestOptions{Write: true})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, report)
+	}
+	var steps []string
+	for _, s := range report.Steps {
+		steps = append(steps, s.Name+" "+string(s.Status))
+	}
+	want := []string{"resolve ok", "connect ok", "tls ok", "auth ok", "open ok", "read ok", "write ok", "remove ok"}
+	if !slices.Equal(steps, want) {
+		t.Errorf("got %q, want %q", steps, want)
+	}
+	if len(srv.Objects()) > 0 {
+		t.Errorf("left behind: %v", srv.Objects())
+	}
+	for field, change := range map[string]map[string]any{
+		"credential": {"credential": "d3Jvbmc="},
+		"identity":   {"identity": "nobody"},
+		"Bucket UID": {"bucket": "none"},
+	} {
+		report, err := open(t, srv, nil, change).Test(t.Context(), nil)
+		if err == nil || !strings.Contains(report.String(), "Hint: "+field) {
+			t.Errorf("%s: got %v\n%s", field, err, report)
+		}
+	}
+	srv.Skew(10 * time.Minute)
+	if report, err := c.Test(t.Context(), nil); err != nil || !strings.Contains(report.String(), "set the clock") {
+		t.Errorf("a clock 10 minutes off: %v\n%s", err, report)
+	}
+}
+
+func TestETagOfPutIsThatOfStat(t *testing.T) {
+	srv := objecttest.NewAtmos(t, nil)
+	c := open(t, srv, nil, nil)
+	info := put(t, c, "k", "content", &connection.PutOptions{Meta: map[string]string{"Size": "mine", "mtime": "ours"}})
+	stat, err := c.Stat(t.Context(), "k")
+	if err != nil || stat.ETag == "" || stat.ETag != info.ETag {
+		t.Errorf("got %q and %q, %v", info.ETag, stat.ETag, err)
+	}
+	if stat.Meta["Size"] != "mine" || stat.Meta["mtime"] != "ours" || stat.Size != 7 {
+		t.Errorf("got %+v: the server's names and ours are mixed", stat)
+	}
+	if _, err := hex.DecodeString(stat.SHA256); err != nil || len(stat.SHA256) != 64 {
+		t.Errorf("got digest %q", stat.SHA256)
+	}
+}
