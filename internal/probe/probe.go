@@ -41,10 +41,24 @@ func (p *Probe) Step(name string, run func() (detail, hint string, err error)) {
 		if errors.As(s.Err, &e) && s.Hint == "" {
 			s.Hint = e.Hint
 		}
+		if s.Hint == "" {
+			s.Hint = general(connection.KindOf(s.Err))
+		}
 	case s.Hint != "":
 		s.Status = connection.StatusWarned
 	}
 	p.add(s)
+}
+
+// general is the hint for an error that names no setting.
+func general(kind connection.Kind) string {
+	switch kind {
+	case connection.ErrCanceled, connection.ErrClosed:
+		return "the test was ended before it knew; run it again"
+	case connection.ErrTimeout, connection.ErrNetwork, connection.ErrUnavailable, connection.ErrThrottled:
+		return "this may pass; run the test again, and ask the server's administrator if it does not"
+	}
+	return "look at what the server says above, and ask its administrator"
 }
 
 // Skip adds a step that was not tried.
