@@ -121,6 +121,9 @@ func (g *guard) repairNames(line []byte) ([]byte, error) {
 		out = append(append(append(append(out, g.filterFlags(attrs)...), ' '), delim...), ' ')
 		rest = after
 	}
+	if n := len(out); n > 0 && out[n-1] != ' ' {
+		out = append(out, ' ') // "* STATUS()"
+	}
 	token, raw, after := g.cutName(rest)
 	switch name := string(raw); {
 	case len(token) == 0:
