@@ -141,7 +141,7 @@ func (g *guard) repairNames(line []byte) ([]byte, error) {
 		out = append(out, quote(g.names.learn(name))...)
 	}
 	text, end := splitEnd(after) // of what is behind the name: a literal's last space is the name's own
-	return g.rebuilt(line, out, bytes.TrimRight(text, " "), end), nil
+	return g.rebuilt(line, out, bytes.TrimRight(text, " \r"), end), nil
 }
 
 // cutWord splits off the next atom or quoted string.
