@@ -1,0 +1,214 @@
+package swift
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+
+	"github.com/ncw/swift/v2"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/httpx"
+)
+
+// expectFrom is the size from which on a body waits until the server says that it wants it. Smaller ones are sent at
+// once, which saves a round trip.
+const expectFrom = 1 << 20
+
+// A request is one request for the storage. An empty container is the account itself.
+type request struct {
+	method    string
+	container string
+	object    string
+	url       string // instead of the three above
+	query     url.Values
+	header    swift.Headers
+	body      io.ReadSeeker // nil: none
+	size      int64
+}
+
+// An answer is what the server said, with a 2xx status. The caller closes body.
+type answer struct {
+	status int
+	header http.Header
+	body   io.ReadCloser
+}
+
+// discard ends an answer whose body is of no interest.
+func (a *answer) discard() { _ = a.body.Close() } // what it says changes nothing
+
+// send makes one attempt. A token that has expired is healed: that costs a login and a second request.
+func (b *backend) send(ctx context.Context, r *request) (*answer, error) {
+	s, err := b.account.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a, err := b.sendWith(ctx, s, r)
+	if connection.KindOf(err) != connection.ErrAuth {
+		return a, err
+	}
+	if s, err = b.account.renew(ctx, s); err != nil {
+		return nil, err
+	}
+	return b.sendWith(ctx, s, r)
+}
+
+func (b *backend) sendWith(ctx context.Context, s *session, r *request) (*answer, error) {
+	header := swift.Headers{}
+	maps.Copy(header, r.header)
+	opts := swift.RequestOpts{Operation: r.method, Container: r.container, ObjectName: r.object, Parameters: r.query, Headers: header}
+	if r.body != nil && r.size > 0 {
+		if _, err := r.body.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+		// The transport may go on reading when the answer is there already.
+		body := &leash{r: r.body}
+		defer body.cut()
+		opts.Body = body
+	}
+	if opts.Body != nil || r.method == http.MethodPut || r.method == http.MethodPost {
+		header["Content-Length"] = strconv.FormatInt(r.size, 10)
+	}
+	target := r.url
+	if target == "" {
+		target = s.library.StorageUrl
+	}
+	ctx, met := withMeeting(ctx)
+	_, _, err := s.library.Call(ctx, target, opts) //nolint:bodyclose // met has it: the library's reader starts a goroutine for each Read
+	if err != nil {
+		return nil, met.cause(err)
+	}
+	return met.answer, nil
+}
+
+// A leash holds a body back from those who still read it when its owner wants it for itself.
+type leash struct {
+	mu  sync.Mutex
+	r   io.Reader
+	off bool
+}
+
+var errOff = errors.New("the request is over")
+
+// Read implements io.Reader.
+func (l *leash) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.off {
+		return 0, errOff
+	}
+	return l.r.Read(p)
+}
+
+func (l *leash) cut() {
+	l.mu.Lock()
+	l.off = true
+	l.mu.Unlock()
+}
+
+// A meeting is what the guard saw of the requests under one context. The library flattens it.
+type meeting struct {
+	identity bool // the identity service is asked
+	answer   *answer
+	err      error
+}
+
+type meetingKey struct{}
+
+func withMeeting(ctx context.Context) (context.Context, *meeting) {
+	m := new(meeting)
+	return context.WithValue(ctx, meetingKey{}, m), m
+}
+
+// cause returns what was met, or err if the library has more to say.
+func (m *meeting) cause(err error) error {
+	var own *connection.Error
+	switch {
+	case m.err != nil:
+		return m.err
+	case errors.As(err, &own):
+		return own
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	}
+	return &connection.Error{Kind: connection.ErrProtocol, Err: err}
+}
+
+// A guard stands between the library and the network: it follows no redirect, bounds what is read of a refusal, and keeps
+// what the library does not hand on.
+type guard struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	again := *req
+	again.Header = req.Header.Clone()
+	again.Header.Set("Accept-Encoding", "identity") // else a transport that a host lends may unpack what is packed
+	if req.ContentLength < expectFrom {
+		again.Header.Del("Expect")
+	}
+	req = &again
+	m, ok := req.Context().Value(meetingKey{}).(*meeting)
+	if !ok {
+		return nil, errors.New("a request that nobody waits for")
+	}
+	resp, err := g.next.RoundTrip(req)
+	if err != nil {
+		m.err = err
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		if m.identity {
+			// The library would read what is left of it, without end.
+			if m.err = keepCatalogue(resp); m.err != nil {
+				return nil, m.err
+			}
+			return resp, nil
+		}
+		m.answer, m.err = &answer{resp.StatusCode, resp.Header, resp.Body}, nil
+		return resp, nil
+	}
+	text := httpx.ReadLimited(resp.Body)
+	_ = resp.Body.Close() // the rest is of no interest
+	m.err = refusal(req, resp, string(text))
+	if resp.StatusCode/100 == 3 {
+		return nil, m.err // the library would follow it, with the token
+	}
+	resp.Body = http.NoBody
+	return resp, nil
+}
+
+// maxCatalogue is how much of an identity service's answer is read.
+const maxCatalogue = 4 << 20
+
+// keepCatalogue reads an identity service's answer.
+func keepCatalogue(resp *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxCatalogue+1))
+	_ = resp.Body.Close() // the rest is of no interest
+	switch {
+	case err != nil:
+		return unreadable(err)
+	case len(data) > maxCatalogue:
+		return unreadable(fmt.Errorf("the identity service's answer has more than %d octets", maxCatalogue))
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(data))
+	return nil
+}
+
+// refusal makes the error of an answer that is not 2xx.
+func refusal(req *http.Request, resp *http.Response, text string) error {
+	if resp.StatusCode/100 == 3 {
+		return &connection.Error{
+			Kind: connection.ErrConfig, Code: strconv.Itoa(resp.StatusCode),
+			Err:  fmt.Errorf("%s redirects to another address", req.URL.Host),
+			Hint: "location: give the address that the server redirects to, if it is the right one; the credential does not follow by itself",
+		}
+	}
+	return statusError(resp.StatusCode, resp.Header, text)
+}
