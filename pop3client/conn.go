@@ -13,8 +13,8 @@ import (
 	"github.com/mailconn/mailconn/internal/saslx"
 )
 
-// A Conn is a mailbox on a POP3 server. It implements [connection.Source] and [connection.Opener]. It is safe for
-// concurrent use: its verbs take turns on one session.
+// A Conn is a mailbox on a POP3 server. It implements [connection.Source], [connection.Opener] and
+// [connection.MailboxSyncer]. It is safe for concurrent use: its verbs take turns on one session.
 type Conn struct {
 	cfg  Config
 	env  *connection.Env
@@ -34,6 +34,8 @@ type Conn struct {
 	facts     map[string]fact // under turn; by id: what was read, where delete_mode deletes
 	pending   map[string]fact // under turn; by id: Delete accepted it, and no QUIT was answered since
 
+	committed map[string]struct{} // under turn; ids that a QUIT has deleted since the last Sync began; nil without a Sync
+
 	mu     sync.Mutex
 	closed bool
 	active int         // fetches that read; not those that wait for mail
@@ -41,8 +43,9 @@ type Conn struct {
 }
 
 var (
-	_ connection.Source = (*Conn)(nil)
-	_ connection.Opener = (*Conn)(nil)
+	_ connection.Source        = (*Conn)(nil)
+	_ connection.Opener        = (*Conn)(nil)
+	_ connection.MailboxSyncer = (*Conn)(nil)
 )
 
 // Driver returns the driver for a [connection.Registry]. Its name in Settings is "pop3".

@@ -3,6 +3,7 @@ package pop3client
 import (
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -86,10 +87,10 @@ func (f *fetch) sweep() (found int, err error) {
 	if count != int64(len(s.entries)) {
 		count = -1 // STAT is not to be relied upon here
 	}
-	work, changed := f.work(s)
+	work, err := f.work(s)
 	c.turn.give()
-	if changed && !f.opts.Follow {
-		work = nil // all of it was yielded under the UIDLs of before
+	if err != nil {
+		return 0, err
 	}
 	for some := range slices.Chunk(work, askAtOnce) {
 		wanted, err := f.wanted(some)
@@ -118,7 +119,7 @@ func (f *fetch) snapshot() (*session, error) {
 		return nil, nil
 	}
 	if f.begun && !f.opts.Follow && f.count >= 0 && f.octets >= 0 && len(c.pending) == 0 {
-		same, err := c.unchanged(f.ctx, opFetch, f.swept, f.count, f.octets)
+		same, err := c.unchanged(f.ctx, f.op, f.swept, f.count, f.octets)
 		if err != nil {
 			c.drop()
 		}
@@ -126,15 +127,22 @@ func (f *fetch) snapshot() (*session, error) {
 			return nil, err
 		}
 	}
-	return c.after(f.ctx, opFetch, f.swept)
+	return c.after(f.ctx, f.op, f.swept)
 }
 
-// work returns the entries that are to be dealt with. changed says that the server has given all messages other UIDLs.
-// The turn must be held.
-func (f *fetch) work(s *session) (work []entry, changed bool) {
+// work returns the entries that are to be dealt with. Where the server has given all messages other UIDLs, they are none
+// but for a Follow: all was yielded under the UIDLs of before. The turn must be held.
+func (f *fetch) work(s *session) (work []entry, err error) {
+	if f.sync != nil {
+		return f.sync.work(s)
+	}
+	others, err := f.others(s)
+	if err != nil {
+		return nil, err
+	}
 	known := false
 	for _, e := range s.entries {
-		if _, ok := f.seen[e.key()]; ok {
+		if _, ok := f.seen[e.key()]; ok && !others[e.num] {
 			known = true
 			continue
 		}
@@ -145,8 +153,10 @@ func (f *fetch) work(s *session) (work []entry, changed bool) {
 		work = append(work, e)
 	}
 	if f.begun && !known && len(work) > 0 && len(f.seen) >= len(work) && s.count > 0 && s.count == f.count && s.octets >= 0 && s.octets == f.octets {
-		changed = true
 		f.conn.emit(connection.Event{Kind: connection.EventQuirk, Detail: "uidl_changed: the server has given all messages other UIDLs", Count: s.count})
+		if !f.opts.Follow {
+			work = nil
+		}
 	}
 	if len(f.seen) > 2*len(s.entries)+forgetOver {
 		// A Follow of years must not remember every message that was ever there.
@@ -156,9 +166,29 @@ func (f *fetch) work(s *session) (work []entry, changed bool) {
 				kept[e.key()] = struct{}{}
 			}
 		}
+		maps.DeleteFunc(f.doubts, func(key string, _ fact) bool { _, ok := kept[key]; return !ok })
 		f.seen = kept
 	}
-	return work, changed
+	return work, nil
+}
+
+// others returns the numbers of the entries that were seen, but are other messages now. The turn must be held.
+func (f *fetch) others(s *session) (map[uint32]bool, error) {
+	var all []memory
+	for i := range s.entries {
+		e := &s.entries[i]
+		if known, ok := f.doubts[e.key()]; ok {
+			all = append(all, memory{e, known})
+		}
+	}
+	still, err := s.still(f.ctx, f.op, all)
+	others := make(map[uint32]bool)
+	for i, ok := range still {
+		if !ok {
+			others[all[i].e.num] = true
+		}
+	}
+	return others, err
 }
 
 // retrieve reads messages of the session of that number, for as long as it is the Conn's and nobody else wants it. It
@@ -204,7 +234,7 @@ func (fl *flight) run() error {
 		most = goesAhead * lot
 	}
 	first := true
-	return fl.s.run(fl.ctx, opFetch, func() error {
+	return fl.s.run(fl.ctx, fl.op, func() error {
 		for {
 			if first || len(fl.inAir) <= most-min(lot, most) && !fl.conn.turn.wanted() {
 				if err := fl.send(most); err != nil {
@@ -295,13 +325,14 @@ func (fl *flight) receive(e entry) error {
 		// does not count the CRLF that a last line may have got.
 		lead = "."
 	}
-	if c.cfg.deletes() {
-		known := fact{session: fl.s.number, size: e.size}
-		if e.doubtful() {
-			if known.header, err = headerDigest(spooled.Reader()); err != nil {
-				return errors.Join(err, spooled.Close()) // the temporary file's
-			}
+	known := fact{session: fl.s.number, size: e.size}
+	if e.doubtful() {
+		if known.header, err = headerDigest(spooled.Reader()); err != nil {
+			return errors.Join(err, spooled.Close()) // the temporary file's
 		}
+		fl.doubts[e.key()] = known
+	}
+	if c.cfg.deletes() {
 		c.facts[e.id] = known
 	}
 	fl.note(e)
@@ -315,6 +346,9 @@ func (fl *flight) receive(e entry) error {
 	m.Body = b
 	fl.sent++
 	fl.queue.add(item{msg: m, body: b})
+	if fl.sync != nil {
+		fl.sync.added(e, known.header)
+	}
 	return nil
 }
 
@@ -334,7 +368,7 @@ func (fl *flight) broke(e entry, err error) error {
 // explain reports the messages that the server refused. Those that are not there any more are ErrNotFound.
 func (fl *flight) explain() error {
 	for _, r := range fl.refused {
-		there, err := fl.s.exists(fl.ctx, opFetch, &r.entry)
+		there, err := fl.s.exists(fl.ctx, fl.op, &r.entry)
 		if err != nil {
 			return err
 		}
@@ -350,11 +384,11 @@ func (fl *flight) explain() error {
 // fail reports one message that cannot be had.
 func (f *fetch) fail(e entry, err error) {
 	f.note(e)
-	f.queue.add(item{err: f.conn.fault(opFetch, f.conn.ref(e.id), err)})
+	f.queue.add(item{err: f.conn.fault(f.op, f.conn.ref(e.id), err)})
 }
 
 func (f *fetch) tooLarge(e entry, size int64) {
-	err := f.conn.problem(opFetch, f.conn.ref(e.id), connection.ErrTooLarge, "the message has at least %d octets, the limit is %d", size, f.conn.cfg.MaxMessage)
+	err := f.conn.problem(f.op, f.conn.ref(e.id), connection.ErrTooLarge, "the message has at least %d octets, the limit is %d", size, f.conn.cfg.MaxMessage)
 	err.Hint = "max_message: raise it, or 0 for no limit"
 	f.conn.emit(connection.Event{Kind: connection.EventSkipped, Ref: err.Ref, Detail: "over max_message", Bytes: size})
 	f.fail(e, err)

@@ -175,29 +175,6 @@ func (c *Conn) dele(ctx context.Context, op string, s *session, ids []string, fa
 	return left, nil
 }
 
-// same reports whether e is the message that was read as f.
-func (s *session) same(ctx context.Context, op string, e *entry, f fact, known bool) (bool, error) {
-	switch {
-	case !known:
-		return !e.shared, nil
-	case f.session == s.number:
-		return true, nil
-	case f.size >= 0 && e.size >= 0 && f.size != e.size:
-		return false, nil
-	case !e.doubtful():
-		return true, nil
-	case f.header == digest{}:
-		return !e.shared, nil
-	}
-	same := false
-	err := s.run(ctx, op, func() error {
-		sum, ok, err := s.header(e.num)
-		same = ok && sum == f.header
-		return err
-	})
-	return same, err
-}
-
 // mark sends DELEs, in one go if the server takes that, and notes what was accepted. It returns how many were answered;
 // with an error, the session is over. A refusal of a message that is not there any more is none.
 func (s *session) mark(ctx context.Context, op string, there []*entry, fail func(string, *connection.Error)) (answered int, err error) {

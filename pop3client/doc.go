@@ -1,6 +1,6 @@
 // Package pop3client is the driver for mail on POP3 servers (RFC 1939): a journal account that is emptied as it is
-// archived, or an import that leaves everything where it is. A [Conn] is a [connection.Source] and a
-// [connection.Opener].
+// archived, an account whose mail stays on the server, or an import. A [Conn] is a [connection.Source], a
+// [connection.Opener] and a [connection.MailboxSyncer].
 //
 //	src, err := pop3client.Open(pop3client.Journal("mail.example.org", "journal", password), nil)
 //
@@ -18,9 +18,16 @@
 // session is marked again and not fetched again. See [Conn.Delete] and Config.ExpungeEvery for when QUIT is sent. The
 // mind does not outlive the process: after a crash such messages come again, and no mail is lost.
 //
+// # Leaving mail on the server
+//
+// [connection.Mirror] over a Conn fetches what is new, at each start of a program and at each interval, and nothing
+// twice: its Checkpoint says which messages were stored. See [Conn.Sync]. A host that has an index of its own may use
+// Fetch or Drain with DrainOptions.Keep instead, and answer FetchOptions.Skip from it.
+//
 // # Identity
 //
 // Ref.ID is the UIDL. Without UIDL it is "h:" and a hash over header and size; of several messages with one UIDL in one
 // listing the further ones get "#2", "#3"…; a UIDL that is no UTF-8 is "x:" and its octets in hexadecimal. Message
-// numbers are never kept beyond their session.
+// numbers are never kept beyond their session. Where a UIDL may be given to another message (it is the message number,
+// or several have it) the header is compared before a message counts as the one that was read.
 package pop3client

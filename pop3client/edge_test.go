@@ -2,6 +2,7 @@ package pop3client_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -191,6 +192,42 @@ func TestNumberUIDLDeletesNoOther(t *testing.T) {
 	wantKind(t, c.Delete(t.Context(), all[0].ref), connection.ErrStale)
 	if left := texts(octets(srv.Messages())); !slices.Equal(left, texts(raws[1:])) {
 		t.Errorf("left: %q", left)
+	}
+}
+
+// Several messages have one UIDL, and the first of them goes: the next one has its Ref now, and alone has the UIDL. It is
+// not deleted for it.
+func TestSharedUIDLDeletesNoOther(t *testing.T) {
+	srv := pop3test.NewServer(t, nil)
+	srv.DeliverAs("same", []byte("Subject: 1\r\n\r\nx\r\n"))
+	c := open(t, emptying(srv.Config()), nil)
+	srv.DeliverAs("same", []byte("Subject: 2\r\n\r\nx\r\n"))
+	all := collect(t, c, nil)
+	srv.Remove("same")
+	srv.DeliverAs("same", []byte("Subject: 2\r\n\r\nx\r\n"))
+	wantKind(t, c.Delete(t.Context(), all[0].ref), connection.ErrStale)
+	if len(srv.Messages()) != 1 {
+		t.Error("the message that nobody meant is gone")
+	}
+}
+
+// A program that was started again knows nothing of the messages behind Refs. Those that may stand for others it does not
+// delete; a Drain then fetches them again.
+func TestDeleteOfAnotherProcess(t *testing.T) {
+	for _, numbers := range []bool{false, true} {
+		srv := pop3test.NewServer(t, &pop3test.Options{Quirks: pop3test.Quirks{NumberUIDL: numbers}})
+		uidls := srv.Deliver(letters(3)...)
+		refs := collect(t, open(t, srv.Config(), nil), nil)
+		srv.Remove(uidls[0])
+		err := open(t, emptying(srv.Config()), nil).Delete(t.Context(), refs[0].ref, refs[1].ref)
+		if numbers {
+			wantKind(t, err, connection.ErrStale)
+		} else if err != nil {
+			t.Error(err)
+		}
+		if n := len(srv.Messages()); numbers && n != 2 || !numbers && n != 1 {
+			t.Errorf("numbers %v: %d messages are left", numbers, n)
+		}
 	}
 }
 
@@ -438,4 +475,38 @@ func TestOpen(t *testing.T) {
 	wantKind(t, err, connection.ErrNotFound)
 	_, err = c.Open(t.Context(), connection.Ref{Mailbox: "somebody else", ID: "x"})
 	wantKind(t, err, connection.ErrInvalid)
+}
+
+// UIDLs that are numbers, and messages of one size: the next message has number and size of one that was deleted. A Follow
+// fetches it all the same, whether it or somebody else deletes.
+func TestFollowOfNumberUIDLs(t *testing.T) {
+	for _, mine := range []bool{true, false} {
+		srv := pop3test.NewServer(t, &pop3test.Options{Quirks: pop3test.Quirks{NumberUIDL: true}})
+		cfg := emptying(srv.Config())
+		cfg.PollingIdleMax = connection.Duration(50 * time.Millisecond)
+		c := open(t, cfg, nil)
+		deliver := func(n int) []string { return srv.Deliver(fmt.Appendf(nil, "Subject: %d\r\n\r\nx\r\n", n)) }
+		uidls := deliver(0)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		n := 0
+		for m, err := range c.Fetch(ctx, &connection.FetchOptions{Follow: true}) {
+			if err != nil {
+				t.Fatalf("deleted here %v: %d messages, then %v", mine, n, err)
+			}
+			raw, err := io.ReadAll(m.Body)
+			if want := fmt.Sprintf("Subject: %d\r\n\r\nx\r\n", n); err != nil || string(raw) != want {
+				t.Errorf("got %q, %v, want %q", raw, err, want)
+			}
+			if n++; n == 5 {
+				break
+			}
+			if !mine {
+				srv.Remove(uidls...)
+			} else if err := c.Delete(ctx, m.Ref); err != nil {
+				t.Fatal(err)
+			}
+			uidls = deliver(n)
+		}
+		cancel()
+	}
 }

@@ -33,40 +33,45 @@ func (c *Conn) Fetch(ctx context.Context, opts *connection.FetchOptions) iter.Se
 			yield(nil, c.problem("fetch", connection.Ref{}, connection.ErrInvalid, "this iterator was used before; call Fetch again"))
 			return
 		}
-		f, err := c.newFetch(ctx, o)
+		f, err := c.newFetch(ctx, "fetch", o)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		go f.run()
-		stop := sync.OnceFunc(f.stop)
-		defer stop()
-		for {
-			it, ok := f.next()
-			if !ok {
-				stop()
-				if f.err == nil && ctx.Err() != nil { // at the farewell
-					f.err = c.ended(ctx, opFetch, connection.Ref{})
-				}
-				if f.err != nil {
-					yield(nil, f.err)
-				}
-				return
-			}
-			if !yield(it.msg, it.err) {
-				return
-			}
-			it.end()
-		}
+		f.each(ctx, func(it item) bool { return yield(it.msg, it.err) })
 	}
 }
 
-const opFetch = "fetch"
+// each hands over what run brings, one item at a time, and last the error that ended it, until yield wants no more.
+func (f *fetch) each(ctx context.Context, yield func(item) bool) {
+	go f.run()
+	stop := sync.OnceFunc(f.stop)
+	defer stop()
+	for {
+		it, ok := f.next()
+		if !ok {
+			stop()
+			if f.err == nil && ctx.Err() != nil { // at the farewell
+				f.err = f.conn.ended(ctx, f.op, connection.Ref{})
+			}
+			if f.err != nil {
+				yield(item{err: f.err})
+			}
+			return
+		}
+		if !yield(it) {
+			return
+		}
+		it.end()
+	}
+}
 
-// A fetch is one running Fetch: a goroutine that reads (run and what it calls), and the caller's, which takes the items
+// A fetch is one running Fetch or Sync: a goroutine that reads (run and what it calls), and the caller's, which takes the items
 // (next and stop).
 type fetch struct {
 	conn   *Conn
+	op     string   // the verb, for errors
+	sync   *syncing // nil for a Fetch
 	opts   connection.FetchOptions
 	outer  context.Context // the caller's
 	ctx    context.Context
@@ -82,6 +87,7 @@ type fetch struct {
 	resting bool // under conn.mu: it waits for mail
 
 	seen     map[string]struct{} // keys of entries that were dealt with
+	doubts   map[string]fact     // of those that were read and doubtful
 	reuse    bool                // the snapshot of a session that is there already will do
 	begun    bool                // a session was swept
 	swept    uint64              // number of the last session of which all was dealt with
@@ -99,26 +105,27 @@ type question struct {
 	answer chan []bool
 }
 
-func (c *Conn) newFetch(ctx context.Context, o connection.FetchOptions) (*fetch, error) {
+func (c *Conn) newFetch(ctx context.Context, op string, o connection.FetchOptions) (*fetch, error) {
 	if o.Mailbox != "" && o.Mailbox != c.cfg.Username {
-		return nil, c.problem(opFetch, connection.Ref{}, connection.ErrNotFound, "mailbox %q: this connection has that of %q only", o.Mailbox, c.cfg.Username)
+		return nil, c.problem(op, connection.Ref{}, connection.ErrNotFound, "mailbox %q: this connection has that of %q only", o.Mailbox, c.cfg.Username)
 	}
 	for _, name := range o.Folders {
 		if name != folder {
-			return nil, c.problem(opFetch, connection.Ref{Folder: name}, connection.ErrNotFound, "POP3 has the folder %s only", folder)
+			return nil, c.problem(op, connection.Ref{Folder: name}, connection.ErrNotFound, "POP3 has the folder %s only", folder)
 		}
 	}
 	f := &fetch{
-		conn: c, opts: o, outer: ctx,
+		conn: c, op: op, opts: o, outer: ctx,
 		queue:    newQueue(),
 		asks:     make(chan question),
 		done:     make(chan struct{}),
 		seen:     make(map[string]struct{}),
+		doubts:   make(map[string]fact),
 		culprits: make(map[string]int),
-		failures: retry{conn: c, op: opFetch},
+		failures: retry{conn: c, op: op},
 	}
 	var err error
-	if f.ctx, f.cancel, f.leave, err = c.enter(ctx, opFetch); err != nil {
+	if f.ctx, f.cancel, f.leave, err = c.enter(ctx, op); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
@@ -148,9 +155,9 @@ func (f *fetch) run() {
 	defer f.leave()
 	defer close(f.done)
 	if err := f.follow(); err != nil {
-		f.err = f.conn.fault(opFetch, connection.Ref{}, err)
+		f.err = f.conn.fault(f.op, connection.Ref{}, err)
 		if f.ctx.Err() != nil {
-			f.err = f.conn.ended(f.ctx, opFetch, connection.Ref{})
+			f.err = f.conn.ended(f.ctx, f.op, connection.Ref{})
 		}
 	}
 }
@@ -168,6 +175,9 @@ func (f *fetch) follow() error {
 		}
 		switch {
 		case !f.opts.Follow && found == 0:
+			if f.sync != nil {
+				f.sync.checkpoint()
+			}
 			return nil
 		case !f.opts.Follow, found >= f.conn.cfg.messagesPerCycle():
 			idle = 0
@@ -178,7 +188,7 @@ func (f *fetch) follow() error {
 			idle++
 		}
 		f.rest(true)
-		if err := f.conn.rest(f.ctx, opFetch); err != nil && f.ctx.Err() == nil {
+		if err := f.conn.rest(f.ctx, f.op); err != nil && f.ctx.Err() == nil {
 			f.conn.env.Log().WarnContext(f.ctx, "commit failed; the messages stay marked for deletion", "driver", DriverName, "endpoint", f.conn.info.Endpoint, "err", err)
 		}
 		err = backoff.Wait(f.ctx, f.conn.cfg.pollDelay(idle))
@@ -196,7 +206,7 @@ func (f *fetch) next() (it item, ok bool) {
 		if f.ctx.Err() != nil {
 			<-f.done
 			if f.err == nil && f.left() {
-				f.err = f.conn.ended(f.ctx, opFetch, connection.Ref{})
+				f.err = f.conn.ended(f.ctx, f.op, connection.Ref{})
 			}
 			return item{}, false
 		}
@@ -241,21 +251,24 @@ func (f *fetch) stop() {
 		it.end()
 	}
 	f.rest(true)
-	ctx, cancel, leave, err := f.conn.enter(f.outer, opFetch)
+	ctx, cancel, leave, err := f.conn.enter(f.outer, f.op)
 	if err != nil {
 		return // Close has seen to the session
 	}
 	defer leave()
 	defer cancel()
-	if err := f.conn.rest(ctx, opFetch); err != nil {
+	if err := f.conn.rest(ctx, f.op); err != nil {
 		// Delete has said nil of them; they stay pending, and Close will tell.
 		f.conn.env.Log().WarnContext(ctx, "commit failed; the messages stay marked for deletion", "driver", DriverName, "endpoint", f.conn.info.Endpoint, "err", err)
 	}
 }
 
-// wanted removes the messages that FetchOptions.Skip wants to be passed over. The turn must not be held: the caller may
-// be waiting for it.
+// wanted removes the messages that FetchOptions.Skip wants to be passed over, or that the host of a Sync has. The turn
+// must not be held: the caller may be waiting for it.
 func (f *fetch) wanted(some []entry) ([]entry, error) {
+	if f.sync != nil {
+		return f.sync.unknown(some)
+	}
 	if f.opts.Skip == nil {
 		return some, nil
 	}
@@ -273,7 +286,9 @@ func (f *fetch) wanted(some []entry) ([]entry, error) {
 		var left []entry
 		for i, e := range some {
 			if skip[i] {
-				f.note(e)
+				if !e.doubtful() { // else another message may have its id next time
+					f.note(e)
+				}
 				continue
 			}
 			left = append(left, e)

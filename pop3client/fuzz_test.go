@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -128,5 +129,25 @@ func FuzzReplies(f *testing.F) {
 		c.drop()
 		clear(c.pending)
 		_ = c.Close() // there is nobody to say goodbye to
+	})
+}
+
+// FuzzCheckpoint holds that what a Checkpoint is read as is written as one that reads the same, and that nothing else is
+// taken for one.
+func FuzzCheckpoint(f *testing.F) {
+	for _, h := range histories {
+		f.Add(string(h.encode()))
+	}
+	f.Add("pop3/1:")
+	f.Add("")
+	f.Fuzz(func(t *testing.T, text string) {
+		h, err := decodeHistory(connection.Checkpoint(text), "ann")
+		if err != nil {
+			return
+		}
+		again, err := decodeHistory(h.encode(), "ann")
+		if err != nil || !reflect.DeepEqual(again, h) {
+			t.Errorf("got %+v, %v, want %+v", again, err, h)
+		}
 	})
 }

@@ -1,11 +1,9 @@
 package pop3client
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"io"
 	"math"
 	"strconv"
@@ -28,44 +26,6 @@ type entry struct {
 	size   int64  // as LIST told it; -1: not told
 	id     string // Ref.ID
 	shared bool   // other messages of this session have the same UIDL, or the same hash
-}
-
-// doubtful reports whether the id may stand for another message in another session: one of several with one UIDL, or a
-// UIDL that looks like a message number.
-func (e *entry) doubtful() bool { return e.shared || e.id == decimal(e.num) }
-
-// A fact is what is known of a message that was read.
-type fact struct {
-	session uint64 // whose snapshot it was in
-	size    int64  // as LIST told it then; -1: not told
-	header  digest // of its header, if it is doubtful
-}
-
-// A digest is a SHA-256; zero means none.
-type digest [sha256.Size]byte
-
-// headerDigest hashes a message's header: the octets up to its first empty line, with it. What follows is not read.
-func headerDigest(r io.Reader) (digest, error) {
-	hash := sha256.New()
-	buf := make([]byte, 4<<10)
-	end := []byte("\r\n\r\n")
-	tail := []byte("\r\n") // an empty line at the very beginning is an empty header
-	for {
-		n, err := r.Read(buf)
-		window := append(tail, buf[:n]...)
-		if i := bytes.Index(window, end); i >= 0 {
-			hash.Write(buf[:max(0, i+len(end)-len(tail))])
-			return digest(hash.Sum(nil)), nil
-		}
-		hash.Write(buf[:n])
-		tail = bytes.Clone(window[max(0, len(window)-len(end)+1):])
-		if errors.Is(err, io.EOF) {
-			return digest(hash.Sum(nil)), nil
-		}
-		if err != nil {
-			return digest{}, err
-		}
-	}
 }
 
 // list asks for the snapshot (RFC 1939, 5 and 7). UIDL rules where STAT, LIST and UIDL disagree.
@@ -104,6 +64,7 @@ func (s *session) list(ctx context.Context) error {
 	} else {
 		s.addSizes()
 	}
+	s.agrees = s.count == int64(len(s.entries)) && (s.noList || len(s.sizes) == len(s.entries))
 	s.sizes = nil
 	if err := s.identify(ctx); err != nil {
 		return err

@@ -29,7 +29,7 @@ func (c *Conn) Open(ctx context.Context, ref connection.Ref) (*connection.Messag
 
 // readOne fetches the message of ref. Without an error it is nil if the session does not list it.
 func (c *Conn) readOne(ctx context.Context, ref connection.Ref, reuse bool) (*connection.Message, *body, error) {
-	f, err := c.newFetch(ctx, connection.FetchOptions{Limit: 1, Skip: func(r connection.Ref) bool { return r.ID != ref.ID }})
+	f, err := c.newFetch(ctx, "open", connection.FetchOptions{Limit: 1, Skip: func(r connection.Ref) bool { return r.ID != ref.ID }})
 	if err != nil {
 		return nil, nil, c.fault("open", ref, err)
 	}

@@ -279,7 +279,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("Test sent %s", got)
 	}
 	// Without TOP the session is broken off in the message, so that no server takes it for read.
-	srv = pop3test.NewServer(t, &pop3test.Options{Without: []string{"TOP"}})
+	srv = pop3test.NewServer(t, &pop3test.Options{Without: []string{"TOP"}, Unlocked: true})
 	srv.Deliver(bytes.Repeat([]byte("x\r\n"), 10_000))
 	if r, err := tested(t, srv.Config(), nil); err != nil || stepOf(r, "read").Detail != "the first 1024 octets of the first message" {
 		t.Errorf("%v\n%s", err, r)

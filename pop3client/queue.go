@@ -34,9 +34,10 @@ type queue struct {
 
 // An item is what one loop step yields.
 type item struct {
-	msg  *connection.Message
-	err  error
-	body *body
+	msg    *connection.Message
+	err    error
+	body   *body
+	change *connection.Change // of a Sync, if it is not an Added
 }
 
 func (it item) end() {

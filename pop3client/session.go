@@ -20,6 +20,7 @@ type session struct {
 	index          map[string]int // in entries, by id
 	sizes          []numbered     // of LIST, until the listing is read
 	noUIDL, noList bool           // the server refused it
+	agrees         bool           // STAT, UIDL and LIST tell the same number of messages
 	noTop          bool           // the server has no TOP, or use_top is off
 	marked         map[string]bool
 }
@@ -180,6 +181,9 @@ func (c *Conn) quit(ctx context.Context, op string) error {
 	for id := range s.marked {
 		delete(c.pending, id)
 		delete(c.facts, id)
+		if c.committed != nil && len(c.committed) < forgetOver {
+			c.committed[id] = struct{}{}
+		}
 	}
 	return nil
 }
