@@ -1,10 +1,13 @@
 package objecttest
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/xml"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -99,6 +102,39 @@ func (s *S3) listObjects(w http.ResponseWriter, r *s3Request) *s3Error {
 	result.KeyCount, result.IsTruncated = len(page), more
 	if more {
 		result.NextContinuationToken = base64.StdEncoding.EncodeToString([]byte(page[len(page)-1].key))
+	}
+	answerXML(w, result)
+	return nil
+}
+
+// listVersions answers with one page that holds everything.
+func (s *S3) listVersions(w http.ResponseWriter, r *s3Request) *s3Error {
+	type version struct {
+		Key, VersionId, LastModified string
+		IsLatest                     bool
+	}
+	result := struct {
+		XMLName      xml.Name `xml:"ListVersionsResult"`
+		Name         string
+		IsTruncated  bool
+		Version      []version
+		DeleteMarker []version
+	}{Name: s.opts.Bucket}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(s.versions)) {
+		if !strings.HasPrefix(key, r.URL.Query().Get("prefix")) {
+			continue
+		}
+		all := s.versions[key]
+		for i := len(all) - 1; i >= 0; i-- {
+			v := version{key, cmp.Or(all[i].version, "null"), s3Time(all[i].modified), i == len(all)-1}
+			if all[i].marker {
+				result.DeleteMarker = append(result.DeleteMarker, v)
+			} else {
+				result.Version = append(result.Version, v)
+			}
+		}
 	}
 	answerXML(w, result)
 	return nil

@@ -43,6 +43,7 @@ func s3Operations() map[string]s3Operation {
 		"HeadBucket":                 {method: head, serve: (*S3).headBucket},
 		"ListObjectsV2":              {method: get, marks: []string{"list-type"}, params: []string{"prefix", "delimiter", "start-after", "continuation-token", "max-keys", "encoding-type", "fetch-owner"}, serve: (*S3).listObjects},
 		"ListMultipartUploads":       {method: get, marks: []string{"uploads"}, params: []string{"prefix", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"}, serve: (*S3).listUploads},
+		"ListObjectVersions":         {method: get, marks: []string{"versions"}, params: []string{"prefix", "key-marker", "version-id-marker", "max-keys", "encoding-type"}, serve: (*S3).listVersions},
 		"GetBucketVersioning":        {method: get, marks: []string{"versioning"}, serve: (*S3).getVersioning},
 		"GetObjectLockConfiguration": {method: get, marks: []string{"object-lock"}, serve: (*S3).getLockConfiguration},
 		"DeleteObjects":              {method: post, marks: []string{"delete"}, headers: []string{"checksum-crc32", "sdk-checksum-algorithm", "bypass-governance-retention"}, serve: (*S3).deleteObjects},

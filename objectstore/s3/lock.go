@@ -21,6 +21,7 @@ type lockState struct {
 	asked time.Time
 	may   bool // objects may be locked: look before each overwrite and delete
 	guess bool // the server did not tell: a put without a version will
+	rule  bool // what is put is retained by default
 }
 
 // mayLock reports whether objects of the bucket can be locked. In such a bucket S3 lets a put or delete of a locked object
@@ -35,15 +36,16 @@ func (b *backend) mayLock(ctx context.Context) (bool, error) {
 	if state := b.lockState(); time.Since(state.asked) < lockTTL {
 		return state.may, nil
 	}
-	enabled := false
+	var state lockState
 	err := b.do(ctx, exchange{root: "ObjectLockConfiguration"}, func(ctx context.Context, c *sdk.Client) error {
 		out, err := c.GetObjectLockConfiguration(ctx, &sdk.GetObjectLockConfigurationInput{Bucket: &b.cfg.Bucket})
 		if err == nil && out.ObjectLockConfiguration != nil {
-			enabled = out.ObjectLockConfiguration.ObjectLockEnabled == types.ObjectLockEnabledEnabled
+			state.may = out.ObjectLockConfiguration.ObjectLockEnabled == types.ObjectLockEnabledEnabled
+			state.rule = out.ObjectLockConfiguration.Rule != nil
 		}
 		return err
 	})
-	state := lockState{asked: time.Now(), may: enabled}
+	state.asked = time.Now()
 	switch kind := connection.KindOf(err); {
 	case err == nil:
 	case kind == connection.ErrUnsupported, kind == connection.ErrNotFound, kind == connection.ErrRejected, kind == connection.ErrInvalid:

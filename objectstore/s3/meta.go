@@ -97,7 +97,7 @@ func unescapeName(name string) string {
 
 func escapeValue(value string) string {
 	odd := func(r rune) bool { return r > unicode.MaxASCII || r < ' ' }
-	if !strings.ContainsFunc(value, odd) && !strings.Contains(value, "=?") && !strings.Contains(value, "  ") && value == strings.TrimSpace(value) {
+	if value != "" && !strings.ContainsFunc(value, odd) && !strings.Contains(value, "=?") && !strings.Contains(value, "  ") && value == strings.TrimSpace(value) {
 		return value
 	}
 	return "=?utf-8?b?" + base64.StdEncoding.EncodeToString([]byte(value)) + "?="

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -20,29 +21,63 @@ const maxSkew = 5 * time.Minute
 
 // Test implements connection.Connection. The steps are resolve, connect and tls, on a connection of their own; auth and
 // open (does the server know the identity, and is the bucket there, in the region that is signed for); capabilities (locks,
-// versions, unfinished uploads); and read, write and remove (see package probe). In a bucket with object lock nothing is
-// written: its default retention could keep the probe for years.
+// versions, unfinished uploads); and read, write and remove (see package probe). In a bucket with a default retention nothing
+// is written, since it would stay.
 func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connection.Report, error) {
-	b, p := c.b, probe.New(c.Info(), opts)
+	b, p, began := c.b, probe.New(c.Info(), opts), time.Now()
 	t := b.target.Load()
 	detail := t.scheme + "://" + t.host + ", region " + t.region
 	b.http.Probe(ctx, p, strings.Join(append([]string{detail}, t.notes...), "\n"))
 	p.Step("auth", func() (string, string, error) { return b.testAuth(ctx) })
 	p.Step("open", func() (string, string, error) { return b.testOpen(ctx) })
-	locks := false
+	var found bucketFacts
 	p.Step("capabilities", func() (detail, hint string, err error) {
-		detail, hint, locks, err = b.testCapabilities(ctx)
+		found, detail, hint, err = b.testCapabilities(ctx)
 		return detail, hint, err
 	})
-	o := probe.BucketOptions{
-		Write: opts != nil && opts.Write, IfAbsent: c.Features().IfAbsent,
+	p.Bucket(ctx, c, probe.BucketOptions{
+		Write: opts != nil && opts.Write, IfAbsent: c.Features().IfAbsent, KeepsAll: found.keepsAll,
 		IgnoredHint: "emulate_if_absent: without a conditional put two writers can overwrite each other; Put with IfAbsent is refused, or looks first if this is set",
+	})
+	if found.versions && opts != nil && opts.Write && found.keepsAll == "" {
+		if err := b.sweep(ctx, began); err != nil {
+			b.env.Log().LogAttrs(ctx, slog.LevelWarn, "versions of the probe stay behind", slog.String("prefix", probe.Prefix), slog.Any("error", err))
+		}
 	}
-	if locks {
-		o.KeepsAll = "not tried: the bucket has object lock, and might keep what is written"
-	}
-	p.Bucket(ctx, c, o)
 	return p.Report()
+}
+
+// sweep removes what the probe left in a bucket with versions: its versions and its marker.
+func (b *backend) sweep(ctx context.Context, since time.Time) error {
+	skew, _ := b.http.Skew()
+	since = since.Add(skew - 10*time.Second) // the server dates versions, and rounds
+	prefix := probe.Prefix
+	return b.do(ctx, exchange{root: "ListVersionsResult"}, func(ctx context.Context, c *sdk.Client) error {
+		out, err := c.ListObjectVersions(ctx, &sdk.ListObjectVersionsInput{Bucket: &b.cfg.Bucket, Prefix: &prefix})
+		if err != nil {
+			return err
+		}
+		var errs []error
+		for _, v := range out.Versions {
+			if when(v.LastModified).After(since) {
+				errs = append(errs, b.erase(ctx, v.Key, v.VersionId))
+			}
+		}
+		for _, m := range out.DeleteMarkers {
+			if when(m.LastModified).After(since) {
+				errs = append(errs, b.erase(ctx, m.Key, m.VersionId))
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// erase removes one version of one object.
+func (b *backend) erase(ctx context.Context, key, id *string) error {
+	return b.do(ctx, exchange{}, func(ctx context.Context, c *sdk.Client) error {
+		_, err := c.DeleteObject(ctx, &sdk.DeleteObjectInput{Bucket: &b.cfg.Bucket, Key: key, VersionId: id})
+		return err
+	})
 }
 
 // testAuth finds out whether the server knows the identity. What it says of the bucket is the next step's.
@@ -77,43 +112,58 @@ func (b *backend) testOpen(ctx context.Context) (detail, hint string, err error)
 	return u.String() + ", region " + t.region, "", nil
 }
 
+// bucketFacts are what the capabilities step finds.
+type bucketFacts struct {
+	keepsAll string // why nothing that is written can be removed, "" = it can
+	versions bool
+}
+
 // testCapabilities says what the bucket has. What may not be asked is no failure.
-func (b *backend) testCapabilities(ctx context.Context) (detail, hint string, locks bool, err error) {
-	var lines []string
-	locks, err = b.mayLock(ctx)
+func (b *backend) testCapabilities(ctx context.Context) (found bucketFacts, detail, hint string, err error) {
+	locks, err := b.mayLock(ctx)
+	state := b.lockState()
+	lines := []string{"object lock: no"}
 	switch {
 	case err != nil:
-		return "", "", false, b.tested(err)
-	case b.lockState().guess:
-		lines = append(lines, "object lock: not known: this access key may not ask (s3:GetBucketObjectLockConfiguration)")
+		return found, "", "", b.tested(err)
+	case state.guess:
+		lines[0] = "object lock: not known: this access key may not ask (s3:GetBucketObjectLockConfiguration)"
+	case state.rule:
+		lines[0] = "object lock: yes, with a default retention"
+		found.keepsAll = "not tried: the bucket has a default retention, which would keep what is written"
 	case locks:
-		lines = append(lines, "object lock: yes")
+		lines[0] = "object lock: yes"
+	}
+	status, err := b.versioning(ctx)
+	found.versions = status != types.BucketVersioningStatus("")
+	switch {
+	case err != nil:
+		lines = append(lines, "versions: not known: "+err.Error())
+	case status == types.BucketVersioningStatusEnabled:
+		lines = append(lines, "versions: yes: a delete hides an object and keeps its versions")
+	case found.versions:
+		lines = append(lines, "versions: "+string(status)+": older versions are kept")
 	default:
-		lines = append(lines, "object lock: no")
+		lines = append(lines, "versions: no")
 	}
-	versions, err := b.versioning(ctx)
-	if err != nil {
-		versions = "not known: " + err.Error()
-	}
-	lines = append(lines, "versions: "+versions)
-	found, next, err := b.Incomplete(ctx, "")
+	uploads, next, err := b.Incomplete(ctx, "")
 	switch {
 	case err != nil:
 		lines = append(lines, "unfinished uploads: not known: "+err.Error())
-	case len(found) > 0:
+	case len(uploads) > 0:
 		more := ""
 		if next != "" {
 			more = " or more"
 		}
-		lines = append(lines, fmt.Sprintf("unfinished uploads: %d%s, the oldest of %s", len(found), more, oldest(found).UTC().Format(time.RFC3339)))
+		lines = append(lines, fmt.Sprintf("unfinished uploads: %d%s, the oldest of %s", len(uploads), more, oldest(uploads).UTC().Format(time.RFC3339)))
 		hint = "unfinished uploads cost room: remove them by AbortIncomplete, or give the bucket a lifecycle rule that does"
 	default:
 		lines = append(lines, "unfinished uploads: none")
 	}
 	if ctx.Err() != nil {
-		return "", "", false, b.tested(ctx.Err())
+		return found, "", "", b.tested(ctx.Err())
 	}
-	return strings.Join(lines, "\n"), hint, locks, nil
+	return found, strings.Join(lines, "\n"), hint, nil
 }
 
 func oldest(all []connection.Incomplete) time.Time {
@@ -126,21 +176,13 @@ func oldest(all []connection.Incomplete) time.Time {
 	return at
 }
 
-func (b *backend) versioning(ctx context.Context) (status string, err error) {
+func (b *backend) versioning(ctx context.Context) (status types.BucketVersioningStatus, err error) {
 	err = b.do(ctx, exchange{root: "VersioningConfiguration"}, func(ctx context.Context, c *sdk.Client) error {
 		out, err := c.GetBucketVersioning(ctx, &sdk.GetBucketVersioningInput{Bucket: &b.cfg.Bucket})
-		if err != nil {
-			return err
+		if err == nil {
+			status = out.Status
 		}
-		switch out.Status {
-		case types.BucketVersioningStatusEnabled:
-			status = "yes: a delete hides an object and keeps its versions"
-		case types.BucketVersioningStatusSuspended:
-			status = "suspended: older versions are kept"
-		default:
-			status = "no"
-		}
-		return nil
+		return err
 	})
 	return status, err
 }

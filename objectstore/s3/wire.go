@@ -86,9 +86,9 @@ func (payloadHash) ID() string { return "ComputePayloadHash" }
 func (h payloadHash) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 	x := exchangeOf(ctx)
 	switch {
-	case x != nil && x.octets && (h.tls || h.always):
+	case x == nil, x.octets && (h.tls || h.always): // nil: a URL is made for a body that nobody knows yet
 		ctx = v4.SetPayloadHash(ctx, "UNSIGNED-PAYLOAD")
-	case x != nil && x.sha256 != "":
+	case x.sha256 != "":
 		ctx = v4.SetPayloadHash(ctx, x.sha256)
 	}
 	return (&v4.ComputePayloadSHA256{}).HandleFinalize(ctx, in, next)
