@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
@@ -18,7 +19,7 @@ const pageSize = 5000
 // List implements objectstore.Backend: List Blobs. The service does not know After, so its pages begin at the prefix.
 func (b *backend) List(ctx context.Context, req *objectstore.ListRequest) (*objectstore.Page, error) {
 	size := int32(pageSize)
-	if req.Limit > 0 && req.Limit < pageSize && req.After == "" {
+	if req.Limit > 0 && req.Limit < pageSize && req.After == "" && len(req.Delimiter) < 2 {
 		size = int32(req.Limit)
 	}
 	include := container.ListBlobsInclude{Metadata: true}
@@ -27,7 +28,9 @@ func (b *backend) List(ctx context.Context, req *objectstore.ListRequest) (*obje
 		next  *string
 		page  objectstore.Page
 	)
-	if req.Delimiter == "" {
+	// Some servers know delimiters of one character only: others are dealt with here.
+	fold := len(req.Delimiter) > 1
+	if req.Delimiter == "" || fold {
 		resp, err := b.container.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{
 			Include: include, Marker: given(req.Token), MaxResults: &size, Prefix: given(req.Prefix), ResponseFormat: container.StorageResponseFormatXML,
 		}).NextPage(ctx)
@@ -57,9 +60,14 @@ func (b *backend) List(ctx context.Context, req *objectstore.ListRequest) (*obje
 		if item.Name == nil || item.Properties == nil {
 			return nil, &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the listing has an entry without a name or properties")}
 		}
-		if !folder(item) {
-			page.Entries = append(page.Entries, listInfo(item))
+		if folder(item) {
+			continue
 		}
+		info := listInfo(item)
+		if head, _, ok := strings.Cut(strings.TrimPrefix(info.Key, req.Prefix), req.Delimiter); ok && fold {
+			info = connection.ObjectInfo{Key: req.Prefix + head + req.Delimiter, Prefix: true}
+		}
+		page.Entries = append(page.Entries, info)
 	}
 	// Prefixes come apart from objects, and some servers compare keys in units of UTF-16.
 	slices.SortFunc(page.Entries, func(x, y connection.ObjectInfo) int { return cmp.Compare(x.Key, y.Key) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -81,9 +82,11 @@ func statInfo(key string, p *blob.GetPropertiesResponse) connection.ObjectInfo {
 
 // Get implements objectstore.Backend.
 func (b *backend) Get(ctx context.Context, key string, req *objectstore.GetRequest) (*objectstore.Reply, error) {
-	resp, err := b.blob(key).DownloadStream(ctx, &blob.DownloadStreamOptions{
-		Range: blob.HTTPRange{Offset: req.Offset, Count: req.Length}, AccessConditions: ifMatch(req.IfMatch),
-	})
+	wanted := blob.HTTPRange{Offset: req.Offset, Count: req.Length}
+	if wanted.Count > math.MaxInt64-wanted.Offset {
+		wanted.Count = blob.CountToEnd
+	}
+	resp, err := b.blob(key).DownloadStream(ctx, &blob.DownloadStreamOptions{Range: wanted, AccessConditions: ifMatch(req.IfMatch)})
 	if err != nil {
 		return nil, b.settle(ctx, b.fail(ctx, err, connection.ErrChanged))
 	}
