@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
-	"github.com/mailconn/mailconn/connection/connectiontest"
 	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/imapclient/imaptest"
 	"github.com/mailconn/mailconn/internal/peertest"
@@ -220,22 +219,4 @@ func TestSendID(t *testing.T) {
 			t.Errorf("%+v: got %v, want ID before the login", test, all)
 		}
 	}
-}
-
-// TestConformanceUncompressed is TestConformance without compression, which imaptest offers otherwise.
-func TestConformanceUncompressed(t *testing.T) {
-	var srv *imaptest.Server
-	config := func() imapclient.Config {
-		cfg := emptying(srv.Config())
-		cfg.PollingIdleMax, cfg.Compress = connection.Duration(100*time.Millisecond), imapclient.CompressOff
-		return cfg
-	}
-	connectiontest.Run(t, connectiontest.Harness{
-		Reset:  func(t testing.TB) { srv = imaptest.NewServer(t, &imaptest.Options{Password: canary}) },
-		Open:   func(t testing.TB, env *connection.Env) connection.Connection { return open(t, config(), env) },
-		Fill:   func(_ testing.TB, raw ...[]byte) { srv.Deliver(raw...) },
-		Left:   func(testing.TB) [][]byte { return octets(srv.Messages()) },
-		Secret: canary,
-		Broken: broken(config),
-	})
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,90 +19,192 @@ import (
 
 const canary = "canary7d41Xq93"
 
+// A conformance is one way in which the promises are checked.
+type conformance struct {
+	mode       connection.Mode
+	uncompress bool // COMPRESS is disabled
+	chunked    bool // with partial_fetch
+	cuts       bool // with the rules that cut the line
+	stalls     bool // with the rule that silences it
+}
+
+func (c conformance) String() string {
+	name := string(c.mode)
+	if c.uncompress {
+		name += ", uncompressed"
+	}
+	if c.chunked {
+		name += ", in chunks"
+	}
+	return name
+}
+
+// config makes a server's Config that of c.
+func (c conformance) config(cfg imapclient.Config) imapclient.Config {
+	cfg = emptying(cfg)
+	cfg.PollingIdleMax = connection.Duration(100 * time.Millisecond)
+	if c.uncompress {
+		cfg.DisableExtensions = []string{"COMPRESS=DEFLATE"}
+	}
+	if c.chunked {
+		cfg = chunked(cfg)
+	}
+	return cfg
+}
+
+// one is a connection without the list of its mailboxes, which does no I/O.
+type one struct {
+	connection.Source
+	connection.Syncer
+	connection.Appender
+	connection.Opener
+	connection.FolderLister
+	connection.Marker
+}
+
+// run checks the promises. h has what is the server's own; config makes a Config for its mode.
+func (c conformance) run(t *testing.T, h connectiontest.Harness, config func() imapclient.Config) {
+	h.Open = func(t testing.TB, env *connection.Env) connection.Connection {
+		conn := open(t, c.config(config()), env)
+		if c.stalls {
+			return one{conn, conn, conn, conn, conn, conn}
+		}
+		return conn
+	}
+	h.Secret, h.Broken = canary, c.broken(config)
+	h.Soon = 5 * time.Second // several run at once
+	h.Skip = map[string]string{}
+	if !c.cuts {
+		for _, rule := range []string{connectiontest.CutFetch, connectiontest.CutDelete, connectiontest.CutDrain} {
+			h.Skip[rule] = "checked in other modes, with and without compression"
+		}
+	}
+	if !c.stalls {
+		h.Skip[connectiontest.StallEnds] = "checked in other modes, with and without compression"
+		h.Skip[connectiontest.SecretsNeverPrint] = "checked in other modes; all other rules look for the secret too"
+	}
+	connectiontest.Run(t, h)
+}
+
 // broken returns connections that cannot work, made from a Config that does.
-func broken(config func() imapclient.Config) map[string]func(testing.TB, *connection.Env) connection.Connection {
+func (c conformance) broken(config func() imapclient.Config) map[string]func(testing.TB, *connection.Env) connection.Connection {
 	with := func(change func(*imapclient.Config)) func(testing.TB, *connection.Env) connection.Connection {
 		return func(t testing.TB, env *connection.Env) connection.Connection {
-			cfg := config()
+			cfg := c.config(config())
 			change(&cfg)
 			return open(t, cfg, env)
 		}
 	}
-	return map[string]func(testing.TB, *connection.Env) connection.Connection{
+	all := map[string]func(testing.TB, *connection.Env) connection.Connection{
 		"wrong password": with(func(c *imapclient.Config) { c.Password = connection.NewSecret(canary + "wrong") }),
 		"closed port":    with(func(c *imapclient.Config) { c.Server = "127.0.0.1:1" }),
 		"no such folder": with(func(c *imapclient.Config) { c.Folders = []string{"No such folder"} }),
-		"untrusted":      with(func(c *imapclient.Config) { c.CAPEM = "" }),
-		"clear text on a TLS port": with(func(c *imapclient.Config) {
-			c.Mode, c.ConnectTimeout = connection.ModeInsecure, connection.Duration(300_000_000)
-		}),
+	}
+	if c.mode != connection.ModeInsecure {
+		all["untrusted"] = with(func(c *imapclient.Config) { c.CAPEM = "" })
+	}
+	if c.mode == connection.ModeTLS {
+		all["clear text on a TLS port"] = with(func(c *imapclient.Config) {
+			c.Mode, c.ConnectTimeout = connection.ModeInsecure, connection.Duration(300*time.Millisecond)
+		})
+	}
+	return all
+}
+
+// everyMode are all modes, with and without compression. Lines are cut and silenced where that differs: under TLS, and
+// without, where a cut looks like an orderly end.
+var everyMode = []conformance{
+	{mode: connection.ModeTLS, cuts: true, stalls: true},
+	{mode: connection.ModeTLS, uncompress: true},
+	{mode: connection.ModeSTARTTLS},
+	{mode: connection.ModeSTARTTLS, uncompress: true, cuts: true},
+	{mode: connection.ModeTLSWhenAvailable},
+	{mode: connection.ModeTLSWhenAvailable, uncompress: true},
+	{mode: connection.ModeInsecure, cuts: true},
+	{mode: connection.ModeInsecure, uncompress: true, cuts: true, stalls: true},
+}
+
+// together runs all of cases, some at once: they wait more than they compute.
+func together(t *testing.T, cases []conformance, run func(*testing.T, int, conformance)) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	room := make(chan struct{}, 4)
+	for i, c := range cases {
+		room <- struct{}{}
+		running.Go(func() {
+			defer func() { <-room }()
+			t.Run(c.String(), func(t *testing.T) { run(t, i, c) })
+		})
 	}
 }
 
+// The promises in each mode, against imaptest.
 func TestConformance(t *testing.T) {
-	var srv *imaptest.Server
-	config := func() imapclient.Config {
-		cfg := srv.Config()
-		cfg.DeleteMode, cfg.ExpungeEvery = imapclient.DeleteExpunge, 0
-		cfg.PollingIdleMax = connection.Duration(100_000_000)
-		return cfg
-	}
-	connectiontest.Run(t, connectiontest.Harness{
-		Reset:  func(t testing.TB) { srv = imaptest.NewServer(t, &imaptest.Options{Password: canary}) },
-		Open:   func(t testing.TB, env *connection.Env) connection.Connection { return open(t, config(), env) },
-		Fill:   func(_ testing.TB, raw ...[]byte) { srv.Deliver(raw...) },
-		Left:   func(testing.TB) [][]byte { return octets(srv.Messages()) },
-		Secret: canary,
-		Broken: broken(config),
+	cases := append(slices.Clone(everyMode), conformance{mode: connection.ModeTLS, chunked: true, cuts: true})
+	together(t, cases, func(t *testing.T, _ int, c conformance) {
+		var srv *imaptest.Server
+		c.run(t, connectiontest.Harness{
+			Reset: func(t testing.TB) { srv = imaptest.NewServer(t, &imaptest.Options{Mode: c.mode, Password: canary}) },
+			Fill:  func(_ testing.TB, raw ...[]byte) { srv.Deliver(raw...) },
+			Left:  func(testing.TB) [][]byte { return octets(srv.Messages()) },
+		}, func() imapclient.Config { return srv.Config() })
 	})
 }
 
+// The promises in each mode, against Dovecot, where each has a user of its own.
 func TestDovecotConformance(t *testing.T) {
-	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Password: canary})
-	config := func() imapclient.Config {
-		return imapclient.Config{
-			NetworkSettings: connection.NetworkSettings{Server: srv.Addr("imaps"), TLSSettings: connection.TLSSettings{CAPEM: srv.CAPEM}},
-			Username:        srv.User, Password: connection.NewSecret(srv.Password),
-			DeleteMode: imapclient.DeleteExpunge, PollingIdleMax: connection.Duration(100_000_000),
-		}
+	var users []string
+	for i := range everyMode {
+		users = append(users, fmt.Sprintf("user%d", i))
 	}
-	connectiontest.Run(t, connectiontest.Harness{
-		Reset: func(t testing.TB) {
-			c := open(t, config(), nil)
-			for m, err := range c.Fetch(t.Context(), nil) {
-				if err != nil {
-					t.Fatal(err)
+	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Password: canary, Users: users, Compress: true})
+	together(t, everyMode, func(t *testing.T, i int, c conformance) {
+		config := func() imapclient.Config {
+			cfg := dovecotConfig(srv, c.mode)
+			cfg.Username = users[i]
+			return cfg
+		}
+		c.run(t, connectiontest.Harness{
+			Reset: func(t testing.TB) { emptyDovecot(t, emptying(config())) },
+			Fill:  func(_ testing.TB, raw ...[]byte) { srv.Deliver(users[i], raw...) },
+			Left: func(testing.TB) [][]byte {
+				all := srv.Messages(users[i])
+				for i := range all {
+					all[i] = asDovecotGives(all[i])
 				}
-				if err := c.Delete(t.Context(), m.Ref); err != nil {
-					t.Fatal(err)
+				return all
+			},
+			Normalize: func(s connectiontest.Sample) ([]byte, string) {
+				if len(s.Raw) == 0 {
+					return nil, "Dovecot refuses to APPEND a message of zero octets"
 				}
-			}
-			if err := c.Close(); err != nil {
-				t.Fatal(err)
-			}
-		},
-		Open: func(t testing.TB, env *connection.Env) connection.Connection { return open(t, config(), env) },
-		Fill: func(_ testing.TB, raw ...[]byte) { srv.Deliver(srv.User, raw...) },
-		Left: func(testing.TB) [][]byte {
-			all := srv.Messages(srv.User)
-			for i := range all {
-				all[i] = asDovecotGives(all[i])
-			}
-			return all
-		},
-		Secret: canary,
-		Broken: broken(config),
-		Normalize: func(s connectiontest.Sample) ([]byte, string) {
-			if len(s.Raw) == 0 {
-				return nil, "Dovecot refuses to APPEND a message of zero octets"
-			}
-			want := asDovecotGives(s.Raw)
-			if bytes.Equal(want, s.Raw) {
-				return nil, ""
-			}
-			return want, "Dovecot gives LF as CRLF and NUL as 0x80"
-		},
+				want := asDovecotGives(s.Raw)
+				if bytes.Equal(want, s.Raw) {
+					return nil, ""
+				}
+				return want, "Dovecot gives LF as CRLF and NUL as 0x80"
+			},
+		}, config)
 	})
+}
+
+// emptyDovecot removes all mail.
+func emptyDovecot(t testing.TB, cfg imapclient.Config) {
+	t.Helper()
+	c := open(t, cfg, nil)
+	var refs []connection.Ref
+	for m, err := range c.Fetch(t.Context(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs = append(refs, m.Ref)
+	}
+	if err := c.Delete(t.Context(), refs...); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // asDovecotGives returns what Dovecot gives out of what it holds as a file: with CRLF, and NUL as 0x80.

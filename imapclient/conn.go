@@ -35,6 +35,7 @@ type Conn struct {
 	pool  idlePool
 
 	sessions atomic.Int64 // logged in
+	noModSeq atomic.Bool  // the server offers CONDSTORE and refuses to obey it
 	dialing  turn         // one login at a time
 	deleting turn         // one delete at a time: they share one session
 

@@ -232,7 +232,7 @@ func (g *guard) readText() error {
 		case !g.started && len(bytes.TrimSpace(g.line)) == 0:
 			g.quirk("empty-line")
 			g.response = response{}
-			return nil
+			return g.heard(true)
 		default:
 			g.l.trace.Received(g.line)
 			return g.literal()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +22,9 @@ type commands struct {
 	bye     error             // what the server said when it closed, unless we asked it to
 	leaving bool              // LOGOUT was sent
 	closed  bool
+
+	responses atomic.Int64 // of the server since the last command began or ended
+	chatter   atomic.Int64 // of those, the ones that say nothing
 
 	// Where the stream of commands stands; used by the writer alone.
 	begun   []byte // the line being written, as far as it is kept
@@ -75,6 +79,7 @@ func (c *commands) line(line []byte) {
 		if verb != "" {
 			c.mu.Lock()
 			c.pending[tag] = strings.ToUpper(verb)
+			c.count()
 			c.leaving = c.leaving || c.pending[tag] == "LOGOUT"
 			c.mu.Unlock()
 			c.watch()
@@ -94,8 +99,15 @@ func (c *commands) line(line []byte) {
 func (c *commands) answered(tag string) {
 	c.mu.Lock()
 	delete(c.pending, tag)
+	c.count()
 	c.mu.Unlock()
 	c.watch()
+}
+
+// count begins to count responses anew.
+func (c *commands) count() {
+	c.responses.Store(0)
+	c.chatter.Store(0)
 }
 
 // underWay reports whether the command with that tag waits for its reply.

@@ -65,7 +65,7 @@ func (g *guard) classify() error {
 		if g.drop {
 			g.quirk("unasked-continuation")
 		}
-		return nil
+		return g.heard(true)
 	}
 	tag, at := word(line, 0)
 	name, at := word(line, at)
@@ -93,7 +93,9 @@ func (g *guard) classify() error {
 	case string(tag) != "*":
 		return g.violation("no status in a tagged reply: %q", g.shown(line))
 	}
-	switch _, must := askedBy[g.kind]; {
+	_, must := askedBy[g.kind]
+	chatter := g.kind == kindFlags || g.kind == kindStatus && string(tag) == "*"
+	switch {
 	case g.kind == kindUnknown:
 		g.drop = true
 		quirk := droppedKinds[typ]
@@ -106,9 +108,29 @@ func (g *guard) classify() error {
 		g.quirk("unasked-response")
 	case g.kind == kindCount:
 		n, _ := strconv.ParseUint(number, 10, 32) // in range: it was looked at above
-		g.counted(typ, uint32(n))
+		chatter = !g.counted(typ, uint32(n))
+	case g.kind == kindFetch:
+		chatter = g.taker.Load() == nil && !g.asked(kindFetch)
 	}
 	g.squeeze(at, typ, string(name))
+	return g.heard(chatter || g.drop)
+}
+
+// Limits of what a server may say between two commands of ours, or in answer to one. Without them a server that always
+// says something in time would keep a command alive for ever. A session that meets one is replaced by a new one.
+const (
+	maxResponses = 1 << 20 // responses of any kind: more than the messages or folders that one command asks for
+	maxChatter   = 10_000  // of those, the ones that answer nothing, beside one for each message: somebody may flag them all
+)
+
+// heard counts one response.
+func (g *guard) heard(chatter bool) error {
+	if n := g.responses.Add(1); n > maxResponses {
+		return g.violation("over %d responses to one command", maxResponses)
+	}
+	if chatter && g.chatter.Add(1) > maxChatter+int64(g.news.messages()) {
+		return g.violation("over %d responses that answer nothing", maxChatter)
+	}
 	return nil
 }
 

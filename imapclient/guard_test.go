@@ -346,6 +346,14 @@ func TestGuardLimits(t *testing.T) {
 		{"unknown tag", "NOOP", "T99 OK\r\n", "not sent"},
 		{"tagged data", "NOOP", "$ EXISTS\r\n", "no status"},
 		{"tagged bye", "NOOP", "$ BYE\r\n", "BYE"},
+		{"words for ever", "NOOP", strings.Repeat("* OK still here\r\n", 20_000), "answer nothing"},
+		{"words in answer to a search", "SEARCH", strings.Repeat("* NO [ALERT] wait\r\n", 20_000), "answer nothing"},
+		{"empty lines for ever", "NOOP", strings.Repeat("\r\n", 20_000), "answer nothing"},
+		{"the same number for ever", "NOOP", strings.Repeat("* 5 EXISTS\r\n* 0 RECENT\r\n", 10_000), "answer nothing"},
+		{"flags of the folder for ever", "NOOP", strings.Repeat("* FLAGS (\\Seen)\r\n", 20_000), "answer nothing"},
+		{"what nobody knows for ever", "NOOP", strings.Repeat("* X-FOO bar\r\n", 20_000), "answer nothing"},
+		{"what nobody asked for, for ever", "NOOP", strings.Repeat("* LIST () \"/\" a\r\n", 20_000), "answer nothing"},
+		{"flags of messages for ever", "NOOP", strings.Repeat("* 1 FETCH (FLAGS ())\r\n", 20_000), "answer nothing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newTestSession(t, true, map[string]string{tt.verb: tt.text})
@@ -388,6 +396,27 @@ func feed(t testing.TB, r io.Reader, verbs ...string) *guard {
 		t.Fatal(err)
 	}
 	return g
+}
+
+// A command ends although each response answers it, and the next one counts anew.
+func TestEndlessAnswers(t *testing.T) {
+	answers := strings.Repeat("* LIST () \"/\" a\r\n", 10)
+	g := feed(t, strings.NewReader(answers+"T1 OK done\r\n"+answers), "LIST", "LIST")
+	g.responses.Store(maxResponses - 11) // the ten and the tagged reply
+	out, err := io.ReadAll(g)
+	if want := answers + "T1 OK done\r\n" + answers; err != nil || string(out) != want {
+		t.Errorf("got %q, %v; want all", out, err)
+	}
+	// Somebody may mark all messages while a command is under way.
+	marked := "* 20000 EXISTS\r\n" + strings.Repeat("* 1 FETCH (FLAGS (\\Seen))\r\n", 20_000)
+	if out, err := io.ReadAll(feed(t, strings.NewReader(marked), "NOOP")); err != nil || string(out) != marked {
+		t.Errorf("got %d octets, %v; want %d", len(out), err, len(marked))
+	}
+	g = feed(t, strings.NewReader(answers), "LIST")
+	g.responses.Store(maxResponses - 9)
+	if _, err := io.ReadAll(g); !errors.Is(err, connection.ErrProtocol) || !strings.Contains(err.Error(), "to one command") {
+		t.Errorf("got %v, want ErrProtocol", err)
+	}
 }
 
 // wellFormed is a session that passes unchanged.

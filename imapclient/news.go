@@ -10,11 +10,13 @@ type news struct {
 	known uint32
 }
 
-// counted takes an EXISTS or EXPUNGE (RFC 9051, 7.4.1 and 7.5.1). One that answers a SELECT is no news.
-func (g *guard) counted(typ string, n uint32) {
+// counted takes an EXISTS or EXPUNGE (RFC 9051, 7.4.1 and 7.5.1), and reports whether the number of messages is another
+// one now. An EXISTS that answers a SELECT announces no mail.
+func (g *guard) counted(typ string, n uint32) bool {
 	w := &g.news
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	before := w.known
 	switch {
 	case typ == "EXPUNGE" && w.known > 0:
 		w.known--
@@ -31,6 +33,14 @@ func (g *guard) counted(typ string, n uint32) {
 		}
 		w.known = n
 	}
+	return w.known != before
+}
+
+// messages returns how many messages there are.
+func (w *news) messages() uint32 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.known
 }
 
 // clear forgets what was announced, as a look at the folder begins.

@@ -107,7 +107,7 @@ var textKinds = []struct {
 	words *regexp.Regexp
 	kind  connection.Kind
 }{
-	{regexp.MustCompile(`(?i)authenticated but not connected|back-?off time|throttl|bandwidth|too many|try again later|rate limit|server (is )?(busy|unavailable)|temporar(y|ily)|maximum number of connections|connection limit|overload`), connection.ErrThrottled},
+	{regexp.MustCompile(`(?i)authenticated but not connected|back-?off time|throttl|bandwidth|too many ([a-z]+ ){0,3}(connection|session|login|request|command|operation|user|client|message|attempt)|try again later|rate limit|server (is )?(busy|unavailable)|temporar(y|ily)|maximum number of connections|connection limit|overload`), connection.ErrThrottled},
 	{regexp.MustCompile(`(?i)over ?quota|quota (is )?exceeded|mailbox (is )?full|no space left`), connection.ErrQuota},
 	{regexp.MustCompile(`(?i)auth(entication|orization)? fail|invalid credentials|login fail|invalid (user|password)|wrong password|incorrect password|application-specific password`), connection.ErrAuth},
 	{regexp.MustCompile(`(?i)(doesn't|does not|don't|do not) exist|no such (mailbox|folder|message)|unknown (mailbox|folder)|not found|non-?existent`), connection.ErrNotFound},

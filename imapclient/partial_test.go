@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/mailconn/mailconn/connection"
-	"github.com/mailconn/mailconn/connection/connectiontest"
 	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/imapclient/imaptest"
 )
@@ -79,25 +78,6 @@ func TestPartialFetch(t *testing.T) {
 			}
 		})
 	}
-}
-
-// fetching is a connection with what partial fetch has to do with.
-type fetching struct{ connection.Source }
-
-func TestPartialConformance(t *testing.T) {
-	var srv *imaptest.Server
-	config := func() imapclient.Config {
-		cfg := chunked(emptying(srv.Config()))
-		cfg.PollingIdleMax = connection.Duration(100_000_000)
-		return cfg
-	}
-	connectiontest.Run(t, connectiontest.Harness{
-		Reset:  func(t testing.TB) { srv = imaptest.NewServer(t, &imaptest.Options{Password: canary}) },
-		Open:   func(t testing.TB, env *connection.Env) connection.Connection { return fetching{open(t, config(), env)} },
-		Fill:   func(_ testing.TB, raw ...[]byte) { srv.Deliver(raw...) },
-		Left:   func(testing.TB) [][]byte { return octets(srv.Messages()) },
-		Secret: canary,
-	})
 }
 
 // A message goes on where it was when the connection broke, however often that happens.

@@ -29,6 +29,7 @@ var quirks = []Quirk{
 	{"appenduid", "APPENDUID without numbers: the new message's UID is not known", refuse},
 	{"capability", "capabilities told again: what was told after the login holds", refuse},
 	{"compress-refused", "COMPRESS is offered and refused: the traffic is not compressed", "compress: off"},
+	{"condstore-refused", "CONDSTORE is offered and refused: all flags are asked for", "disable_extensions: CONDSTORE"},
 	{"copyuid", "COPYUID that is no set of UIDs: nothing counts as copied", refuse},
 	{"delimiter", "a hierarchy delimiter of no or many characters: there are no levels", refuse},
 	{"empty-line", "empty lines between responses: dropped", refuse},

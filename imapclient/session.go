@@ -160,20 +160,19 @@ func (s *session) open(ctx context.Context, op, folder string) (*box, error) {
 	}
 	s.box = nil
 	mark := s.guard.Mark()
-	var data *goimap.SelectData
-	err = s.run(ctx, op, func() error {
-		var err error
-		data, err = s.client.Select(wire, &goimap.SelectOptions{
-			ReadOnly:  !s.conn.cfg.deletes() && op != "mark",
-			CondStore: s.condstore && s.has(goimap.CapCondStore),
-		}).Wait()
-		return err
-	})
+	opts := &goimap.SelectOptions{ReadOnly: !s.conn.cfg.deletes() && op != "mark", CondStore: s.condstore && s.modSeqs()}
+	data, err := s.selectFolder(ctx, op, wire, opts)
+	if err != nil && opts.CondStore && s.refusedModSeqs(err) {
+		opts.CondStore = false
+		if data, err = s.selectFolder(ctx, op, wire, opts); err == nil {
+			s.conn.giveUpModSeqs()
+		}
+	}
 	if err != nil {
 		return nil, s.conn.folderError(op, folder, err)
 	}
 	b := &box{mailbox: s.conn.cfg.mailbox, folder: folder, uidNext: uint32(data.UIDNext), exists: data.NumMessages, lasting: true}
-	if s.has(goimap.CapCondStore) {
+	if s.modSeqs() {
 		b.modSeq = data.HighestModSeq
 	}
 	if data.UIDValidity != 0 {
@@ -206,6 +205,32 @@ func (s *session) open(ctx context.Context, op, folder string) (*box, error) {
 	b.mark = s.guard.Mark()
 	s.box = b
 	return b, nil
+}
+
+func (s *session) selectFolder(ctx context.Context, op, wire string, opts *goimap.SelectOptions) (data *goimap.SelectData, err error) {
+	err = s.run(ctx, op, func() error {
+		var err error
+		data, err = s.client.Select(wire, opts).Wait()
+		return err
+	})
+	return data, err
+}
+
+// modSeqs reports whether the server has mod-sequences (RFC 7162) that can be used.
+func (s *session) modSeqs() bool { return s.has(goimap.CapCondStore) && !s.conn.noModSeq.Load() }
+
+// refusedModSeqs reports whether a command that asked for mod-sequences may have been refused because of that: the
+// server said BAD, or NO without a reason, and the session lives.
+func (s *session) refusedModSeqs(err error) bool {
+	kind := connection.KindOf(err)
+	return !s.broken() && (kind == connection.ErrProtocol || kind == connection.ErrRejected)
+}
+
+// giveUpModSeqs makes this connection compare flags one by one from now on.
+func (c *Conn) giveUpModSeqs() {
+	if !c.noModSeq.Swap(true) {
+		c.emit(connection.Event{Kind: connection.EventQuirk, Detail: "condstore-refused"})
+	}
 }
 
 // selected returns the folder as the last SELECT of this session found it, selecting it if need be.

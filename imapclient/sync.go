@@ -92,6 +92,7 @@ type syncing struct {
 	now     *folderHistory  // of the folder in work
 	renewed map[string]bool // folders that were renumbered
 
+	died    int                   // sessions, of CHANGEDSINCE
 	told    int                   // changes since the last Checkpoint
 	weight  int                   // its length
 	offered connection.Checkpoint // the last one

@@ -98,6 +98,59 @@ func TestSyncChangedSince(t *testing.T) {
 	}
 }
 
+// A server that offers CONDSTORE and does not bear what belongs to it is compared message by message, and the host is
+// told. The Checkpoint is good for what comes after.
+func TestSyncWithoutCondstore(t *testing.T) {
+	const since = "UID FETCH 1:5 (UID FLAGS) (CHANGEDSINCE"
+	for name, spoil := range map[string]func(*imaptest.Server){
+		"CHANGEDSINCE refused with BAD":    func(srv *imaptest.Server) { srv.Fail(since, "BAD unknown modifier") },
+		"CHANGEDSINCE refused with NO":     func(srv *imaptest.Server) { srv.Fail(since, "NO not implemented") },
+		"the session dies of CHANGEDSINCE": func(srv *imaptest.Server) { srv.Drop(since) },
+		"nonsense in answer to it":         func(srv *imaptest.Server) { srv.Inject(since, "* 1 FETCH UID 1") },
+		"SELECT (CONDSTORE) refused":       func(srv *imaptest.Server) { srv.Fail("EXAMINE INBOX (CONDSTORE)", "BAD too many arguments") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := imaptest.NewServer(t, nil)
+			srv.Deliver(letters(5)...)
+			var quirks []string
+			env := &connection.Env{Observe: func(ev connection.Event) {
+				if ev.Kind == connection.EventQuirk {
+					quirks = append(quirks, ev.Detail)
+				}
+			}}
+			sink := newReplica()
+			first := syncInto(t, open(t, srv.Config(), nil), sink, "", nil)
+			srv.SetFlags("INBOX", 3, connection.FlagSeen)
+			spoil(srv)
+			c := open(t, srv.Config(), env)
+			second := syncInto(t, c, sink, first.last, nil)
+			if len(second.errs) > 0 || second.last == first.last || !slices.Equal(quirks, []string{"condstore-refused"}) {
+				t.Fatalf("got %q, errors %v, quirks %q", second.ops, second.errs, quirks)
+			}
+			ref := func(uid int) connection.Ref {
+				return connection.Ref{Folder: "INBOX", ID: fmt.Sprintf("%d:%d", srv.UIDValidity("INBOX"), uid)}
+			}
+			if got := sink.messages[ref(3)].flags; got != `\seen` {
+				t.Errorf("got flags %q", got)
+			}
+			// The same connection does not try again, and sees what changes.
+			tried := len(srv.Transcript(since, "EXAMINE INBOX (CONDSTORE)"))
+			srv.SetFlags("INBOX", 4, connection.FlagFlagged)
+			third := syncInto(t, c, sink, second.last, nil)
+			wantTold(t, third, "updated "+ref(4).String())
+			if n := len(srv.Transcript(since, "EXAMINE INBOX (CONDSTORE)")); n != tried {
+				t.Errorf("it was tried again %d times", n-tried)
+			}
+			// Another one, of a server that has learnt it, goes on from there.
+			srv.ClearFaults()
+			srv.SetFlags("INBOX", 5, connection.FlagFlagged)
+			fourth := syncInto(t, open(t, srv.Config(), nil), sink, third.last, nil)
+			wantTold(t, fourth, "updated "+ref(5).String())
+			wantTold(t, syncInto(t, open(t, srv.Config(), nil), sink, fourth.last, nil))
+		})
+	}
+}
+
 // A server whose mod-sequences begin anew is compared as a whole.
 func TestSyncModSeqGoesDown(t *testing.T) {
 	srv := imaptest.NewServer(t, nil)

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	askKnown    = 500    // Refs that Known is asked about at once, and UIDs that one command names: RFC 7162, 4 wants short lines
+	askKnown    = 500    // messages between two Checkpoints, Refs that Known is asked about at once, and UIDs that one command names: RFC 7162, 4 wants short lines
 	flagsAtOnce = 10_000 // messages whose flags one command asks for
 )
 
@@ -239,7 +239,6 @@ func (s *syncing) gone(name string, st *folderHistory, uids []uint32) {
 
 // flags tells whose flags are others: as the server's mod-sequences say, or by asking for all of them.
 func (s *syncing) flags(name string, b *box, st *folderHistory) error {
-	opts := &goimap.FetchOptions{UID: true, Flags: true}
 	switch {
 	case len(st.uids) == 0:
 		st.modSeq, st.codes = b.modSeq, nil
@@ -247,19 +246,28 @@ func (s *syncing) flags(name string, b *box, st *folderHistory) error {
 	case b.modSeq != 0 && b.modSeq == st.modSeq:
 		return nil
 	case st.modSeq != 0 && b.modSeq > st.modSeq:
-		opts.ChangedSince = st.modSeq // RFC 7162, 3.1.4.1
+		err := s.flagsSince(name, b, st, st.modSeq)
+		if err == nil || b.modSeq != 0 {
+			return err
+		}
 	}
+	return s.flagsSince(name, b, st, 0)
+}
+
+// flagsSince asks for the flags that changed since a mod-sequence (RFC 7162, 3.1.4.1), 0 for all flags. If the server
+// refuses the former, the folder has no mod-sequence any more.
+func (s *syncing) flagsSince(name string, b *box, st *folderHistory, since uint64) error {
 	codes := make([]uint16, len(st.uids))
 	for i, all := 0, slices.Clone(st.uids); i < len(all); i += flagsAtOnce {
 		some := all[i:min(i+flagsAtOnce, len(all))]
 		var changed []*connection.Change
 		window := goimap.UIDSet{{Start: goimap.UID(some[0]), Stop: goimap.UID(some[len(some)-1])}}
-		err := s.facts(name, window, opts, func(about facts) {
+		err := s.facts(name, window, &goimap.FetchOptions{UID: true, Flags: true, ChangedSince: since}, func(about facts) {
 			at, ok := slices.BinarySearch(all, about.uid)
 			if !ok {
 				return
 			}
-			differs := opts.ChangedSince != 0 || !st.same(at, about.flags)
+			differs := since != 0 || !st.same(at, about.flags)
 			if b.modSeq == 0 {
 				codes[at] = st.code(about.flags)
 			}
@@ -271,6 +279,10 @@ func (s *syncing) flags(name string, b *box, st *folderHistory) error {
 			}
 		})
 		if err != nil {
+			if since != 0 && s.refused(err) {
+				s.conn.giveUpModSeqs()
+				b.modSeq = 0
+			}
 			return err
 		}
 		for _, change := range changed {
@@ -284,6 +296,18 @@ func (s *syncing) flags(name string, b *box, st *folderHistory) error {
 	return s.flush()
 }
 
+// refused reports whether CHANGEDSINCE is what err is about: the server said so, or sessions died of it twice.
+func (s *syncing) refused(err error) bool {
+	if isFinal(err) || s.sess == nil {
+		return false
+	}
+	if s.sess.broken() {
+		s.died++
+		return s.died > 1
+	}
+	return s.sess.refusedModSeqs(err)
+}
+
 // arrivals hands over the messages of uids, in batches, but for those that the host has.
 func (s *syncing) arrivals(name string, b *box, st *folderHistory, uids []uint32, ask bool) error {
 	for some := range slices.Chunk(uids, askKnown) {
@@ -293,14 +317,15 @@ func (s *syncing) arrivals(name string, b *box, st *folderHistory, uids []uint32
 				return err
 			}
 		}
-		for batch := range slices.Chunk(some, s.conn.cfg.messagesPerCycle()) {
-			if err := s.batch(name, b, batch); err != nil {
-				return err
-			}
-			st.uidNext = max(st.uidNext, 1+min(batch[len(batch)-1], math.MaxUint32-1))
-			if err := s.checkpoint(false); err != nil {
-				return err
-			}
+		if len(some) == 0 {
+			continue
+		}
+		if err := s.batch(name, b, some); err != nil {
+			return err
+		}
+		st.uidNext = max(st.uidNext, 1+min(some[len(some)-1], math.MaxUint32-1))
+		if err := s.checkpoint(false); err != nil {
+			return err
 		}
 	}
 	return nil
