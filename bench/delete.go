@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/alldrivers"
@@ -18,10 +19,13 @@ import (
 // deleteRows names what can be measured of deleting.
 func deleteRows() []row {
 	small := corpus{count: 20_000, min: 3 << 10, max: 6 << 10}
-	return []row{{"imap-delete", "20,000 messages of 3-6 KB deleted on Dovecot, expunged 500 at a time", deleteRow(small)}}
+	return []row{
+		{"imap-delete", "20,000 messages of 3-6 KB deleted on Dovecot, expunged 500 at a time", deleteRow(small, 0)},
+		{"imap-delete-20ms", "the same over a link of 20 ms there and back", deleteRow(small, 20*time.Millisecond)},
+	}
 }
 
-func deleteRow(c corpus) func(context.Context, *bed) ([]contender, error) {
+func deleteRow(c corpus, roundTrip time.Duration) func(context.Context, *bed) ([]contender, error) {
 	return func(ctx context.Context, b *bed) ([]contender, error) {
 		c := c
 		c.count = b.count(c.count)
@@ -30,8 +34,12 @@ func deleteRow(c corpus) func(context.Context, *bed) ([]contender, error) {
 			return nil, err
 		}
 		base := task{Address: srv.Addr("imap"), User: srv.User, Password: srv.Password}
+		address, err := b.link(base.Address, roundTrip)
+		if err != nil {
+			return nil, err
+		}
 		config := map[string]any{
-			"server": base.Address, "mode": "insecure", "username": srv.User, "password": srv.Password, "allow_plaintext_auth": true,
+			"server": address, "mode": "insecure", "username": srv.User, "password": srv.Password, "allow_plaintext_auth": true,
 			"delete_mode": "expunge", "expunge_every": 500,
 		}
 		empty := func(string, []byte) error {
@@ -51,7 +59,7 @@ func deleteRow(c corpus) func(context.Context, *bed) ([]contender, error) {
 			}
 		}
 		raw := base
-		raw.Kind = "raw-delete"
+		raw.Kind, raw.Address = "raw-delete", address
 		all := []contender{{name: "one STORE, one EXPUNGE, raw", role: limit, check: empty, command: filled(raw)}}
 		for _, batch := range []int{50, 500} {
 			all = append(all, contender{

@@ -21,7 +21,7 @@ import (
 
 // A task is what a child is to do.
 type task struct {
-	Kind    string `json:"kind"` // raw-imap, raw-pop3, raw-maildir, raw-delete, drain, delete
+	Kind    string `json:"kind"` // what do knows
 	Dir     string `json:"dir,omitempty"`
 	Sync    bool   `json:"sync,omitempty"`
 	Workers int    `json:"workers,omitempty"`
@@ -42,7 +42,8 @@ type task struct {
 	// Of delete, besides Driver and Config.
 	Batch int `json:"batch,omitempty"` // messages with one call; of send: Sends at once a connection
 
-	// Of raw-smtp, net-smtp and send: how many messages of how many octets.
+	// Of raw-smtp, net-smtp and send: how many messages of how many octets. Of raw-idle and idle: how many are delivered,
+	// one after the other, into the Maildir Dir.
 	Messages int `json:"messages,omitempty"`
 	Size     int `json:"size,omitempty"`
 }
@@ -77,6 +78,10 @@ func (t *task) do(ctx context.Context) (tally, error) {
 		return rawSMTP(*t)
 	case "net-smtp":
 		return netSMTP(*t)
+	case "raw-idle":
+		return rawIdle(ctx, *t)
+	case "idle":
+		return idle(ctx, *t)
 	case "send":
 		return send(ctx, *t)
 	case "drain":

@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"slices"
 	"time"
+
+	"github.com/mailconn/mailconn/internal/peertest"
 )
 
 // A role is what a contender is compared as.
@@ -36,6 +38,7 @@ type contender struct {
 	missing string                                                 // why it cannot run here
 	command func(ctx context.Context, target string) (*job, error) // target is an empty folder
 	check   func(target string, said []byte) error                 // whether the work was done
+	timed   func(said []byte) (time.Duration, error)               // what is measured; nil: how long the process ran
 }
 
 // A job is a process to run, with what it reads.
@@ -74,6 +77,22 @@ func (b *bed) clean() error {
 	}
 	b.cleanups = nil
 	return errors.Join(all...)
+}
+
+// link returns an address at which the server of another one is reached over a link of that time there and back. Without
+// a time it is the same address.
+func (b *bed) link(address string, roundTrip time.Duration) (string, error) {
+	if roundTrip == 0 {
+		return address, nil
+	}
+	proxy, err := peertest.StartProxy(address)
+	if err != nil {
+		return "", err
+	}
+	b.later(proxy.Close)
+	way := peertest.Way{Delay: roundTrip / 2}
+	proxy.Set(peertest.Faults{Up: way, Down: way})
+	return proxy.Addr(), nil
 }
 
 // count returns n scaled, at least 1.
@@ -167,6 +186,11 @@ func once(ctx context.Context, b *bed, c contender) (got spent, err error) {
 	}
 	if err := c.check(target, said.Bytes()); err != nil {
 		return spent{}, fmt.Errorf("%w\n%s", err, &complaint)
+	}
+	if c.timed != nil {
+		if got.took, err = c.timed(said.Bytes()); err != nil {
+			return spent{}, err
+		}
 	}
 	got.cpu = j.cmd.ProcessState.UserTime() + j.cmd.ProcessState.SystemTime()
 	return got, nil

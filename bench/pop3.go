@@ -26,6 +26,7 @@ func pop3Rows() []row {
 		{"pop3-s", "20,000 messages of 3-6 KB from Dovecot to files, in the clear", pop3Row(small, 0)},
 		{"pop3-s-20ms", "the same over a link of 20 ms there and back", pop3Row(small, 20*time.Millisecond)},
 		{"pop3-l", "50 messages of 1-20 MB from Dovecot to files, in the clear", pop3Row(large, 0)},
+		{"pop3-s-canned", "20,000 messages of 3-6 KB from a server whose answers are ready, to files", pop3CannedRow(small)},
 	}
 }
 
@@ -39,33 +40,45 @@ func pop3Row(c corpus, roundTrip time.Duration) func(context.Context, *bed) ([]c
 		}
 		b.later(srv.Close)
 		srv.DeliverTo(srv.User, "INBOX", c.messages())
-		address := srv.Addr("pop3")
-		if roundTrip > 0 {
-			proxy, err := peertest.StartProxy(address)
-			if err != nil {
-				return nil, err
-			}
-			b.later(proxy.Close)
-			way := peertest.Way{Delay: roundTrip / 2}
-			proxy.Set(peertest.Faults{Up: way, Down: way})
-			address = proxy.Addr()
+		address, err := b.link(srv.Addr("pop3"), roundTrip)
+		if err != nil {
+			return nil, err
 		}
-		size := c.octets()
-		stored := func(exact bool) func(string, []byte) error {
-			return func(target string, _ []byte) error { return countFiles(target, c.count, size, exact) }
+		return pop3Contenders(b, mailbox{address, srv.User, srv.Password}, c.count, c.octets()), nil
+	}
+}
+
+func pop3CannedRow(c corpus) func(context.Context, *bed) ([]contender, error) {
+	return func(_ context.Context, b *bed) ([]contender, error) {
+		c := c
+		c.count = b.count(c.count)
+		srv, err := startServer(c.kept().servePOP3)
+		if err != nil {
+			return nil, err
 		}
-		source := map[string]any{
-			"server": address, "mode": "insecure", "username": srv.User, "password": srv.Password, "allow_plaintext_auth": true,
-		}
-		return []contender{
-			{name: "200 RETRs in flight, raw", role: limit, check: stored(true), command: b.child(func(target string) task {
-				return task{Kind: "raw-pop3", Address: address, User: srv.User, Password: srv.Password, Dir: target}
-			})},
-			mpop(srv, address, stored(false)),
-			{name: "mailconn to files", role: ours, check: stored(true), command: b.child(func(target string) task {
-				return task{Kind: "drain", Driver: "pop3", Config: source, Dir: target, Sink: "files", Workers: 1}
-			})},
-		}, nil
+		b.later(srv.close)
+		return pop3Contenders(b, mailbox{srv.address(), "user", "password"}, c.count, c.octets()), nil
+	}
+}
+
+// A mailbox is where contenders log in.
+type mailbox struct{ address, user, password string }
+
+func pop3Contenders(b *bed, from mailbox, messages int, octets int64) []contender {
+	stored := func(exact bool) func(string, []byte) error {
+		return func(target string, _ []byte) error { return countFiles(target, messages, octets, exact) }
+	}
+	source := map[string]any{
+		"server": from.address, "mode": "insecure", "username": from.user, "password": from.password, "allow_plaintext_auth": true,
+	}
+	return []contender{
+		{name: "200 RETRs in flight, raw", role: limit, check: stored(true), command: b.child(func(target string) task {
+			return task{Kind: "raw-pop3", Address: from.address, User: from.user, Password: from.password, Dir: target}
+		})},
+		mpop(from, stored(false)),
+		{name: "mailconn to files", role: ours, check: stored(true), command: b.child(func(target string) task {
+			return task{Kind: "drain", Driver: "pop3", Config: source, Dir: target, Sink: "files", Workers: 1}
+		})},
 	}
 }
 
@@ -155,7 +168,7 @@ func unstuffed(r *bufio.Reader, body []byte) ([]byte, error) {
 }
 
 // mpop is a POP3 program that pipelines, set up to do the row's work: all messages into a Maildir, none deleted.
-func mpop(srv *peertest.DovecotServer, address string, check func(string, []byte) error) contender {
+func mpop(from mailbox, check func(string, []byte) error) contender {
 	c := contender{name: "mpop", role: peer, check: check}
 	program, err := exec.LookPath("mpop")
 	if err != nil {
@@ -163,7 +176,7 @@ func mpop(srv *peertest.DovecotServer, address string, check func(string, []byte
 		return c
 	}
 	c.command = func(ctx context.Context, target string) (*job, error) {
-		host, port, err := net.SplitHostPort(address)
+		host, port, err := net.SplitHostPort(from.address)
 		if err != nil {
 			return nil, err
 		}
@@ -175,7 +188,7 @@ func mpop(srv *peertest.DovecotServer, address string, check func(string, []byte
 			}
 		}
 		text := fmt.Sprintf("account default\nhost %s\nport %s\nuser %s\npassword %s\nauth user\ntls off\nkeep on\npipelining on\nreceived_header off\nuidls_file %s\ndelivery maildir %s\n",
-			host, port, srv.User, srv.Password, filepath.Join(target, ".uidls"), filepath.Join(target, "INBOX"))
+			host, port, from.user, from.password, filepath.Join(target, ".uidls"), filepath.Join(target, "INBOX"))
 		if err := os.WriteFile(rc, []byte(text), 0o600); err != nil {
 			return nil, err
 		}

@@ -28,9 +28,10 @@ func rows() []row {
 		{"imap-s-tls", "the same over TLS", imapRow(imapWork{corpus: small, tls: true})},
 		{"imap-s-20ms", "the same in the clear over a link of 20 ms there and back", imapRow(imapWork{corpus: small, roundTrip: 20 * time.Millisecond})},
 		{"imap-l", "200 messages of 1-20 MB from Dovecot to files, in the clear", imapRow(imapWork{corpus: large})},
+		{"imap-l-canned", "200 messages of 1-20 MB from a server whose answers are ready, into nothing", imapCannedRow(large)},
 		{"imap-m-fsync", "2,000 messages of 3-6 KB from Dovecot to files on a disk, each synced", imapRow(imapWork{corpus: fewer, sync: true})},
 		{"maildir-sweep", "20,000 messages of 3-6 KB read from a Maildir", maildirRow(small)},
-	}, slices.Concat(deleteRows(), pop3Rows(), smtpRows())...)
+	}, slices.Concat(deleteRows(), idleRows(), pop3Rows(), smtpRows())...)
 }
 
 // imapWork is what the rows of IMAP differ in.
@@ -52,16 +53,9 @@ func imapRow(work imapWork) func(context.Context, *bed) ([]contender, error) {
 		if work.tls {
 			service, mode = "imaps", "tls"
 		}
-		address := srv.Addr(service)
-		if work.roundTrip > 0 {
-			proxy, err := peertest.StartProxy(address)
-			if err != nil {
-				return nil, err
-			}
-			b.later(proxy.Close)
-			way := peertest.Way{Delay: work.roundTrip / 2}
-			proxy.Set(peertest.Faults{Up: way, Down: way})
-			address = proxy.Addr()
+		address, err := b.link(srv.Addr(service), work.roundTrip)
+		if err != nil {
+			return nil, err
 		}
 		source := map[string]any{
 			"server": address, "mode": mode, "username": srv.User, "password": srv.Password, "ca_pem": srv.CAPEM,
@@ -88,6 +82,33 @@ func imapRow(work imapWork) func(context.Context, *bed) ([]contender, error) {
 			})},
 		}
 		return all, nil
+	}
+}
+
+// imapCannedRow measures reading alone: the server costs little, and what is read is thrown away.
+func imapCannedRow(c corpus) func(context.Context, *bed) ([]contender, error) {
+	return func(_ context.Context, b *bed) ([]contender, error) {
+		c := c
+		c.count = b.count(c.count)
+		mail := c.slices()
+		srv, err := startServer(mail.serveIMAP)
+		if err != nil {
+			return nil, err
+		}
+		b.later(srv.close)
+		const user, password = "user", "password"
+		source := map[string]any{
+			"server": srv.address(), "mode": "insecure", "username": user, "password": password, "allow_plaintext_auth": true,
+		}
+		read := func(_ string, said []byte) error { return checkTally(said, mail.count, mail.octets()) }
+		return []contender{
+			{name: "one UID FETCH 1:*, raw", role: limit, check: read, command: b.child(func(string) task {
+				return task{Kind: "raw-imap", Address: srv.address(), User: user, Password: password, Sink: "discard"}
+			})},
+			{name: "mailconn", role: ours, check: read, command: b.child(func(string) task {
+				return task{Kind: "drain", Driver: "imap", Config: source, Sink: "discard", Workers: 1}
+			})},
+		}, nil
 	}
 }
 
@@ -126,13 +147,7 @@ func maildirRow(c corpus) func(context.Context, *bed) ([]contender, error) {
 			return nil, err
 		}
 		size := c.octets()
-		read := func(_ string, said []byte) error {
-			var got tally
-			if err := json.Unmarshal(said, &got); err != nil {
-				return err
-			}
-			return got.check(c.count, size)
-		}
+		read := func(_ string, said []byte) error { return checkTally(said, c.count, size) }
 		all := []contender{
 			{name: "8 threads, raw", role: limit, check: read, command: b.child(func(string) task {
 				return task{Kind: "raw-maildir", Dir: dir, Workers: 8}
@@ -200,6 +215,8 @@ type tally struct {
 	Messages int   `json:"messages"`
 	Octets   int64 `json:"octets"`
 	PeakRSS  int64 `json:"peak_rss"` // octets; 0 if it cannot be known
+
+	Latency time.Duration `json:"latency,omitempty"` // of what is measured by it
 }
 
 func (t tally) check(messages int, octets int64) error {
@@ -207,6 +224,15 @@ func (t tally) check(messages int, octets int64) error {
 		return fmt.Errorf("%d messages of %d octets; want %d of %d", t.Messages, t.Octets, messages, octets)
 	}
 	return nil
+}
+
+// checkTally checks what a child says.
+func checkTally(said []byte, messages int, octets int64) error {
+	var got tally
+	if err := json.Unmarshal(said, &got); err != nil {
+		return err
+	}
+	return got.check(messages, octets)
 }
 
 // countFiles checks that the folder holds the corpus, one file a message. Names that begin with a dot are programs' own

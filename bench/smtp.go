@@ -18,7 +18,6 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/alldrivers"
-	"github.com/mailconn/mailconn/internal/peertest"
 )
 
 // smtpRows names what can be measured of sending. The server throws everything away; what it offers is PIPELINING, so
@@ -47,16 +46,9 @@ func smtpRow(work smtpWork) func(context.Context, *bed) ([]contender, error) {
 			return nil, err
 		}
 		b.later(sink.close)
-		address := sink.listener.Addr().String()
-		if work.roundTrip > 0 {
-			proxy, err := peertest.StartProxy(address)
-			if err != nil {
-				return nil, err
-			}
-			b.later(proxy.Close)
-			way := peertest.Way{Delay: work.roundTrip / 2}
-			proxy.Set(peertest.Faults{Up: way, Down: way})
-			address = proxy.Addr()
+		address, err := b.link(sink.address(), work.roundTrip)
+		if err != nil {
+			return nil, err
 		}
 		run := func(t task) func(context.Context, string) (*job, error) {
 			t.Address, t.Messages, t.Size, t.Workers = address, work.count, work.size, work.conns
@@ -112,37 +104,15 @@ func smtpSource(sink *sink, address string, work smtpWork) contender {
 
 // sink is an SMTP server that counts and throws away.
 type sink struct {
-	listener         net.Listener
-	running          sync.WaitGroup
+	*server
 	messages, octets atomic.Int64
 }
 
 func startSink() (*sink, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s := &sink{listener: l}
-	s.running.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return // closed
-			}
-			s.running.Go(func() {
-				_ = s.serve(conn) // the client sees what fails, and the count tells
-				_ = conn.Close()
-			})
-		}
-	})
-	return s, nil
-}
-
-// close waits until all contenders have left, which they have when the row is done.
-func (s *sink) close() error {
-	err := s.listener.Close()
-	s.running.Wait()
-	return err
+	s := &sink{}
+	var err error
+	s.server, err = startServer(s.serve)
+	return s, err
 }
 
 func (s *sink) got() tally { return tally{Messages: int(s.messages.Load()), Octets: s.octets.Load()} }
