@@ -45,7 +45,7 @@ func (b *backend) newTarget(p place) *target {
 		Credentials:        aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return creds, nil }),
 		HTTPClient:         wire{b.http.Transport()},
 		Retryer:            aws.NopRetryer{},
-		EndpointResolverV2: newResolver(p.url()),
+		EndpointResolverV2: resolver{p.url()},
 		APIOptions: []func(*middleware.Stack) error{func(stack *middleware.Stack) error {
 			_, err := stack.Finalize.Swap(payloadHash{}.ID(), payloadHash{always: b.cfg.UnsignedPayload == UnsignedAlways, tls: p.scheme == "https"})
 			return err
@@ -59,21 +59,16 @@ func (b *backend) newTarget(p place) *target {
 }
 
 // A resolver knows where the bucket is.
-type resolver struct{ endpoint smithyendpoints.Endpoint }
+type resolver struct{ bucket url.URL }
 
-func newResolver(bucket url.URL) *resolver {
-	signing := new(auth.Option)
-	signing.SchemeID = auth.SchemeIDSigV4
+// ResolveEndpoint implements sdk.EndpointResolverV2. The library changes what it is given, so that each call makes it anew.
+func (r resolver) ResolveEndpoint(context.Context, sdk.EndpointParameters) (smithyendpoints.Endpoint, error) {
+	signing := &auth.Option{SchemeID: auth.SchemeIDSigV4}
 	// S3 signs the path as it is sent; other services escape it once more (IAM user guide, "Create a signed request").
 	smithyhttp.SetDisableDoubleEncoding(&signing.SignerProperties, true)
-	r := &resolver{smithyendpoints.Endpoint{URI: bucket, Headers: http.Header{}}}
-	auth.SetAuthOptions(&r.endpoint.Properties, []*auth.Option{signing})
-	return r
-}
-
-// ResolveEndpoint implements sdk.EndpointResolverV2.
-func (r *resolver) ResolveEndpoint(context.Context, sdk.EndpointParameters) (smithyendpoints.Endpoint, error) {
-	return r.endpoint, nil
+	endpoint := smithyendpoints.Endpoint{URI: r.bucket, Headers: http.Header{}}
+	auth.SetAuthOptions(&endpoint.Properties, []*auth.Option{signing})
+	return endpoint, nil
 }
 
 // payloadHash decides what the signature says of the body: nothing over TLS, else the digest that is known already.
