@@ -1,0 +1,85 @@
+package b2_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/connection/connectiontest"
+	"github.com/mailconn/mailconn/objectstore/b2"
+	"github.com/mailconn/mailconn/objectstore/objecttest"
+)
+
+const secret = "K005secretOfTheArchiver123"
+
+// settings returns the fake's with the fields of change put over them.
+func settings(t testing.TB, srv *objecttest.B2, change map[string]any) connection.Settings {
+	t.Helper()
+	s := srv.Settings()
+	config := map[string]any{}
+	if err := json.Unmarshal(s.Config, &config); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range change {
+		config[name] = value
+	}
+	var err error
+	if s.Config, err = json.Marshal(config); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// open opens a connection to srv, with the settings of change put over its own.
+func open(t testing.TB, srv *objecttest.B2, env *connection.Env, change map[string]any) *b2.Conn {
+	t.Helper()
+	c, err := connection.NewRegistry(b2.Driver()).Open(settings(t, srv, change), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	conn, ok := c.(*b2.Conn)
+	if !ok {
+		t.Fatalf("got a %T", c)
+	}
+	return conn
+}
+
+func TestConformance(t *testing.T) {
+	for name, opts := range map[string]objecttest.B2Options{
+		"plain": {},
+		"lock":  {FileLock: true, PageSize: 3, ServerOptions: objecttest.ServerOptions{TLS: objecttest.CertGood}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var srv *objecttest.B2
+			opts.Key = secret
+			skip := map[string]string{"put-if-absent-one-winner": "B2 has no conditional put"}
+			if !opts.FileLock {
+				skip["lock-holds"] = "the bucket has no file lock"
+			}
+			connectiontest.Run(t, connectiontest.Harness{
+				Reset: func(t testing.TB) { srv = objecttest.NewB2(t, &opts) },
+				Open: func(t testing.TB, env *connection.Env) connection.Connection {
+					return open(t, srv, env, map[string]any{"emulate_if_absent": true})
+				},
+				Broken: map[string]func(t testing.TB, env *connection.Env) connection.Connection{
+					"wrong key": func(t testing.TB, env *connection.Env) connection.Connection {
+						return open(t, srv, env, map[string]any{"credential": "K005wrong"})
+					},
+					"no such bucket": func(t testing.TB, env *connection.Env) connection.Connection {
+						return open(t, srv, env, map[string]any{"bucket": "none"})
+					},
+					"closed port": func(t testing.TB, env *connection.Env) connection.Connection {
+						return open(t, srv, env, map[string]any{"location": "http://" + objecttest.DeadAddr(t), "max_attempts": 1})
+					},
+				},
+				Secret: secret,
+				Skip:   skip,
+			})
+		})
+	}
+}
