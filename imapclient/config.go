@@ -83,8 +83,11 @@ const (
 // Journal returns the Config for a journal mailbox, with the values that suit a mailbox which is emptied continuously:
 // INBOX, 50 messages a cycle, a look every 50 ms while mail flows, every message removed once it is stored, an expunge
 // every 500 messages, TLS where the server offers it (and no password without), whole messages, polling instead of IDLE.
-// There are no timeouts: where a server may fall silent without closing the connection, set ConnectTimeout (30 s, say)
-// and NoDataTimeout (60 s).
+//
+// ConnectTimeout and NoDataTimeout are 0, which means none: a server that falls silent without closing the connection
+// holds up a verb until its ctx is done or the Conn is closed, and a Follow without a deadline for ever. Give each verb a
+// ctx that ends, or set ConnectTimeout (30 s, say) and NoDataTimeout (60 s): then silence is ErrTimeout, and Fetch goes
+// on over a new connection.
 func Journal(server, username string, password connection.Secret) Config {
 	return Config{
 		NetworkSettings: connection.NetworkSettings{

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/imapclient"
@@ -71,18 +70,5 @@ func TestConfigDefaults(t *testing.T) {
 		if f.Label == f.Name && !strings.Contains(f.Name, ".") {
 			t.Errorf("%s: no label for a form", f.Name)
 		}
-	}
-}
-
-func TestJournal(t *testing.T) {
-	cfg := imapclient.Journal("h", "u", connection.NewSecret("p"))
-	if err := cfg.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	if cfg.DeleteMode != imapclient.DeleteExpunge || cfg.ExpungeEvery != 500 || cfg.MessagesPerCycle != 50 || cfg.PollingInterval.D() != 50*time.Millisecond {
-		t.Errorf("got %+v", cfg)
-	}
-	if cfg.Mode != connection.ModeTLSWhenAvailable || cfg.AllowPlaintextAuth || cfg.Idle || cfg.PartialFetch || cfg.UnreadOnly || cfg.ConnectTimeout != 0 || cfg.NoDataTimeout != 0 {
-		t.Errorf("mode %s, allow_plaintext_auth %v", cfg.Mode, cfg.AllowPlaintextAuth)
 	}
 }

@@ -2,7 +2,9 @@ package imapclient_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -147,6 +149,60 @@ func TestDovecotFollowAllMailboxes(t *testing.T) {
 		t.Error(err)
 	}
 	noGoroutines(t)
+}
+
+// The authorization identity says whose mailbox is opened, in every mechanism that carries one. The own mailbox is opened
+// without, and one that the server does not permit is refused.
+func TestActsFor(t *testing.T) {
+	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1", "OAUTHBEARER", "XOAUTH2", "EXTERNAL"} {
+		const user, token = "admin@example.org", "token-7d41"
+		srv := imaptest.NewServer(t, &imaptest.Options{
+			Username: user, TLS: &tls.Config{ClientAuth: tls.RequestClientCert},
+			Auth: imaptest.Auth{Mechanisms: []string{mechanism, "LOGIN"}, Token: token, ActsFor: []string{"anna@example.org"}},
+		})
+		srv.Deliver(letters(1)...)
+		cfg, env := srv.Config(), &connection.Env{}
+		cfg.Mailboxes = []string{"anna@example.org", user, "bert@example.org"}
+		switch mechanism {
+		case "EXTERNAL":
+			cfg.Password = connection.Secret{}
+			_, cfg.ClientCertPEM, cfg.ClientKeyPEM = clientAuthority(t, user)
+		case "OAUTHBEARER", "XOAUTH2":
+			cfg.Password = connection.Secret{}
+			env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) { return connection.NewSecret(token), nil }
+		}
+		c := open(t, cfg, env)
+		for _, name := range cfg.Mailboxes {
+			all := collect(t, c, &connection.FetchOptions{Mailbox: name})
+			if name == "bert@example.org" {
+				if len(all) != 1 || !errors.Is(all[0].err, connection.ErrAuth) {
+					t.Errorf("%s: a mailbox that is not permitted: got %v", mechanism, all)
+				}
+				continue
+			}
+			wantBodies(t, bodies(t, all), texts(letters(1))...)
+			for _, f := range all {
+				if f.ref.Mailbox != name {
+					t.Errorf("%s: got %v, want one of %s", mechanism, f.ref, name)
+				}
+			}
+		}
+		for i, want := range []string{"anna@example.org", "", "bert@example.org"} {
+			logins := srv.Logins()
+			if i >= len(logins) {
+				t.Fatalf("%s: %d logins", mechanism, len(logins))
+			}
+			if strings.HasSuffix(mechanism, "BEARER") || mechanism == "XOAUTH2" {
+				if want == "" {
+					want = user
+				}
+				logins[i].ActFor = logins[i].User
+			}
+			if got := logins[i]; got.Mechanism != mechanism || got.ActFor != want || got.OK != (i < 2) {
+				t.Errorf("%s: login %d: got %+v, want one for %q", mechanism, i, got, want)
+			}
+		}
+	}
 }
 
 // A mailbox that the login may not open is an error with its name, and the others are read.

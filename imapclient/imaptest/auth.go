@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mailconn/mailconn/connection"
@@ -186,7 +187,7 @@ func (s *session) judge(l Login, good bool) string {
 	switch {
 	case !good:
 		return "NO [AUTHENTICATIONFAILED] user name or password is wrong"
-	case l.ActFor != "" && l.ActFor != o.Username:
+	case l.ActFor != "" && l.ActFor != o.Username && !slices.Contains(o.Auth.ActsFor, l.ActFor):
 		return "NO [AUTHORIZATIONFAILED] not on behalf of others"
 	case o.MaxSessions > 0 && s.server.loggedIn >= o.MaxSessions:
 		return fmt.Sprintf("NO [LIMIT] more than %d connections of this user", o.MaxSessions)

@@ -21,6 +21,10 @@ type Auth struct {
 	Mechanisms []string
 	// NoLogin advertises LOGINDISABLED and refuses the LOGIN command, over TLS as well.
 	NoLogin bool
+	// ActsFor are the users in whose name the login may open their mail, as a Dovecot master user may: PLAIN, SCRAM and
+	// EXTERNAL name one in the authorization identity (RFC 4422, 2), OAUTHBEARER and XOAUTH2 in place of the user. All
+	// of them have the same mail, the server's.
+	ActsFor []string
 
 	// Token is the only good token of OAUTHBEARER and XOAUTH2; "" means that there is none.
 	Token string
@@ -201,7 +205,7 @@ func (o *Options) knows(who saslserver.Identity) bool {
 	case saslx.NTLM:
 		return strings.EqualFold(who.User, name.User) && strings.EqualFold(who.Domain, name.Domain)
 	case saslx.OAuthBearer, saslx.XOAuth2:
-		return who.User == name.Person()
+		return who.User == name.Person() || slices.Contains(o.Auth.ActsFor, who.User)
 	}
 	return who.User == o.Username
 }
