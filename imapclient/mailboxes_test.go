@@ -169,7 +169,9 @@ func TestActsFor(t *testing.T) {
 			_, cfg.ClientCertPEM, cfg.ClientKeyPEM = clientAuthority(t, user)
 		case "OAUTHBEARER", "XOAUTH2":
 			cfg.Password = connection.Secret{}
-			env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) { return connection.NewSecret(token), nil }
+			env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+				return connection.NewSecret(token), nil
+			}
 		}
 		c := open(t, cfg, env)
 		for _, name := range cfg.Mailboxes {
