@@ -1,6 +1,7 @@
 package b2
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -13,7 +14,7 @@ import (
 // Names of file information. The server keeps at most ten, and HTTP does not keep their case.
 const (
 	infoSHA256 = "mailconn-sha256"
-	infoMeta   = "mailconn-meta" // metadata that cannot have names of their own, as a query string
+	infoMeta   = "mailconn-meta" // metadata that cannot have names of their own, as JSON
 	infoSHA1   = "large_file_sha1"
 	infoMTime  = "src_last_modified_millis"
 
@@ -33,12 +34,17 @@ func fileInfo(sha256 string, meta map[string]string) map[string]string {
 		}
 		return info
 	}
-	packed := make(url.Values, len(meta))
-	for name, value := range meta {
-		packed.Set(name, value)
-	}
-	info[infoMeta] = packed.Encode()
+	info[infoMeta] = pack(meta)
 	return info
+}
+
+// pack writes metadata into one value.
+func pack(meta map[string]string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // the server limits the length
+	_ = e.Encode(meta)     // strings only
+	return strings.TrimSpace(b.String())
 }
 
 // ownNames reports whether the names of meta come back as they are.
@@ -66,12 +72,12 @@ func describe(info *connection.ObjectInfo, kept map[string]string) {
 		case name == infoSHA256:
 			info.SHA256 = value
 		case name == infoMeta:
-			packed, err := url.ParseQuery(value)
-			if err != nil {
+			var packed map[string]string
+			if json.Unmarshal([]byte(value), &packed) != nil {
 				continue // not of our making
 			}
-			for own := range packed {
-				setMeta(info, own, packed.Get(own))
+			for own, value := range packed {
+				setMeta(info, own, value)
 			}
 		case !reserved(name):
 			setMeta(info, name, value)

@@ -79,7 +79,7 @@ func (b *B2) headers(h http.Header, v *b2Version) {
 	h.Set("X-Bz-Content-Sha1", v.sha1)
 	h.Set("X-Bz-Upload-Timestamp", strconv.FormatInt(v.uploaded, 10))
 	for name, value := range v.info {
-		h.Set("X-Bz-Info-"+name, url.PathEscape(value))
+		h.Set("X-Bz-Info-"+name, b2Encode(value))
 	}
 	if v.mode != "" && b.can("readFileRetentions") {
 		h.Set("X-Bz-File-Retention-Mode", v.mode)
@@ -89,6 +89,9 @@ func (b *B2) headers(h http.Header, v *b2Version) {
 		h.Set("X-Bz-File-Legal-Hold", "on")
 	}
 }
+
+// b2Encode writes text as the service does in headers.
+func b2Encode(text string) string { return strings.ReplaceAll(url.QueryEscape(text), "+", "%20") }
 
 // b2Span reads a Range of one span.
 func b2Span(text string, size int64) (offset, n int64, ok bool) {

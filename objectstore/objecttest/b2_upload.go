@@ -179,9 +179,9 @@ func (b *B2) admitFile(v *b2Version, lock b2Lock) *b2Error {
 	if e := b.checkName(v.name); e != nil {
 		return e
 	}
-	size := len(v.name)
+	size := len(b2Encode(v.name))
 	for name, value := range v.info {
-		size += len(name) + len(value)
+		size += len(name) + len(b2Encode(value))
 		if name == "" || len(name) > 50 || strings.ContainsFunc(name, func(r rune) bool {
 			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789-_.`~!#$%^&*'|+", r)
 		}) {
