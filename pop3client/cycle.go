@@ -18,6 +18,8 @@ const (
 	forgetOver = 100_000
 )
 
+const uidlChanged = "uidl_changed: the server has given all messages other UIDLs"
+
 // errReplaced says that the session is another one, so that the listing is to be looked at again. It is no failure.
 var errReplaced = errors.New("the session was replaced")
 
@@ -153,7 +155,7 @@ func (f *fetch) work(s *session) (work []entry, err error) {
 		work = append(work, e)
 	}
 	if f.begun && !known && len(work) > 0 && len(f.seen) >= len(work) && s.count > 0 && s.count == f.count && s.octets >= 0 && s.octets == f.octets {
-		f.conn.emit(connection.Event{Kind: connection.EventQuirk, Detail: "uidl_changed: the server has given all messages other UIDLs", Count: s.count})
+		f.conn.emit(connection.Event{Kind: connection.EventQuirk, Detail: uidlChanged, Count: s.count})
 		if !f.opts.Follow {
 			work = nil
 		}

@@ -21,9 +21,9 @@ import (
 // each session. A message is Removed when STAT, UIDL and LIST agree on how many there are and it is not among them; not,
 // however, once the server was caught listing messages only until they were read, as Gmail does.
 //
-// A Checkpoint that cannot be read, or is of another user, is ErrStale; so is one of which no message is listed any more
-// while STAT says the same as then: the server has given all messages other UIDLs. With SyncOptions.Known, Sync goes on
-// and asks for each message: one that the host has is Updated, without a Body.
+// A Checkpoint that cannot be read, or is of another user, is ErrStale. With SyncOptions.Known, Sync goes on instead, and
+// asks for each message: one that the host has is Updated, without a Body. When a server has given all messages other
+// UIDLs, all are Removed and Added, and an event says so.
 //
 // A message that cannot be had, or is over max_message, is an error with its Ref, and is tried again by the next Sync.
 func (c *Conn) Sync(ctx context.Context, since connection.Checkpoint, opts *connection.SyncOptions) iter.Seq2[*connection.Change, error] {
@@ -117,14 +117,7 @@ func (y *syncing) work(s *session) ([]entry, error) {
 		gone = append(gone, unlisted...)
 	}
 	if y.resumed && !y.begun && len(met) == 0 && len(y.past.told) > 0 && s.count > 0 && s.count == y.past.count && s.octets == y.past.octets {
-		const what = "uidl_changed: the server has given all messages other UIDLs"
-		y.conn.emit(connection.Event{Kind: connection.EventQuirk, Detail: what, Count: s.count})
-		if y.known == nil {
-			return nil, y.conn.problem(y.op, connection.Ref{}, connection.ErrStale, "%s", what)
-		}
-		y.conn.emit(connection.Event{Kind: connection.EventRestarted, Detail: what})
-		y.resumed, gone = false, nil
-		clear(y.past.told)
+		y.conn.emit(connection.Event{Kind: connection.EventQuirk, Detail: uidlChanged, Count: s.count})
 	}
 	y.past.count, y.past.octets = s.count, s.octets
 	slices.Sort(gone)
