@@ -2,8 +2,12 @@
 
 # Programs and the Debian packages that have them.
 DOVECOT = /usr/lib/dovecot/imap=dovecot-imapd /usr/lib/dovecot/pop3=dovecot-pop3d
+MAIL = $(DOVECOT) /usr/lib/dovecot/submission-login=dovecot-submissiond postfix=postfix ntlm_auth=winbind
+SWIFT = swift-proxy-server=swift-proxy swift-account-server=swift-account swift-container-server=swift-container \
+	swift-object-server=swift-object memcached=memcached
 
-# Every test, against the real servers too. On Debian it installs those first; elsewhere their tests are skipped.
+# Every test, against the real servers too. On Debian it installs those first, and builds MinIO, which takes some minutes
+# once; elsewhere their tests are skipped.
 test: peers
 	@began=$$(date +%s); race=-race; \
 	if [ "$$(go env CGO_ENABLED)" != 1 ]; then race=; echo "no C compiler: testing without the race detector"; fi; \
@@ -11,7 +15,9 @@ test: peers
 	go test $$race -shuffle=on -timeout=30m ./... && echo "tested in $$(($$(date +%s) - $$began)) s"
 
 peers:
-	@.ci/peers $(DOVECOT) postfix=postfix ntlm_auth=winbind gcc=gcc,libc6-dev
+	@.ci/peers $(MAIL) $(SWIFT) npm=npm gcc=gcc,libc6-dev
+	@.ci/peer-azurite
+	@.ci/peer-minio
 
 # gofumpt, go vet on all systems, staticcheck, errcheck, errorlint, bodyclose, go.mod tidy, the recorded API.
 lint:
@@ -19,7 +25,8 @@ lint:
 
 # Side by side with the limit and with other programs; BENCH="-scale 0.1 imap-s" runs a part.
 bench:
-	@.ci/peers $(DOVECOT) mbsync=isync mpop=mpop
+	@.ci/peers $(DOVECOT) mbsync=isync mpop=mpop rclone=rclone
+	@.ci/peer-minio
 	go run ./bench $(BENCH)
 
 # Each fuzz target for FUZZTIME (30s).

@@ -6,18 +6,30 @@ import (
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/maildir"
+	"github.com/mailconn/mailconn/objectstore/atmos"
+	"github.com/mailconn/mailconn/objectstore/azureblob"
+	"github.com/mailconn/mailconn/objectstore/b2"
 	"github.com/mailconn/mailconn/objectstore/filestore"
+	"github.com/mailconn/mailconn/objectstore/s3"
+	"github.com/mailconn/mailconn/objectstore/swift"
 	"github.com/mailconn/mailconn/pop3client"
 	"github.com/mailconn/mailconn/smtpclient"
 )
 
-// New returns a new registry of every driver of this module.
+// New returns a new registry of every driver of this module, under all the names that settings may use.
 func New() *connection.Registry {
-	return connection.NewRegistry(
+	drivers := []connection.Driver{
+		atmos.Driver(),
+		azureblob.Driver(),
+		b2.Driver(),
 		filestore.Driver(),
 		imapclient.Driver(),
 		maildir.Driver(),
 		pop3client.Driver(),
+		s3.Driver(),
 		smtpclient.Driver(),
-	)
+	}
+	drivers = append(drivers, s3.Aliases()...)
+	drivers = append(drivers, swift.Drivers()...)
+	return connection.NewRegistry(drivers...)
 }

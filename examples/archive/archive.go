@@ -82,21 +82,40 @@ func (a *Archive) put(ctx context.Context, key string, body io.ReadSeeker, opts 
 		return fmt.Errorf("reading the message again: %w", err)
 	}
 	_, err := a.store.Put(ctx, key, body, &opts)
-	if errors.Is(err, connection.ErrExists) {
+	switch {
+	case errors.Is(err, connection.ErrExists):
 		// The source's copy may be deleted on the strength of this one, so it is read, not just believed.
 		count = &a.known
 		var whole bool
 		if whole, err = a.whole(ctx, key, opts.Size); err == nil && !whole {
 			count = &a.repaired
-			opts.IfAbsent = false
-			if _, err = body.Seek(0, io.SeekStart); err == nil {
-				_, err = a.store.Put(ctx, key, body, &opts)
-			}
+			err = a.replace(ctx, key, body, opts)
+		}
+	case errors.Is(err, connection.ErrUnsupported):
+		// A store without put-if-absent. Equal keys hold equal octets, so it does no harm that two writers may both store
+		// one; what is there already is not stored again, since a store with versions would keep both.
+		var whole bool
+		whole, err = a.whole(ctx, key, opts.Size)
+		switch {
+		case err == nil && whole:
+			count = &a.known
+		case err == nil, errors.Is(err, connection.ErrNotFound):
+			err = a.replace(ctx, key, body, opts)
 		}
 	}
 	if err == nil {
 		count.Add(1)
 	}
+	return err
+}
+
+// replace stores body whatever key holds.
+func (a *Archive) replace(ctx context.Context, key string, body io.ReadSeeker, opts connection.PutOptions) error {
+	opts.IfAbsent = false
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the message again: %w", err)
+	}
+	_, err := a.store.Put(ctx, key, body, &opts)
 	return err
 }
 

@@ -169,7 +169,12 @@ func (m *manifest) write(ctx context.Context, s *segment) error {
 	sum := sha256.Sum256(data.Bytes())
 	digest := hex.EncodeToString(sum[:])
 	opts := &connection.PutOptions{Size: int64(data.Len()), SHA256: digest, IfAbsent: true}
-	_, err := m.store.Put(ctx, manifestsPrefix+m.name+"/"+digest+manifestSuffix, bytes.NewReader(data.Bytes()), opts)
+	key := manifestsPrefix + m.name + "/" + digest + manifestSuffix
+	_, err := m.store.Put(ctx, key, bytes.NewReader(data.Bytes()), opts)
+	if errors.Is(err, connection.ErrUnsupported) {
+		opts.IfAbsent = false // the store has no such thing, and the name is the content
+		_, err = m.store.Put(ctx, key, bytes.NewReader(data.Bytes()), opts)
+	}
 	switch {
 	case err == nil, errors.Is(err, connection.ErrExists): // the name is the content
 		m.written++
