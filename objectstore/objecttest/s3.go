@@ -71,6 +71,9 @@ type S3 struct {
 	versions map[string][]*s3Object // oldest first, markers too
 	uploads  map[string]*s3Upload
 	serial   int
+
+	tags     sync.Mutex
+	zeroTags map[int64]string // ETags of zeros, by size
 }
 
 // An s3Object is one version of an object.
@@ -207,6 +210,14 @@ func (s *S3) Plant(key string, raw []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.store(key, s3Object{data: b, etag: s3ETag(b), contentType: "binary/octet-stream", class: "STANDARD"})
+}
+
+// PlantZeros stores an object of so many zeros, which take no room.
+func (s *S3) PlantZeros(key string, size int64) {
+	b := blob{runs: []run{{size: size}}, size: size}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.store(key, s3Object{data: b, etag: "00000000000000000000000000000000-2", contentType: "binary/octet-stream", class: "STANDARD"})
 }
 
 // Damage inverts a bit of the newest version of key.

@@ -47,7 +47,7 @@ func (s *S3) addPart(r *s3Request, data blob) (etag string, refusal *s3Error) {
 	if err != nil || number < 1 || number > 10_000 {
 		return "", s3Refuse(http.StatusBadRequest, "InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
 	}
-	etag = s3ETag(data)
+	etag = s.tag(data)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	u, refusal := s.upload(r)

@@ -124,13 +124,16 @@ type xmlError struct {
 	Header   string   `xml:"Header"`
 }
 
+const userAgent = "mailconn"
+
 // wire is the library's way to the network. An answer that is an error does not get as far as the library.
 type wire struct{ rt http.RoundTripper }
 
 // Do implements sdk.HTTPClient.
 func (w wire) Do(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
-	resp, err := w.rt.RoundTrip(r) //nolint:bodyclose // whoever gets it, the library or receive, closes it
+	r.Header.Set("User-Agent", userAgent) // the library's tells much of the machine, also of its environment
+	resp, err := w.rt.RoundTrip(r)        //nolint:bodyclose // whoever gets it, the library or receive, closes it
 	if err == nil {
 		err = x.receive(r, resp)
 	}
