@@ -23,7 +23,9 @@
 //
 // [github.com/mailconn/mailconn/objectstore/filestore] is an object store in a directory: durable, all or nothing, safe for
 // several processes. The engines of cloud providers follow the same interface,
-// [github.com/mailconn/mailconn/connection.ObjectStore].
+// [github.com/mailconn/mailconn/connection.ObjectStore]: objectstore/s3, azureblob, swift, b2 and atmos. Each program links
+// only those that it imports. What they share, and what each can do, says [github.com/mailconn/mailconn/objectstore]; the
+// program examples/volume shows it.
 //
 // # Let a host configure connections
 //
@@ -34,7 +36,8 @@
 // # Test your own product
 //
 // [github.com/mailconn/mailconn/imapclient/imaptest] is an IMAP server on loopback that keeps octets exactly and fails on
-// command; pop3client/pop3test and smtpclient/smtptest are the same for POP3 and SMTP. [github.com/mailconn/mailconn/connection/connectiontest] has in-memory doubles, network faults, a corpus of
+// command; pop3client/pop3test and smtpclient/smtptest are the same for POP3 and SMTP, objectstore/objecttest for S3, Azure,
+// Swift, B2 and Atmos. [github.com/mailconn/mailconn/connection/connectiontest] has in-memory doubles, network faults, a corpus of
 // difficult messages, and a conformance suite for drivers.
 //
 // # Look at what happens
