@@ -27,8 +27,7 @@ const minioDir = "minio-20260212201848"
 
 // MinIOOptions are the options of [MinIO] and [StartMinIO]. The zero value has a bucket named archive, over plain HTTP.
 type MinIOOptions struct {
-	Buckets []string // that are there from the start; nil = {"archive"}
-	Locked  []string // further buckets, with object lock and so with versions
+	Buckets []string // that are there from the start, besides those of MinIOServer.Bucket; nil = {"archive"}
 	TLS     bool     // speaks https
 	Dir     string   // where to keep everything; "" = os.TempDir
 }
@@ -123,8 +122,8 @@ func (s *MinIOServer) start(ctx context.Context, program string) error {
 	}
 	retry := time.NewTicker(20 * time.Millisecond)
 	defer retry.Stop()
-	for todo := append(append([]string{}, s.opts.Buckets...), s.opts.Locked...); len(todo) > 0; {
-		err := s.createBucket(ctx, todo[0], len(todo) <= len(s.opts.Locked))
+	for todo := s.opts.Buckets; len(todo) > 0; {
+		err := s.createBucket(ctx, todo[0], false)
 		if err == nil {
 			todo = todo[1:]
 			continue
@@ -154,6 +153,12 @@ func (s *MinIOServer) certify(dir, host string) error {
 		os.WriteFile(filepath.Join(dir, "public.crt"), cert.chain, 0o600),
 		os.WriteFile(filepath.Join(dir, "private.key"), cert.key, 0o600),
 	)
+}
+
+// Bucket makes one more bucket, with object lock if it is wanted, and returns its name.
+func (s *MinIOServer) Bucket(ctx context.Context, lock bool) (string, error) {
+	name := "b-" + strings.ToLower(rand.Text())
+	return name, s.createBucket(ctx, name, lock)
 }
 
 // createBucket makes a request with a signature of version 4.

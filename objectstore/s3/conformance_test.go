@@ -6,7 +6,6 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/connectiontest"
-	"github.com/mailconn/mailconn/internal/peertest"
 	"github.com/mailconn/mailconn/objectstore"
 	"github.com/mailconn/mailconn/objectstore/objecttest"
 )
@@ -59,7 +58,7 @@ func fake(opts objecttest.S3Options) (connectiontest.Harness, objecttest.Harness
 		basic.Skip = map[string]string{"lock-holds": "the bucket has no object lock"}
 	}
 	suite := objecttest.Harness{
-		Reset: reset, Open: with(nil), Tuned: true, Parts: 5 << 20, Page: opts.PageSize, Huge: 5<<30 + 1,
+		Reset: reset, Open: with(nil), Tuned: true, Parts: 5 << 20, Page: opts.PageSize, Huge: 256 << 20,
 		Damage:   func(_ testing.TB, key string) { srv.Damage(key) },
 		Plant:    func(_ testing.TB, key string, raw []byte) bool { srv.Plant(key, raw); return true },
 		NoBucket: with(map[string]any{"bucket": "none"}),
@@ -97,26 +96,4 @@ func TestConformance(t *testing.T) {
 func TestEdgeCases(t *testing.T) {
 	_, suite := fake(objecttest.S3Options{Lock: true, PageSize: 7})
 	objecttest.Run(t, suite)
-}
-
-// minio opens buckets of one MinIO, each rule its own.
-type minio struct {
-	*peertest.MinIOServer
-	buckets []string
-}
-
-func startMinIO(t testing.TB, opts peertest.MinIOOptions) *minio {
-	return &minio{MinIOServer: peertest.MinIO(t, &opts)}
-}
-
-func (m *minio) settings(t testing.TB, bucket string) connection.Settings {
-	config := map[string]any{"location": m.URL, "bucket": bucket, "identity": m.AccessKey, "credential": m.SecretKey}
-	if m.CAPEM != "" {
-		config["ca_pem"] = m.CAPEM
-	}
-	raw, err := json.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return connection.Settings{Driver: "minio", Config: raw}
 }
