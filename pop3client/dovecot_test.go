@@ -93,31 +93,76 @@ func TestDovecotFirstDot(t *testing.T) {
 	wantBodies(t, got, want...)
 }
 
+// Each mode, and each mechanism in one of them; TestDovecotMechanisms has every mechanism in every mode.
 func TestDovecotConformance(t *testing.T) {
-	for _, mode := range []connection.Mode{connection.ModeTLS, connection.ModeSTARTTLS, connection.ModeInsecure} {
-		t.Run(string(mode), func(t *testing.T) {
-			srv := dovecot(t, peertest.DovecotOptions{Password: canary})
+	badLines := map[string]string{}
+	for _, rule := range []string{connectiontest.CutFetch, connectiontest.CutDelete, connectiontest.CutDrain, connectiontest.StallEnds} {
+		badLines[rule] = "the rules of bad lines take long, and run once"
+	}
+	for i, row := range []struct {
+		mechanism string
+		mode      connection.Mode
+		opts      peertest.DovecotOptions
+	}{
+		{"SCRAM-SHA-256", connection.ModeTLS, peertest.DovecotOptions{}},
+		{"SCRAM-SHA-1", connection.ModeSTARTTLS, peertest.DovecotOptions{}},
+		{"CRAM-MD5", connection.ModeInsecure, peertest.DovecotOptions{}},
+		{"PLAIN", connection.ModeInsecure, peertest.DovecotOptions{}},
+		{"LOGIN", connection.ModeSTARTTLS, peertest.DovecotOptions{}},
+		{"user-pass", connection.ModeTLSWhenAvailable, peertest.DovecotOptions{}},
+		{"apop", connection.ModeInsecure, peertest.DovecotOptions{Mechanisms: "plain apop"}},
+		{"NTLM", connection.ModeTLS, peertest.DovecotOptions{NTLM: true}},
+		{"XOAUTH2", connection.ModeSTARTTLS, peertest.DovecotOptions{Token: canary}},
+		{"OAUTHBEARER", connection.ModeTLS, peertest.DovecotOptions{Token: canary}},
+	} {
+		t.Run(row.mechanism+" "+string(row.mode), func(t *testing.T) {
+			row.opts.Password = canary
+			start := dovecot
+			if row.mechanism == "apop" {
+				start = dovecot23
+			}
+			srv := start(t, row.opts)
 			config := func() pop3client.Config {
-				cfg := emptying(dovecotConfig(srv, mode))
+				cfg := emptying(dovecotConfig(srv, row.mode))
 				cfg.PollingIdleMax = connection.Duration(100 * time.Millisecond)
+				cfg.AuthMechanisms, cfg.AllowAPOP = []string{row.mechanism}, row.mechanism == "apop"
+				if row.opts.Token != "" {
+					cfg.Password = connection.Secret{}
+				}
 				return cfg
 			}
-			bad := broken(config)
-			if mode != connection.ModeTLS {
+			lend := func(env *connection.Env, token string) *connection.Env {
+				if row.opts.Token != "" {
+					env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+						return connection.NewSecret(token), nil
+					}
+				}
+				return env
+			}
+			bad := make(map[string]func(testing.TB, *connection.Env) connection.Connection)
+			for name, opens := range broken(config) {
+				bad[name] = func(t testing.TB, env *connection.Env) connection.Connection { return opens(t, lend(env, canary)) }
+			}
+			if row.opts.Token != "" {
+				bad["wrong password"] = func(t testing.TB, env *connection.Env) connection.Connection {
+					return open(t, config(), lend(env, canary+"wrong"))
+				}
+			}
+			if row.mode != connection.ModeTLS {
 				delete(bad, "clear text on a TLS port")
 			}
-			if mode == connection.ModeInsecure {
+			if row.mode == connection.ModeInsecure {
 				delete(bad, "untrusted")
 			}
-			skip := map[string]string{}
-			if mode != connection.ModeTLS {
-				for _, rule := range []string{connectiontest.CutFetch, connectiontest.CutDelete, connectiontest.CutDrain, connectiontest.StallEnds} {
-					skip[rule] = "the rules of bad lines take long, and run with mode tls"
-				}
+			skip := badLines
+			if i == 0 {
+				skip = nil
 			}
 			connectiontest.Run(t, connectiontest.Harness{
 				Reset: func(t testing.TB) { empty(t, srv) }, Skip: skip,
-				Open:   func(t testing.TB, env *connection.Env) connection.Connection { return open(t, config(), env) },
+				Open: func(t testing.TB, env *connection.Env) connection.Connection {
+					return open(t, config(), lend(env, canary))
+				},
 				Fill:   func(_ testing.TB, raw ...[]byte) { srv.Deliver(srv.User, raw...) },
 				Left:   func(testing.TB) [][]byte { return shown(srv.Messages(srv.User), asDovecot) },
 				Secret: canary, Broken: bad, Normalize: func(s connectiontest.Sample) ([]byte, string) { return asDovecot(s.Raw) },
@@ -127,7 +172,7 @@ func TestDovecotConformance(t *testing.T) {
 }
 
 // dovecot23 starts a Dovecot whose further settings are in the language of version 2.3; another is skipped.
-func dovecot23(t *testing.T, opts peertest.DovecotOptions) *peertest.DovecotServer {
+func dovecot23(t testing.TB, opts peertest.DovecotOptions) *peertest.DovecotServer {
 	t.Helper()
 	if plain := dovecot(t, peertest.DovecotOptions{}); !strings.HasPrefix(plain.Version, "2.3.") {
 		t.Skipf("the settings of this test are for Dovecot 2.3, and this is %s", plain.Version)

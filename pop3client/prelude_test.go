@@ -55,7 +55,7 @@ func TestSTLS(t *testing.T) {
 		"a continuation":                 {connection.ModeSTARTTLS, pop3test.Script{hello, capa("STLS"), pop3test.Expect("STLS"), pop3test.Send("+ go on")}, connection.ErrProtocol, ""},
 		"cut after the consent":          {connection.ModeSTARTTLS, pop3test.Script{hello, capa("STLS"), pop3test.Expect("STLS"), pop3test.Send("+OK"), pop3test.Cut()}, connection.ErrNetwork, ""},
 		"silence after the consent":      {connection.ModeSTARTTLS, pop3test.Script{hello, capa("STLS"), pop3test.Expect("STLS"), pop3test.Send("+OK"), pop3test.Stall()}, connection.ErrTimeout, ""},
-		"no TLS after the consent":       {connection.ModeSTARTTLS, pop3test.Script{hello, capa("STLS"), pop3test.Expect("STLS"), pop3test.SendRaw("+OK\r"), pop3test.SendRaw("\n"), pop3test.Wait(after(50 * time.Millisecond)), pop3test.Send("+OK capabilities and more words")}, connection.ErrTLS, ""},
+		"no TLS after the consent":       {connection.ModeSTARTTLS, pop3test.Script{hello, capa("STLS"), pop3test.Expect("STLS"), pop3test.SendRaw("+OK\r"), pop3test.SendRaw("\n"), pop3test.Wait(passed(50 * time.Millisecond)), pop3test.Send("+OK capabilities and more words")}, connection.ErrTLS, ""},
 		"CAPA unknown, STLS unknown":     {connection.ModeSTARTTLS, pop3test.Script{hello, pop3test.Answer("CAPA", "-ERR what"), pop3test.Expect("STLS"), pop3test.Send("-ERR what")}, connection.ErrTLS, "mode"},
 		"CAPA unknown, when available":   {connection.ModeTLSWhenAvailable, pop3test.Script{hello, pop3test.Answer("CAPA", "-ERR what"), pop3test.Expect("STLS"), pop3test.Send("-ERR what")}, connection.ErrTLS, "mode"},
 		"capabilities without end":       {connection.ModeSTARTTLS, pop3test.Script{hello, pop3test.Expect("CAPA"), pop3test.Send("+OK"), pop3test.SendRaw(strings.Repeat("X\r\n", 10_000))}, connection.ErrProtocol, ""},
@@ -90,8 +90,8 @@ func TestSTLS(t *testing.T) {
 	}
 }
 
-// after returns a channel that is closed then.
-func after(d time.Duration) <-chan struct{} {
+// passed returns a channel that is closed then.
+func passed(d time.Duration) <-chan struct{} {
 	gate := make(chan struct{})
 	time.AfterFunc(d, func() { close(gate) })
 	return gate
