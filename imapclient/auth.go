@@ -22,10 +22,13 @@ func (c *Config) account(env *connection.Env) saslx.Account {
 		Commands:       []string{saslx.LoginCommand},
 		AllowPlaintext: c.AllowPlaintextAuth,
 	}
+	a.Token = c.tokens
 	if env == nil {
 		return a
 	}
-	a.Token = env.Token
+	if a.Token == nil {
+		a.Token = env.Token
+	}
 	if t := env.TLS; t != nil {
 		a.Certificate = a.Certificate || len(t.Certificates) > 0 || t.GetClientCertificate != nil
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/saslx"
 )
 
 // DriverName is the name of this driver in Settings.
@@ -23,6 +24,11 @@ const (
 	DeleteTrash   = "trash"   // Delete moves to the folder that the server marks as \Trash
 )
 
+// OAuth2 is the setting oauth2: where to get tokens, and with what. Its fields are Tenant or TokenURI, ClientID,
+// ClientSecret and RefreshToken; without a RefreshToken the application logs in as itself (client credentials). It goes
+// before Env.Token.
+type OAuth2 = saslx.OAuth2
+
 // Config is the driver's settings. The zero value of a field means its default, but for Server, Username and Password,
 // which are needed, and for ExpungeEvery, where zero has a meaning of its own.
 type Config struct {
@@ -30,9 +36,10 @@ type Config struct {
 	connection.NetworkSettings
 
 	Username           string            `json:"username" label:"User name" help:"juser, user@domain, domain\\juser, or domain\\juser\\mailbox"`
-	Password           connection.Secret `json:"password,omitzero" label:"Password" help:"without one the host's token source or the client certificate logs in"`
+	Password           connection.Secret `json:"password,omitzero" label:"Password" help:"without one, tokens (oauth2, or the host's token source) or the client certificate log in"`
+	OAuth2             *OAuth2           `json:"oauth2,omitempty"`
 	AuthMechanisms     []string          `json:"auth_mechanisms,omitempty" label:"Authentication" help:"which mechanisms to use, in this order: external, oauthbearer, xoauth2, scram-sha-256-plus, scram-sha-256, scram-sha-1-plus, scram-sha-1, ntlm, cram-md5, plain, login, login-command; none means the best that the server offers"`
-	TokenScopes        []string          `json:"token_scopes,omitempty" label:"Token scopes" help:"what the host's token source is asked for, such as https://outlook.office.com/IMAP.AccessAsUser.All"`
+	TokenScopes        []string          `json:"token_scopes,omitempty" label:"Token scopes" help:"what tokens are asked for, such as https://outlook.office.com/IMAP.AccessAsUser.All; none means what the token endpoint gives by itself"`
 	AllowPlaintextAuth bool              `json:"allow_plaintext_auth,omitempty" label:"Allow plaintext password" help:"send the password also over a connection without TLS; anybody on the path can read it"`
 
 	Mailboxes    []string `json:"mailboxes,omitempty" label:"Mailboxes" help:"whose mailboxes to open, with the login of username, who must be permitted to; none means the own one"`
@@ -68,8 +75,9 @@ type Config struct {
 	DisableExtensions []string `json:"disable_extensions,omitempty" label:"Disable extensions" help:"capabilities of the server to ignore, such as UIDPLUS or LITERAL+"`
 	DisableQuirks     []string `json:"disable_quirks,omitempty" label:"Refuse oddities" help:"oddities of the server that are to be errors instead of being worked around, such as flag or copyuid"`
 
-	mailbox string // of Mailboxes, in the Conn of one of them
-	actFor  string // the authorization identity there
+	tokens  saslx.TokenSource // of OAuth2
+	mailbox string            // of Mailboxes, in the Conn of one of them
+	actFor  string            // the authorization identity there
 }
 
 const (

@@ -38,6 +38,13 @@ func TestConfigErrors(t *testing.T) {
 		{`{"server":"h","username":"u","password":"p","disable_extensions":["MOVES"]}`, `disable_extensions: "MOVES": unknown`},
 		{`{"server":"h","username":"u","password":"p","max_message":-1}`, "max_message"},
 		{`{"server":"h","username":"u","password":"p","idel":true}`, `"idel": unknown field`},
+		{`{"server":"h","username":"u","oauth2":{"tenant":"t","client_id":"c","client_secret":"s"},"password":"p"}`, "password, oauth2: give only one"},
+		{`{"server":"h","username":"u","oauth2":{"client_id":"c","client_secret":"s"}}`, "oauth2: token_uri: missing; or set tenant"},
+		{`{"server":"h","username":"u","oauth2":{}}`, "oauth2: client_id: missing"},
+		{`{"server":"h","username":"u","oauth2":{"client":"c"}}`, `oauth2."client": unknown field`},
+		{`{"server":"h","username":"u","oauth2":{"tenant":"t","client_id":"c","client_secret":"[redacted]"}}`, "put the secret back"},
+		{`{"server":"h","username":"u","auth_mechanisms":["xoauth2"],"password":"p"}`, `auth_mechanisms: "xoauth2": needs oauth2 or a token hook`},
+		{`{"server":"h","username":"u","auth_mechanisms":["plain"],"oauth2":{"tenant":"t","client_id":"c","client_secret":"s"}}`, "password: missing (mechanisms PLAIN need it)"},
 		{`{"server":"h","username":"u","password":"[redacted]"}`, "put the secret back"},
 	} {
 		_, err := reg.Open(connection.Settings{Driver: "imap", Config: json.RawMessage(test.json)}, nil)

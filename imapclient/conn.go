@@ -75,6 +75,9 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, &connection.Error{Op: "open", Driver: DriverName, Endpoint: endpoint, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
 	}
+	if cfg.OAuth2 != nil {
+		cfg.tokens = cfg.OAuth2.Source(env, cfg.TokenScopes)
+	}
 	auth, err := saslx.New(cfg.account(env))
 	if err != nil {
 		return nil, &connection.Error{Op: "open", Driver: DriverName, Endpoint: endpoint, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}

@@ -23,6 +23,14 @@ const (
 
 // validateAccount checks who logs in. Whether the host has a token source, or Env.TLS a certificate, Open finds out.
 func (c *Config) validateAccount() error {
+	if c.OAuth2 != nil {
+		if err := c.OAuth2.Validate(); err != nil {
+			return err
+		}
+		if !c.Password.IsZero() {
+			return errors.New("password, oauth2: give only one")
+		}
+	}
 	a := c.account(nil)
 	a.Certificate = true
 	a.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) {

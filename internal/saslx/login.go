@@ -157,12 +157,17 @@ func tokenError(ctx context.Context, err error) error {
 	e.Kind, e.Hint = connection.ErrUnavailable, "oauth2: the token source failed; its own words are in the error"
 	for _, code := range oauthErrors {
 		if strings.Contains(err.Error(), code) {
-			e.Kind, e.Code, e.Hint = connection.ErrAuth, code, "oauth2: consent withdrawn or refresh token expired"
-			if code != oauthErrors[0] {
-				e.Hint = fmt.Sprintf("oauth2: the token endpoint refuses the request (%s); look at client_id, secret and scopes", code)
-			}
+			e.Kind, e.Code, e.Hint = connection.ErrAuth, code, oauthHint(code)
 			break
 		}
 	}
 	return e
+}
+
+// oauthHint says what to do about a refusal of a token endpoint.
+func oauthHint(code string) string {
+	if code == oauthErrors[0] {
+		return "oauth2: consent withdrawn or refresh token expired"
+	}
+	return fmt.Sprintf("oauth2: the token endpoint refuses the request (%s); look at client_id, client_secret and token_scopes", code)
 }
