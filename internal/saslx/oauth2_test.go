@@ -84,20 +84,26 @@ func TestOAuth2Requests(t *testing.T) {
 		want   url.Values
 	}{
 		"client credentials at Microsoft": {
-			saslx.OAuth2{Tenant: "contoso.onmicrosoft.com", ClientID: "c", ClientSecret: secret}, nil,
+			saslx.OAuth2{Tenant: "contoso.onmicrosoft.com", ClientID: "c", ClientSecret: secret},
+			nil,
 			"https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token",
 			url.Values{"grant_type": {"client_credentials"}, "client_id": {"c"}, "client_secret": {"s3cret-of-app"}, "scope": {"https://outlook.office365.com/.default"}},
 		},
 		"client credentials elsewhere": {
-			saslx.OAuth2{TokenURI: "https://h/token", ClientID: "c", ClientSecret: secret}, []string{"mail.read", "mail.write"}, "https://h/token",
+			saslx.OAuth2{TokenURI: "https://h/token", ClientID: "c", ClientSecret: secret},
+			[]string{"mail.read", "mail.write"},
+			"https://h/token",
 			url.Values{"grant_type": {"client_credentials"}, "client_id": {"c"}, "client_secret": {"s3cret-of-app"}, "scope": {"mail.read mail.write"}},
 		},
 		"a person's consent": {
-			saslx.OAuth2{TokenURI: "https://oauth2.googleapis.com/token", ClientID: "c", ClientSecret: secret, RefreshToken: refresh}, nil, "https://oauth2.googleapis.com/token",
+			saslx.OAuth2{TokenURI: "https://oauth2.googleapis.com/token", ClientID: "c", ClientSecret: secret, RefreshToken: refresh},
+			nil, "https://oauth2.googleapis.com/token",
 			url.Values{"grant_type": {"refresh_token"}, "client_id": {"c"}, "client_secret": {"s3cret-of-app"}, "refresh_token": {"refresh-1"}},
 		},
 		"a person's consent to a public client": {
-			saslx.OAuth2{Tenant: "common", ClientID: "c", RefreshToken: refresh}, []string{"offline_access"}, "https://login.microsoftonline.com/common/oauth2/v2.0/token",
+			saslx.OAuth2{Tenant: "common", ClientID: "c", RefreshToken: refresh},
+			[]string{"offline_access"},
+			"https://login.microsoftonline.com/common/oauth2/v2.0/token",
 			url.Values{"grant_type": {"refresh_token"}, "client_id": {"c"}, "refresh_token": {"refresh-1"}, "scope": {"offline_access"}},
 		},
 	} {
