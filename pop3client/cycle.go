@@ -28,8 +28,9 @@ func (e *entry) key() string { return e.id + "\x00" + strconv.FormatInt(e.size, 
 
 // note marks an entry as dealt with.
 func (f *fetch) note(e entry) {
-	f.seen[e.key()] = struct{}{}
-	delete(f.culprits, e.key())
+	key := e.key()
+	f.seen[key] = struct{}{}
+	delete(f.culprits, key)
 }
 
 // pass deals with all that a session lists which this fetch has not seen to its end before, over as many sessions as it
@@ -204,6 +205,11 @@ func (f *fetch) retrieve(number uint64, wanted []entry) (done int, err error) {
 	if s == nil || s.broken() || s.number != number {
 		return 0, errReplaced
 	}
+	s.l.waits = f.queue.wake
+	defer func() {
+		s.l.waits = nil
+		f.queue.wake()
+	}()
 	fl := &flight{fetch: f, s: s, wanted: wanted}
 	err = fl.run()
 	fl.land()
@@ -278,6 +284,7 @@ func (fl *flight) send(most int) error {
 	if len(lines) == 0 {
 		return nil
 	}
+	fl.queue.wake()
 	return fl.s.l.send(lines...)
 }
 
@@ -347,7 +354,7 @@ func (fl *flight) receive(e entry) error {
 	b := fl.queue.hold(spooled, lead, costOf(e.size))
 	m.Body = b
 	fl.sent++
-	fl.queue.add(item{msg: m, body: b})
+	fl.queue.stage(item{msg: m, body: b})
 	if fl.sync != nil {
 		fl.sync.added(e, known.header)
 	}

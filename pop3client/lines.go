@@ -82,13 +82,17 @@ func (l *link) readLine(limit int) (string, error) {
 		if end >= 0 {
 			chunk = chunk[:end+1]
 		}
-		if len(line)+len(chunk) > limit+len("\r\n") {
+		n := len(chunk)
+		if len(line)+n > limit+len("\r\n") {
 			return "", l.peer.Errorf(connection.ErrProtocol, "", "a line of over %d octets: %q", limit, clip(l.clean(string(append(line, chunk...)[:limit]))))
 		}
-		line = append(line, chunk...)
-		_, _ = l.br.Discard(len(chunk)) // it was peeked at
+		if line != nil || end < 0 {
+			line = append(line, chunk...)
+			chunk = line
+		}
+		_, _ = l.br.Discard(n) // they were peeked at, and stay where they are until more is read
 		if end >= 0 {
-			return l.whole(line)
+			return l.whole(chunk)
 		}
 	}
 }

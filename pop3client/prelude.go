@@ -41,6 +41,7 @@ type link struct {
 	stream net.Conn      // conn, or TLS on it
 	tls    *netx.Secured // nil in the clear
 	br     *bufio.Reader // of stream
+	waits  func()        // called before more is read from stream; may be nil
 	caps   capabilities  // as last told; nothing from before TLS
 	trace  *wirelog.Trace
 	scrub  *wirelog.Scrubber
@@ -120,7 +121,18 @@ func (l *link) dial(ctx context.Context) error {
 
 // use makes stream the one that is spoken on. Nothing that was heard on another one is kept.
 func (l *link) use(stream net.Conn) {
-	l.stream, l.br, l.caps = stream, bufio.NewReaderSize(stream, linkBuffer), capabilities{}
+	l.stream, l.br, l.caps = stream, bufio.NewReaderSize(source{l}, linkBuffer), capabilities{}
+}
+
+// A source is where a link's buffer is filled from.
+type source struct{ l *link }
+
+// Read implements io.Reader.
+func (s source) Read(p []byte) (int, error) {
+	if s.l.waits != nil {
+		s.l.waits()
+	}
+	return s.l.stream.Read(p)
 }
 
 // establish goes from the first octet to the end of the login. Until TLS and greeting are done it is also under the

@@ -89,11 +89,12 @@ func (q *queue) release(c cost) {
 	signal(q.room)
 }
 
-// await waits until a message of that cost may be asked for. It reports whether ctx lasted.
+// await waits until a message of that cost may be asked for; where that is not now, until there is room for half of what
+// may be reserved, so that not each message is asked for by itself. It reports whether ctx lasted.
 func (q *queue) await(ctx context.Context, c cost) bool {
-	for {
+	for room := (cost{}); ; room = (cost{memory: aheadMemory / 2, disk: aheadDisk / 2}) {
 		q.mu.Lock()
-		fits := q.fits(c)
+		fits := q.fits(cost{memory: needs(c.memory, room.memory), disk: needs(c.disk, room.disk)})
 		q.mu.Unlock()
 		if fits {
 			return ctx.Err() == nil
@@ -104,6 +105,14 @@ func (q *queue) await(ctx context.Context, c cost) bool {
 			return false
 		}
 	}
+}
+
+// needs returns least, or octets if they are more; 0 if there are none.
+func needs(octets, least int64) int64 {
+	if octets == 0 {
+		return 0
+	}
+	return max(octets, least)
 }
 
 // spoolMemory is how much of the next message may stay in memory. LIST may have lied about what is there already.
@@ -117,11 +126,19 @@ func (q *queue) spoolMemory() int64 {
 }
 
 func (q *queue) add(it item) {
+	q.stage(it)
+	q.wake()
+}
+
+// stage is add, but for telling the taker, to whom wake must be called before the adder waits for anything: to wake it
+// for each small message costs more than to read one.
+func (q *queue) stage(it item) {
 	q.mu.Lock()
 	q.items = append(q.items, it)
 	q.mu.Unlock()
-	signal(q.ready)
 }
+
+func (q *queue) wake() { signal(q.ready) }
 
 // take returns the next item, if there is one.
 func (q *queue) take() (item, bool) {
@@ -186,7 +203,7 @@ func (q *queue) hold(s *connection.Spooled, lead string, c cost) *body {
 	return b
 }
 
-var errOver = errors.New("this body was valid for one loop step, which is over")
+var errOver = &connection.Error{Op: "fetch", Driver: DriverName, Kind: connection.ErrClosed, Err: errors.New("this body was valid for one loop step, which is over")}
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
@@ -196,11 +213,27 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.r.Read(p)
 }
 
+// WriteTo implements io.WriterTo: what is in memory is written at once.
+func (b *body) WriteTo(w io.Writer) (int64, error) {
+	if b.over != nil {
+		return 0, b.over
+	}
+	if from, ok := b.r.(io.WriterTo); ok {
+		return from.WriteTo(w)
+	}
+	piece := pieces.Get().(*[]byte)
+	defer pieces.Put(piece)
+	return io.CopyBuffer(w, struct{ io.Reader }{b.r}, *piece)
+}
+
+// pieces keeps the memory that bodies of temporary files are copied through.
+var pieces = sync.Pool{New: func() any { p := make([]byte, 128<<10); return &p }}
+
 func (b *body) end() {
 	if b.over != nil {
 		return
 	}
-	b.over = &connection.Error{Op: "fetch", Driver: DriverName, Kind: connection.ErrClosed, Err: errOver}
+	b.over = errOver
 	_ = b.spooled.Close() // nothing of it is needed any more
 	b.queue.mu.Lock()
 	b.queue.held -= b.held
