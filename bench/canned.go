@@ -71,8 +71,10 @@ func (d *dialogue) line() (string, error) {
 	return strings.TrimRight(line, "\r\n"), err
 }
 
-// say writes one line. An error comes again at the flush.
-func (d *dialogue) say(format string, args ...any) { fmt.Fprintf(d.w, format+"\r\n", args...) }
+// say writes one line.
+func (d *dialogue) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(d.w, format+"\r\n", args...) // an error comes again at the flush
+}
 
 // servePOP3 speaks POP3.
 func (c canned) servePOP3(conn net.Conn) error {
