@@ -58,4 +58,3 @@ func open(t testing.TB, cfg azureblob.Config, env *connection.Env) *azureblob.Co
 	})
 	return c
 }
-

@@ -52,19 +52,30 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// inOrder sends parts one after the other where nothing is repeated: the service knows of no upload before its first part
+// has arrived, and a rule of the suite lets the line die at the second.
+func inOrder(tuning objectstore.Tuning) objectstore.Tuning {
+	if tuning.MaxAttempts == 1 {
+		tuning.PartWorkers = 1
+	}
+	return tuning
+}
+
 // E1 to E84, as far as they concern every engine.
 func TestEdgeCases(t *testing.T) {
 	var srv *objecttest.Azure
 	const page = 7
 	with := func(change func(cfg *azureblob.Config)) objecttest.Opener {
 		return func(t testing.TB, env *connection.Env, tuning objectstore.Tuning) connection.ObjectStore {
-			cfg := fakeConfig(srv, tuning)
+			cfg := fakeConfig(srv, inOrder(tuning))
 			change(&cfg)
 			return open(t, cfg, env)
 		}
 	}
 	objecttest.Run(t, objecttest.Harness{
-		Reset:    func(t testing.TB) { srv = objecttest.NewAzure(t, &objecttest.AzureOptions{Key: key, Locks: true, PageSize: page}) },
+		Reset: func(t testing.TB) {
+			srv = objecttest.NewAzure(t, &objecttest.AzureOptions{Key: key, Locks: true, PageSize: page})
+		},
 		Open:     with(func(*azureblob.Config) {}),
 		Tuned:    true,
 		Parts:    256 << 10,
@@ -102,7 +113,7 @@ func TestAzuriteEdgeCases(t *testing.T) {
 	with := func(change func(cfg *azureblob.Config)) objecttest.Opener {
 		return func(t testing.TB, env *connection.Env, tuning objectstore.Tuning) connection.ObjectStore {
 			cfg := a.config()
-			cfg.Tuning = tuning
+			cfg.Tuning = inOrder(tuning)
 			change(&cfg)
 			return open(t, cfg, env)
 		}
@@ -112,11 +123,11 @@ func TestAzuriteEdgeCases(t *testing.T) {
 		Open:     with(func(*azureblob.Config) {}),
 		Tuned:    true,
 		Parts:    256 << 10,
-		Page:     5000,
 		NoBucket: with(func(cfg *azureblob.Config) { cfg.Bucket = "none" }),
 		Strangers: map[string]objecttest.Opener{
 			"credential": with(func(cfg *azureblob.Config) { cfg.Credential = connection.NewSecret("d3Jvbmcga2V5") }),
 		},
 		Secrets: []string{a.Key},
+		Skip:    map[string]string{"E5-any-key": "Azurite turns a backslash into a slash"},
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/md5" //nolint:gosec // the digest of Content-MD5, which the protocol demands
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -93,6 +94,7 @@ type backend struct {
 	store     *objectstore.Store
 	bucket    bucket
 	versions  atomic.Int32 // whether the account keeps old versions: unknown, keeps or forgets
+	staged    sync.Map     // names of the uploads under way that have blocks
 }
 
 // Values of backend.versions.

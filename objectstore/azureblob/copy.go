@@ -156,6 +156,7 @@ func (b *backend) copyBlocks(ctx context.Context, info connection.ObjectInfo, sr
 			Range: blob.HTTPRange{Offset: offset, Count: min(copyPart, info.Size-offset)}, CPKScopeInfo: s.scope,
 			SourceModifiedAccessConditions: &blob.SourceModifiedAccessConditions{SourceIfMatch: p.ETag},
 		})
+		b.staged.Store(upload, true)
 		if err != nil {
 			return info, errors.Join(b.fail(ctx, err, connection.ErrChanged), b.abandon(ctx, info.Key, upload))
 		}
@@ -163,6 +164,9 @@ func (b *backend) copyBlocks(ctx context.Context, info connection.ObjectInfo, sr
 		ids = append(ids, id)
 	}
 	info, err = b.commit(ctx, info, ids, meta, s)
+	if err == nil {
+		b.staged.Delete(upload)
+	}
 	if err != nil && connection.KindOf(err) != connection.ErrUncertain {
 		err = errors.Join(err, b.abandon(ctx, info.Key, upload))
 	}
@@ -178,4 +182,3 @@ func (b *backend) abandon(ctx context.Context, key, upload string) error {
 	}
 	return nil
 }
-

@@ -102,11 +102,22 @@ func (b *backend) AbortIncomplete(ctx context.Context, one connection.Incomplete
 
 // Abort implements objectstore.PartPutter. While somebody else uploads to the same key, the blocks of both stay.
 func (b *backend) Abort(ctx context.Context, key, upload string) error {
-	return b.discard(ctx, key, func(now leftover) bool { return len(now.uploads) == 1 && now.uploads[upload] })
+	if _, staged := b.staged.Load(upload); !staged {
+		return nil
+	}
+	err := b.discard(ctx, key, func(now leftover) bool { return len(now.uploads) == 1 && now.uploads[upload] })
+	if err == nil {
+		b.staged.Delete(upload)
+	}
+	return err
 }
 
-// discard removes the blocks of key, if it holds no object and may says so. The condition makes sure that an upload which
-// is finished at this moment is not what is deleted: its object has another ETag than the unfinished one.
+// never is before any object was written.
+var never = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// discard removes the blocks of key, if it holds no object and may says so: by deleting the blob that is not one yet. An
+// upload that is finished at this moment must not be what is deleted. So the first condition is one that no object can
+// meet; where the service applies it to unfinished uploads too, the second is the ETag, which an object does not share.
 func (b *backend) discard(ctx context.Context, key string, may func(leftover) bool) error {
 	items, _, err := b.unfinished(ctx, key, "", 1)
 	if err != nil {
@@ -119,14 +130,28 @@ func (b *backend) discard(ctx context.Context, key string, may func(leftover) bo
 	if err != nil || !ok || !may(one) {
 		return err
 	}
-	tag := etag(items[0].Properties.ETag)
-	if tag == "" {
-		return &connection.Error{Kind: connection.ErrUnsupported, Err: errors.New("the service does not tell the state of the unfinished upload; it forgets it after a week")}
+	conditions := []*blob.AccessConditions{
+		{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfUnmodifiedSince: &never}},
+		ifMatch(etag(items[0].Properties.ETag)),
 	}
-	_, err = b.blob(key).Delete(ctx, &blob.DeleteOptions{AccessConditions: ifMatch(tag)})
-	err = b.fail(ctx, err, connection.ErrChanged)
-	if errors.Is(err, connection.ErrNotFound) || errors.Is(err, connection.ErrChanged) {
-		return nil // gone, or finished
+	for _, condition := range conditions {
+		if condition == nil {
+			continue
+		}
+		_, err = b.blob(key).Delete(ctx, &blob.DeleteOptions{AccessConditions: condition})
+		err = b.fail(ctx, err, connection.ErrChanged)
+		if !errors.Is(err, connection.ErrChanged) {
+			break
+		}
 	}
-	return err
+	if !errors.Is(err, connection.ErrChanged) {
+		if errors.Is(err, connection.ErrNotFound) {
+			return nil
+		}
+		return err
+	}
+	if _, found := b.properties(ctx, key); !errors.Is(found, connection.ErrNotFound) {
+		return found // finished meanwhile, or nobody knows
+	}
+	return &connection.Error{Kind: connection.ErrUnsupported, Err: errors.New("the service does not remove unfinished uploads; it forgets them after a week")}
 }

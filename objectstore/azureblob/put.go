@@ -166,6 +166,9 @@ func (b *backend) PutPart(ctx context.Context, key, upload string, body io.ReadS
 		return "", own
 	}
 	err = b.fail(ctx, err, connection.ErrChanged)
+	if err == nil || !connection.Temporary(err) {
+		b.staged.Store(upload, true) // or may have been
+	}
 	var e *connection.Error
 	if errors.As(err, &e) && e.Code == "InvalidBlobOrBlock" {
 		e.Hint = "another program has left an upload of this key unfinished, with names of another length; AbortIncomplete removes it"
@@ -174,7 +177,7 @@ func (b *backend) PutPart(ctx context.Context, key, upload string, body io.ReadS
 }
 
 // Complete implements objectstore.PartPutter: Put Block List.
-func (b *backend) Complete(ctx context.Context, key, _ string, parts []objectstore.Part, req *objectstore.PutRequest) (connection.ObjectInfo, error) {
+func (b *backend) Complete(ctx context.Context, key, upload string, parts []objectstore.Part, req *objectstore.PutRequest) (connection.ObjectInfo, error) {
 	info := connection.ObjectInfo{Key: key, Size: req.Size, SHA256: req.SHA256}
 	s, err := b.settings(req.ContentType, req.Class, req.Wire, req.IfAbsent, req.Lock)
 	if err == nil {
@@ -187,7 +190,11 @@ func (b *backend) Complete(ctx context.Context, key, _ string, parts []objectsto
 	for i, p := range parts {
 		ids[i] = p.Tag
 	}
-	return b.commit(ctx, info, ids, metadata(req.Meta, req.SHA256), s)
+	info, err = b.commit(ctx, info, ids, metadata(req.Meta, req.SHA256), s)
+	if err == nil {
+		b.staged.Delete(upload)
+	}
+	return info, err
 }
 
 // commit makes an object of blocks.
@@ -203,4 +210,3 @@ func (b *backend) commit(ctx context.Context, info connection.ObjectInfo, ids []
 	info.ETag, info.Modified, info.Version = etag(resp.ETag), deref(resp.LastModified), deref(resp.VersionID)
 	return info, nil
 }
-

@@ -33,6 +33,9 @@ type AzureOptions struct {
 	SoftDelete bool
 	// CopyLater leaves each copy pending until FinishCopy.
 	CopyLater bool
+	// StagesExist applies the conditions of a deletion to what is staged and not committed as if that were a blob. Else it
+	// counts as nothing, as with Azurite.
+	StagesExist bool
 	// NoCodes leaves out the codes of errors, as a proxy does that answers in its own words.
 	NoCodes bool
 }

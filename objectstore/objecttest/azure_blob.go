@@ -227,7 +227,11 @@ func (a *Azure) deleteBlob(w http.ResponseWriter, r *http.Request, key string) *
 		return azureNoBlob
 	case !ok:
 		// What was staged goes, although there is no blob to be found.
-		if e := azureConditions(r.Header, &azureBlob{etag: stage.etag}); e != nil {
+		var as *azureBlob
+		if a.opts.StagesExist {
+			as = &azureBlob{etag: stage.etag, modified: stage.made}
+		}
+		if e := azureConditions(r.Header, as); e != nil {
 			return e
 		}
 		delete(a.stages, key)

@@ -220,9 +220,12 @@ func (a *Azure) refuse(w http.ResponseWriter, r *http.Request, e *azureError) {
 	}
 }
 
-// conditions checks the headers of RFC 9110, 13.1, for what is there; b is nil if nothing is.
+// azureConditions checks the headers of RFC 9110, 13.1, for what is there; b is nil if nothing is.
 func azureConditions(h http.Header, b *azureBlob) *azureError {
 	if want := h.Get("If-Match"); want != "" && (b == nil || want != "*" && want != `"`+b.etag+`"`) {
+		return azureUnmet
+	}
+	if since, err := http.ParseTime(h.Get("If-Unmodified-Since")); err == nil && b != nil && b.modified.After(since) {
 		return azureUnmet
 	}
 	if not := h.Get("If-None-Match"); not != "" && b != nil {
