@@ -1,11 +1,16 @@
 package atmos_test
 
 import (
+	"context"
 	"encoding/json"
+	"io"
+	"iter"
+	"sync"
 	"testing"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/connectiontest"
+	"github.com/mailconn/mailconn/objectstore"
 	"github.com/mailconn/mailconn/objectstore/atmos"
 	"github.com/mailconn/mailconn/objectstore/objecttest"
 )
@@ -77,5 +82,84 @@ func TestConformance(t *testing.T) {
 				},
 			})
 		})
+	}
+}
+
+// E1 to E84, as far as they concern every engine.
+func TestEdgeCases(t *testing.T) {
+	const page = 7
+	opts := objecttest.AtmosOptions{Secret: secret, PageSize: page, MakesParents: true}
+	var srv *objecttest.Atmos
+	var busy sync.RWMutex
+	with := func(change func(cfg *atmos.Config)) objecttest.Opener {
+		return func(t testing.TB, env *connection.Env, tuning objectstore.Tuning) connection.ObjectStore {
+			cfg := atmos.Config{Tuning: tuning, Settings: objectstore.Settings{
+				Identity: "subtenant/archiver", Credential: connection.NewSecret(secret), Location: srv.URL(), Bucket: "archive",
+			}}
+			change(&cfg)
+			c, err := atmos.Open(cfg, env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			return &calm{c, &busy}
+		}
+	}
+	objecttest.Run(t, objecttest.Harness{
+		Reset: func(t testing.TB) { srv = objecttest.NewAtmos(t, &opts) },
+		Open:  with(func(*atmos.Config) {}),
+		Tuned: true,
+		Page:  page,
+		Damage: func(_ testing.TB, key string) {
+			srv.Damage(key)
+		},
+		At: func(t testing.TB, env *connection.Env, tuning objectstore.Tuning, url string) connection.ObjectStore {
+			return with(func(cfg *atmos.Config) { cfg.Location = url })(t, env, tuning)
+		},
+		NoBucket: with(func(cfg *atmos.Config) { cfg.Bucket = "none" }),
+		Strangers: map[string]objecttest.Opener{
+			"identity":   with(func(cfg *atmos.Config) { cfg.Settings.Identity = "nobody" }),
+			"credential": with(func(cfg *atmos.Config) { cfg.Credential = connection.NewSecret("d3Jvbmc=") }),
+		},
+		Secrets: []string{secret},
+		Skip:    map[string]string{"presigned-urls": "URLs of Atmos can only read; TestPresign has them"},
+	})
+}
+
+// A calm connection lists unfinished writes while no other one of the test writes: those under way would be among them.
+type calm struct {
+	*atmos.Conn
+	busy *sync.RWMutex
+}
+
+func (c *calm) Put(ctx context.Context, key string, r io.Reader, opts *connection.PutOptions) (connection.ObjectInfo, error) {
+	c.busy.RLock()
+	defer c.busy.RUnlock()
+	return c.Conn.Put(ctx, key, r, opts)
+}
+
+func (c *calm) Incomplete(ctx context.Context) iter.Seq2[connection.Incomplete, error] {
+	return func(yield func(connection.Incomplete, error) bool) {
+		c.busy.Lock()
+		var all []connection.Incomplete
+		var failed error
+		for one, err := range c.Conn.Incomplete(ctx) {
+			if failed = err; err == nil {
+				all = append(all, one)
+			}
+		}
+		c.busy.Unlock()
+		for _, one := range all {
+			if !yield(one, nil) {
+				return
+			}
+		}
+		if failed != nil {
+			yield(connection.Incomplete{}, failed)
+		}
 	}
 }

@@ -19,7 +19,7 @@
 // can be seen.
 //
 // List has to read a directory whole to sort it. With prefixes that are directories of some thousand objects that is
-// cheap; a single directory of millions needs memory for all their names.
+// cheap; a single directory needs memory for all its names, and more than a million are ErrTooLarge.
 //
 // # Integrity and retention
 //

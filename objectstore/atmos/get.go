@@ -2,6 +2,7 @@ package atmos
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -118,7 +119,7 @@ func (b *backend) open(ctx context.Context, rel string, req *objectstore.GetRequ
 	h := make(http.Header)
 	if req.Offset > 0 || req.Length > 0 {
 		last := ""
-		if req.Length > 0 {
+		if req.Length > 0 && req.Length <= math.MaxInt64-req.Offset {
 			last = strconv.FormatInt(req.Offset+req.Length-1, 10)
 		}
 		h.Set("Range", "bytes="+strconv.FormatInt(req.Offset, 10)+"-"+last)

@@ -18,8 +18,10 @@ import (
 
 const (
 	pageSize    = 1000
-	maxPageText = 64 << 20 // octets of XML in one page of a directory
-	maxIdle     = 100      // pages of a directory with nothing in them that follow each other
+	maxPageText = 16 << 20  // octets of XML in one page of a directory
+	maxDepth    = 32        // elements of it inside each other
+	maxEntries  = 1_000_000 // in a directory: they have to be sorted
+	maxIdle     = 100       // pages of a directory with nothing in them that follow each other
 )
 
 // An entry is a file or directory in a directory.
@@ -59,7 +61,7 @@ func (b *backend) readDir(ctx context.Context, rel, token string) (page []entry,
 	text := &io.LimitedReader{R: &progress{ctx, resp.Body}, N: maxPageText}
 	var all listing
 	// The elements are in the namespace http://www.emc.com/cos/ or in none; names without one match both.
-	if err := xml.NewDecoder(text).Decode(&all); err != nil {
+	if err := xml.NewTokenDecoder(&shallow{d: xml.NewDecoder(text)}).Decode(&all); err != nil {
 		if text.N <= 0 {
 			err = fmt.Errorf("a page of a directory has more than %d octets", maxPageText)
 		}
@@ -101,6 +103,26 @@ func newEntry(name string, dir bool, id string, pairs []metadata) entry {
 	return e
 }
 
+// A shallow reads XML that is not nested deeply: the depth is memory.
+type shallow struct {
+	d     *xml.Decoder
+	depth int
+}
+
+// Token implements xml.TokenReader.
+func (s *shallow) Token() (xml.Token, error) {
+	token, err := s.d.RawToken()
+	switch token.(type) {
+	case xml.StartElement:
+		if s.depth++; s.depth > maxDepth {
+			return nil, fmt.Errorf("more than %d elements inside each other", maxDepth)
+		}
+	case xml.EndElement:
+		s.depth--
+	}
+	return token, err
+}
+
 // A progress tells the watchdog of what is read.
 type progress struct {
 	ctx context.Context //nolint:containedctx // that of one request
@@ -129,6 +151,8 @@ func (b *backend) sorted(ctx context.Context, rel string) ([]entry, error) {
 		case next == "":
 			slices.SortFunc(all, func(a, b entry) int { return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.name, b.name)) })
 			return all, nil
+		case len(all) > maxEntries:
+			return nil, &connection.Error{Kind: connection.ErrTooLarge, Err: fmt.Errorf("a directory of more than %d entries, which cannot be sorted", maxEntries)}
 		case idle > maxIdle:
 			return nil, &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the pages of a directory have no end")}
 		}

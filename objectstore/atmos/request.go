@@ -53,6 +53,7 @@ func (b *backend) do(ctx context.Context, q request) (*http.Response, error) {
 	if q.header != nil {
 		r.Header = q.header
 	}
+	r.Header.Set("Accept-Encoding", "identity") // else a transport of the host may ask for gzip, and unpack it
 	b.signer.sign(r, time.Now())
 	resp, err := b.web.Transport().RoundTrip(r)
 	if err != nil {

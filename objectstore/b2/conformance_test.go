@@ -6,6 +6,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/connectiontest"
+	"github.com/mailconn/mailconn/objectstore"
 	"github.com/mailconn/mailconn/objectstore/b2"
 	"github.com/mailconn/mailconn/objectstore/objecttest"
 )
@@ -82,4 +83,57 @@ func TestConformance(t *testing.T) {
 			})
 		})
 	}
+}
+
+// E1 to E84, as far as they concern every engine.
+func TestEdgeCases(t *testing.T) {
+	const page = 7
+	opts := objecttest.B2Options{KeyID: "005keyOfTheArchiver", Key: secret, PageSize: page, FileLock: true}
+	var srv, closed *objecttest.B2
+	with := func(change func(cfg *b2.Config)) objecttest.Opener {
+		return func(t testing.TB, env *connection.Env, tuning objectstore.Tuning) connection.ObjectStore {
+			cfg := b2.Config{Tuning: tuning, Settings: objectstore.Settings{
+				Identity: opts.KeyID, Credential: connection.NewSecret(secret), Location: srv.URL(), Bucket: "archive",
+			}}
+			change(&cfg)
+			c, err := b2.Open(cfg, env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			return c
+		}
+	}
+	objecttest.Run(t, objecttest.Harness{
+		Reset: func(t testing.TB) {
+			srv = objecttest.NewB2(t, &opts)
+			few := opts
+			few.Capabilities = []string{"listBuckets"}
+			closed = objecttest.NewB2(t, &few)
+		},
+		Open:   with(func(*b2.Config) {}),
+		Tuned:  true,
+		Parts:  5_000_000,
+		Page:   page,
+		Huge:   5_000_000_001,
+		Damage: func(_ testing.TB, key string) { srv.Damage(key) },
+		Plant:  func(_ testing.TB, key string, raw []byte) bool { srv.Add(key, raw); return true },
+		At: func(t testing.TB, env *connection.Env, tuning objectstore.Tuning, url string) connection.ObjectStore {
+			return with(func(cfg *b2.Config) { cfg.Location = url })(t, env, tuning)
+		},
+		NoBucket: with(func(cfg *b2.Config) { cfg.Bucket = "none" }),
+		Denied: func(t testing.TB, env *connection.Env, tuning objectstore.Tuning) connection.ObjectStore {
+			return with(func(cfg *b2.Config) { cfg.Location = closed.URL() })(t, env, tuning)
+		},
+		Strangers: map[string]objecttest.Opener{
+			"identity":   with(func(cfg *b2.Config) { cfg.Settings.Identity = "005nobody" }),
+			"credential": with(func(cfg *b2.Config) { cfg.Credential = connection.NewSecret("K005wrong") }),
+		},
+		Secrets: []string{secret},
+		Skip:    map[string]string{"presigned-urls": "URLs of B2 can only read; TestPresign has them"},
+	})
 }

@@ -59,6 +59,7 @@ func (f *fence) roundTrip(req *http.Request, x *exchange) (*http.Response, error
 	op := out.Header.Get(methodHeader)
 	out.Header.Del(methodHeader)
 	out.Header.Del("X-Blazer-Request-ID")
+	out.Header.Set("Accept-Encoding", "identity") // else a transport of the host may ask for gzip, and unpack it
 	for name, values := range x.header {
 		out.Header[name] = values
 	}
@@ -74,6 +75,9 @@ func (f *fence) roundTrip(req *http.Request, x *exchange) (*http.Response, error
 	resp.Request = req
 	x.status, x.answer = resp.StatusCode, resp.Header
 	if op == opDownload && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent) {
+		if resp.Header.Get("Content-Length") == "" {
+			resp.Header.Set("Content-Length", "-1") // base insists on one
+		}
 		return resp, nil
 	}
 	x.reply, err = readReply(req.Context(), resp)
@@ -110,16 +114,19 @@ func addFields(req *http.Request, fields map[string]any) error {
 // readReply reads an answer to its end. One that breaks off leaves open what became of the request.
 func readReply(ctx context.Context, resp *http.Response) ([]byte, error) {
 	defer func() { _ = resp.Body.Close() }() // read whole, or of no use
+	if resp.StatusCode != http.StatusOK {
+		return httpx.ReadLimited(resp.Body), ctx.Err() // of an error the status is enough
+	}
 	raw, err := io.ReadAll(&io.LimitedReader{R: &progress{ctx, resp.Body}, N: maxReply + 1})
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case err != nil && resp.StatusCode == http.StatusOK:
+	case err != nil:
 		return nil, &connection.Error{Kind: connection.ErrUncertain, Err: err}
 	case len(raw) > maxReply:
 		return nil, &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("an answer of more than %d octets", maxReply)}
 	}
-	return raw, nil // of an error the status is enough
+	return raw, nil
 }
 
 // A progress tells the watchdog of what is read.

@@ -2,6 +2,7 @@ package b2
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -49,9 +50,13 @@ func (b *backend) Stat(ctx context.Context, key string) (info connection.ObjectI
 func (b *backend) Get(ctx context.Context, key string, req *objectstore.GetRequest) (reply *objectstore.Reply, err error) {
 	err = b.with(ctx, func(s *session) error {
 		x := new(exchange)
+		length := req.Length
+		if length > math.MaxInt64-req.Offset {
+			length = 0 // all there is
+		}
 		var r *base.FileReader
 		err := b.run(ctx, opDownload, x, func(ctx context.Context) (err error) {
-			r, err = s.bucket.DownloadFileByName(ctx, key, req.Offset, req.Length, false)
+			r, err = s.bucket.DownloadFileByName(ctx, key, req.Offset, length, false)
 			return err
 		})
 		switch {
