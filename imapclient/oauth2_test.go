@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -154,5 +155,34 @@ func TestOAuth2SettingsRefused(t *testing.T) {
 	}
 	if n := len(srv.Transcript("AUTHENTICATE")); n != 0 {
 		t.Errorf("%d logins without a token", n)
+	}
+}
+
+// The settings in docs/oauth.md are such as Open takes.
+func TestOAuth2Page(t *testing.T) {
+	page, err := os.ReadFile("../docs/oauth.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "const settings = `")
+	text, _, found := strings.Cut(rest, "`")
+	if !found {
+		t.Fatal("there are no settings in it")
+	}
+	s, err := connection.ParseSettings([]byte(strings.ReplaceAll(text, "%q", `"secret"`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := connection.NewRegistry(imapclient.Driver()).Open(s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Info().Endpoint; got != "outlook.office365.com:993" {
+		t.Errorf("got endpoint %s", got)
+	}
+	for _, f := range imapclient.Driver().Fields() {
+		if name, ok := strings.CutPrefix(f.Name, "oauth2."); ok && !strings.Contains(string(page), "| `"+name+"` |") {
+			t.Errorf("the page says nothing of %s", f.Name)
+		}
 	}
 }
