@@ -58,6 +58,11 @@ func (u *Unsupported) UnmarshalJSON(data []byte) error {
 	return errUnsupported
 }
 
+// OAuth2 is the setting oauth2: where to get tokens, and with what. Its fields are Tenant or TokenURI, ClientID,
+// ClientSecret and RefreshToken; without a RefreshToken the application logs in as itself (client credentials). It goes
+// before Env.Token.
+type OAuth2 = saslx.OAuth2
+
 // The values of the settings that have three ways.
 const (
 	Auto = "auto"
@@ -72,7 +77,9 @@ type Config struct {
 	connection.NetworkSettings
 
 	Username           string            `json:"username" label:"User name" help:"as the server wants it: juser, juser@example.org, or domain\\juser"`
-	Password           connection.Secret `json:"password,omitzero" label:"Password"`
+	Password           connection.Secret `json:"password,omitzero" label:"Password" help:"without one, tokens (oauth2, or the host's token source) or the client certificate log in"`
+	OAuth2             *OAuth2           `json:"oauth2,omitempty"`
+	TokenScopes        []string          `json:"token_scopes,omitempty" label:"Token scopes" help:"what tokens are asked for, such as https://outlook.office.com/POP.AccessAsUser.All; none means what the token endpoint gives by itself"`
 	AuthMechanisms     []string          `json:"auth_mechanisms,omitempty" label:"Authentication" help:"SASL mechanisms in the order of preference, also apop and user-pass; none means the strongest that is offered"`
 	AllowPlaintextAuth bool              `json:"allow_plaintext_auth,omitempty" label:"Allow plaintext password" help:"send the password also over a connection without TLS; anybody on the path can read it"`
 	AllowAPOP          bool              `json:"allow_apop,omitempty" label:"Allow APOP" help:"APOP uses MD5, which lets a listener guess the password; for servers that have nothing better"`
@@ -133,6 +140,14 @@ func (c Config) Validate() error {
 	if err := c.NetworkSettings.Validate(); err != nil {
 		return err
 	}
+	if c.OAuth2 != nil {
+		if err := c.OAuth2.Validate(); err != nil {
+			return err
+		}
+		if !c.Password.IsZero() {
+			return errors.New("password, oauth2: give only one")
+		}
+	}
 	account := c.account(func(context.Context, connection.TokenRequest) (connection.Secret, error) {
 		return connection.Secret{}, nil // whether there is a token is for Open to see
 	})
@@ -190,7 +205,7 @@ func (c *Config) account(token saslx.TokenSource) saslx.Account {
 		commands = []string{saslx.APOP, saslx.UserPass}
 	}
 	return saslx.Account{
-		Username: c.Username, Password: c.Password, Token: token, Certificate: c.ClientCertPEM != "",
+		Username: c.Username, Password: c.Password, Token: token, Scopes: c.TokenScopes, Certificate: c.ClientCertPEM != "",
 		Mechanisms: c.AuthMechanisms, Commands: commands, AllowPlaintext: c.AllowPlaintextAuth,
 	}
 }

@@ -51,8 +51,8 @@ var (
 // Driver returns the driver for a [connection.Registry]. Its name in Settings is "pop3".
 func Driver() connection.Driver { return connection.NewDriver(DriverName, Open) }
 
-// Open returns a Conn for cfg. It does no I/O. An invalid cfg is ErrConfig and names the JSON field. Without a password
-// and a client certificate env must have a Token. env may be nil.
+// Open returns a Conn for cfg. It does no I/O. An invalid cfg is ErrConfig and names the JSON field. Without a password,
+// OAuth2 and a client certificate env must have a Token. env may be nil.
 func Open(cfg Config, env *connection.Env) (*Conn, error) {
 	endpoint := cfg.Server
 	if host, port, err := cfg.HostPort(cfg.port()); err == nil {
@@ -65,7 +65,10 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 		return nil, bad(err)
 	}
 	var token saslx.TokenSource
-	if env != nil {
+	switch {
+	case cfg.OAuth2 != nil:
+		token = cfg.OAuth2.Source(env, cfg.TokenScopes)
+	case env != nil:
 		token = env.Token
 	}
 	auth, err := saslx.New(cfg.account(token))

@@ -47,6 +47,11 @@ const (
 	RejectedAbort    = "abort"    // it goes to nobody
 )
 
+// OAuth2 is the setting oauth2: where to get tokens, and with what. Its fields are Tenant or TokenURI, ClientID,
+// ClientSecret and RefreshToken; without a RefreshToken the application logs in as itself (client credentials). It goes
+// before Env.Token.
+type OAuth2 = saslx.OAuth2
+
 // Config is the driver's settings. The zero value of a field means its default, but for Server and FromAddress, which
 // are needed.
 type Config struct {
@@ -55,9 +60,10 @@ type Config struct {
 
 	FromAddress        string            `json:"from_address" label:"From address" help:"envelope sender of the host's own mail and of tests, usually the account's address; <> for none. To send in the name of others the account needs the server's Send As right"`
 	Username           string            `json:"username,omitempty" label:"User name" help:"as the server wants it: juser, juser@example.org, domain\\juser or domain\\juser\\mailbox; without one no login is tried"`
-	Password           connection.Secret `json:"password,omitzero" label:"Password"`
+	Password           connection.Secret `json:"password,omitzero" label:"Password" help:"without one, tokens (oauth2, or the host's token source) or the client certificate log in"`
+	OAuth2             *OAuth2           `json:"oauth2,omitempty"`
 	AuthMechanisms     []string          `json:"auth_mechanisms,omitempty" label:"Authentication" help:"SASL mechanisms in the order of preference; none means the best that is offered"`
-	TokenScopes        []string          `json:"token_scopes,omitempty" label:"Token scopes" help:"what the host's token source is asked for, such as https://outlook.office.com/SMTP.Send"`
+	TokenScopes        []string          `json:"token_scopes,omitempty" label:"Token scopes" help:"what tokens are asked for, such as https://outlook.office.com/SMTP.Send; none means what the token endpoint gives by itself"`
 	AllowPlaintextAuth bool              `json:"allow_plaintext_auth,omitempty" label:"Allow plaintext password" help:"send the password also over a connection without TLS; anybody on the path can read it"`
 
 	SendStrategy   string          `json:"send_strategy,omitempty" label:"Message-ID" default:"new-message-id" enum:"new-message-id,original" help:"new-message-id replaces the Message-ID and keeps the old one in X-Original-Message-ID, since servers drop a message whose id they know; original changes nothing"`
@@ -133,6 +139,14 @@ func (c Config) Validate() error {
 }
 
 func (c *Config) validateLogin() error {
+	if c.OAuth2 != nil {
+		if err := c.OAuth2.Validate(); err != nil {
+			return err
+		}
+		if !c.Password.IsZero() {
+			return errors.New("password, oauth2: give only one")
+		}
+	}
 	if c.Username != "" {
 		account := c.account(func(context.Context, connection.TokenRequest) (connection.Secret, error) {
 			return connection.Secret{}, nil // whether there is a token is for Open to see
@@ -142,6 +156,8 @@ func (c *Config) validateLogin() error {
 	switch {
 	case !c.Password.IsZero():
 		return errors.New("username: missing (password is set)")
+	case c.OAuth2 != nil:
+		return errors.New("username: missing (oauth2 is set)")
 	case len(c.AuthMechanisms) > 0 && (len(c.AuthMechanisms) > 1 || !strings.EqualFold(c.AuthMechanisms[0], saslx.External) || c.ClientCertPEM == ""):
 		return errors.New("username: missing (auth_mechanisms is set)")
 	}

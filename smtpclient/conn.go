@@ -40,7 +40,7 @@ var (
 func Driver() connection.Driver { return connection.NewDriver(DriverName, Open) }
 
 // Open returns a Conn for cfg. It does no I/O. An invalid cfg is ErrConfig and names the JSON field. With a user name
-// but neither a password nor a client certificate env must have a Token. env may be nil.
+// but neither a password, OAuth2 nor a client certificate env must have a Token. env may be nil.
 func Open(cfg Config, env *connection.Env) (*Conn, error) {
 	endpoint := cfg.Server
 	if host, port, err := cfg.HostPort(cfg.port()); err == nil {
@@ -55,7 +55,10 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 	c := &Conn{cfg: cfg, env: env, info: connection.Info{ID: cfg.ID, Name: cfg.Name, Driver: DriverName, Endpoint: endpoint}}
 	if cfg.Username != "" || cfg.ClientCertPEM != "" {
 		var token saslx.TokenSource
-		if env != nil {
+		switch {
+		case cfg.OAuth2 != nil:
+			token = cfg.OAuth2.Source(env, cfg.TokenScopes)
+		case env != nil:
 			token = env.Token
 		}
 		var err error

@@ -213,10 +213,17 @@ func TestContextEndsTheDial(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	good := smtpclient.Config{FromAddress: ann, NetworkSettings: connection.NetworkSettings{Server: "mail.example.org"}}
 	for want, change := range map[string]func(*smtpclient.Config){
-		"server: missing":                       func(c *smtpclient.Config) { c.Server = "" },
-		"from_address: missing":                 func(c *smtpclient.Config) { c.FromAddress = "" },
-		"from_address: not an address":          func(c *smtpclient.Config) { c.FromAddress = "ann" },
-		"username: missing (password is set)":   func(c *smtpclient.Config) { c.Password = connection.NewSecret("x") },
+		"server: missing":                     func(c *smtpclient.Config) { c.Server = "" },
+		"from_address: missing":               func(c *smtpclient.Config) { c.FromAddress = "" },
+		"from_address: not an address":        func(c *smtpclient.Config) { c.FromAddress = "ann" },
+		"username: missing (password is set)": func(c *smtpclient.Config) { c.Password = connection.NewSecret("x") },
+		"password, oauth2: give only one": func(c *smtpclient.Config) {
+			c.Username, c.Password, c.OAuth2 = "ann", connection.NewSecret("x"), &smtpclient.OAuth2{Tenant: "t", ClientID: "c", ClientSecret: connection.NewSecret("s")}
+		},
+		"username: missing (oauth2 is set)": func(c *smtpclient.Config) {
+			c.OAuth2 = &smtpclient.OAuth2{Tenant: "t", ClientID: "c", ClientSecret: connection.NewSecret("s")}
+		},
+		"oauth2: client_id: missing":            func(c *smtpclient.Config) { c.Username, c.OAuth2 = "ann", &smtpclient.OAuth2{Tenant: "t"} },
 		"send_strategy: \"new\": want new-mess": func(c *smtpclient.Config) { c.SendStrategy = "new" },
 		"ehlo_name: space not allowed":          func(c *smtpclient.Config) { c.EHLOName = "a b" },
 		"pool_size: -1":                         func(c *smtpclient.Config) { c.PoolSize = -1 },
