@@ -34,7 +34,7 @@ type task struct {
 	User     string `json:"user,omitempty"`
 	Password string `json:"password,omitempty"`
 
-	// Of drain.
+	// Of drain, objects and raw-objects. Of the latter two Sink is put or get, and Address a prefix.
 	Driver string         `json:"driver,omitempty"`
 	Config map[string]any `json:"config,omitempty"`
 	Sink   string         `json:"sink,omitempty"` // discard, files, store
@@ -88,6 +88,10 @@ func (t *task) do(ctx context.Context) (tally, error) {
 		return drain(ctx, *t)
 	case "delete":
 		return remove(ctx, *t)
+	case "objects":
+		return objects(ctx, *t)
+	case "raw-objects":
+		return rawObjects(ctx, *t)
 	}
 	return tally{}, fmt.Errorf("task %q", t.Kind)
 }

@@ -31,7 +31,7 @@ func rows() []row {
 		{"imap-l-canned", "200 messages of 1-20 MB from a server whose answers are ready, into nothing", imapCannedRow(large)},
 		{"imap-m-fsync", "2,000 messages of 3-6 KB from Dovecot to files on a disk, each synced", imapRow(imapWork{corpus: fewer, sync: true})},
 		{"maildir-sweep", "20,000 messages of 3-6 KB read from a Maildir", maildirRow(small)},
-	}, slices.Concat(deleteRows(), idleRows(), pop3Rows(), smtpRows())...)
+	}, slices.Concat(deleteRows(), idleRows(), pop3Rows(), smtpRows(), objectRows())...)
 }
 
 // imapWork is what the rows of IMAP differ in.

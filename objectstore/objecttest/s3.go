@@ -83,6 +83,7 @@ type s3Object struct {
 	data        blob
 	etag        string
 	contentType string
+	cache       string            // Cache-Control
 	meta        map[string]string // lower-case names
 	class       string
 	modified    time.Time

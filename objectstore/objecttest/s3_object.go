@@ -82,7 +82,7 @@ func (s *S3) tag(b blob) string {
 // describe reads the headers that say what an object is to be.
 func (s *S3) describe(r *s3Request) (o s3Object, refusal *s3Error) {
 	h := r.Header
-	o = s3Object{contentType: h.Get("Content-Type"), meta: make(map[string]string), class: h.Get("X-Amz-Storage-Class")}
+	o = s3Object{contentType: h.Get("Content-Type"), cache: h.Get("Cache-Control"), meta: make(map[string]string), class: h.Get("X-Amz-Storage-Class")}
 	size := 0
 	for name := range h {
 		if short, ok := strings.CutPrefix(strings.ToLower(name), "x-amz-meta-"); ok {
@@ -169,6 +169,7 @@ func (o *s3Object) answer(h http.Header, all bool) {
 	}
 	set("ETag", `"`+o.etag+`"`)
 	set("Content-Type", o.contentType)
+	set("Cache-Control", o.cache)
 	set("Last-Modified", o.modified.UTC().Format(http.TimeFormat))
 	if o.class != "STANDARD" {
 		set("X-Amz-Storage-Class", o.class)

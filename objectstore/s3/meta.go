@@ -17,20 +17,35 @@ const (
 	escaped = "mc--"            // begins a name that is escaped
 )
 
-// metadata returns the headers for meta and the digest of an object.
-func metadata(meta map[string]string, sha256 string) map[string]string {
-	headers := make(map[string]string, len(meta)+1)
+// maxMetadata is how many octets of names and values S3 takes (S3 user guide, "Working with object metadata").
+const maxMetadata = 2048
+
+// metadata returns the headers for meta and the digest of an object. Where there is no room for the digest it goes into
+// Cache-Control, which may have directives that nobody knows (RFC 9111, section 5.2.3).
+func metadata(meta map[string]string, sha256 string) (headers map[string]string, cache *string) {
+	headers = make(map[string]string, len(meta)+1)
+	room := maxMetadata - len(shaName) - len(sha256)
 	for name, value := range meta {
-		headers[escapeName(name)] = escapeValue(value)
+		name, value = escapeName(name), escapeValue(value)
+		headers[name] = value
+		room -= len(name) + len(value)
 	}
-	if sha256 != "" {
+	switch {
+	case sha256 == "":
+	case room >= 0:
 		headers[shaName] = sha256
+	default:
+		cache = optional(shaName + "=" + sha256)
 	}
-	return headers
+	return headers, cache
 }
 
 // readMetadata is the inverse of metadata.
-func readMetadata(headers map[string]string) (meta map[string]string, sha256 string) {
+func readMetadata(headers map[string]string, cache string) (meta map[string]string, sha256 string) {
+	sha256, _ = strings.CutPrefix(cache, shaName+"=")
+	if sha256 == cache {
+		sha256 = ""
+	}
 	for name, value := range headers {
 		name = strings.ToLower(name)
 		if name == shaName {

@@ -42,10 +42,11 @@ func (b *backend) Begin(ctx context.Context, key string, req *objectstore.PutReq
 
 func (b *backend) create(ctx context.Context, key string, req *objectstore.PutRequest) (upload string, err error) {
 	in := &sdk.CreateMultipartUploadInput{
-		Bucket: &b.cfg.Bucket, Key: &key, ContentType: optional(req.ContentType), Metadata: metadata(req.Meta, req.SHA256),
+		Bucket: &b.cfg.Bucket, Key: &key, ContentType: optional(req.ContentType),
 		StorageClass:         types.StorageClass(b.class(req.Class)),
 		ServerSideEncryption: types.ServerSideEncryption(b.cfg.Encryption), SSEKMSKeyId: optional(b.cfg.KMSKey),
 	}
+	in.Metadata, in.CacheControl = metadata(req.Meta, req.SHA256)
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus = b.lock(req.Lock)
 	err = b.do(ctx, exchange{root: "InitiateMultipartUploadResult"}, func(ctx context.Context, c *sdk.Client) error {
 		out, err := c.CreateMultipartUpload(ctx, in)

@@ -88,10 +88,11 @@ func (b *backend) unconditional(why string) {
 func (b *backend) put(ctx context.Context, key string, body io.ReadSeeker, req *objectstore.PutRequest) (info connection.ObjectInfo, err error) {
 	in := &sdk.PutObjectInput{
 		Bucket: &b.cfg.Bucket, Key: &key, ContentLength: &req.Size, ContentMD5: digest(req.Wire),
-		ContentType: optional(req.ContentType), Metadata: metadata(req.Meta, req.SHA256),
+		ContentType:          optional(req.ContentType),
 		StorageClass:         types.StorageClass(b.class(req.Class)),
 		ServerSideEncryption: types.ServerSideEncryption(b.cfg.Encryption), SSEKMSKeyId: optional(b.cfg.KMSKey),
 	}
+	in.Metadata, in.CacheControl = metadata(req.Meta, req.SHA256)
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus = b.lock(req.Lock)
 	if req.IfAbsent {
 		in.IfNoneMatch = &anyETag

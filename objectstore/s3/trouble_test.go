@@ -308,6 +308,14 @@ func TestBulkDelete(t *testing.T) {
 	}
 	srv := objecttest.NewS3(t, nil)
 	c := open(t, srv.Settings(), nil, nil)
+	keys := make([]string, 2500)
+	for i := range keys {
+		keys[i] = fmt.Sprint(i)
+		srv.Plant(keys[i], nil)
+	}
+	if err := c.Delete(t.Context(), keys...); err != nil || len(srv.Objects()) != 0 || counted(srv, "DeleteObjects", "DeleteObject") != 3 {
+		t.Errorf("2,500 keys: error %v, %d requests", err, counted(srv))
+	}
 	for _, key := range []string{"a", "b", "c"} {
 		srv.Plant(key, []byte("x"))
 	}
