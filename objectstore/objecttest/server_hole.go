@@ -21,6 +21,13 @@ func DeadAddr(t testing.TB) string {
 // the test ends.
 func BlackHole(t testing.TB) string {
 	t.Helper()
+	addr, end := blackHole(t)
+	t.Cleanup(end)
+	return addr
+}
+
+func blackHole(t testing.TB) (addr string, end func()) {
+	t.Helper()
 	l := listenFor(t)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -32,11 +39,10 @@ func BlackHole(t testing.TB) string {
 			defer func() { _ = conn.Close() }() // nobody is there to be told
 		}
 	})
-	t.Cleanup(func() {
+	return l.Addr().String(), func() {
 		_ = l.Close() // the goroutine ends by it
 		running.Wait()
-	})
-	return l.Addr().String()
+	}
 }
 
 func listenFor(t testing.TB) net.Listener {

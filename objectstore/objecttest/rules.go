@@ -1,0 +1,63 @@
+package objecttest
+
+// rules are in the order of their checks. Their names begin with the number that the edge case has in this project. What
+// concerns one protocol is its engine's to test, and what connectiontest.Run checks of any store is not repeated.
+var rules = []rule{
+	{"E1-empty-object", "An empty object is stored by one request like any other, and reading it or a range of it gives io.EOF.", checkEmpty},
+	{"E2-keys-escaped", "Keys that need escaping come back as they were from Copy and from listings by Prefix, After and Delimiter.", checkEscaped},
+	{"E3-E7-bad-keys", "A key that could mean another one is ErrUnsupported with Code InvalidKey from every verb, before any request.", checkBadKeys},
+	{"E5-any-key", "With allow_any_key a key that servers may change is refused by the server or comes back as it was.", checkAnyKey},
+	{"E6-long-keys", "A key of 1,024 octets in segments of 255 is kept, also if all of it needs escaping.", checkLongKeys},
+	{"E8-foreign-keys", "Keys of others that the driver would refuse are listed as they are and do no harm.", checkForeignKeys},
+
+	{"E11-sizes", "Objects just below, at and above the sizes where requests change are whole, and take no request too many.", checkSizes},
+	{"E12-huge-object", "An object larger than one request can carry is stored in parts and can be read anywhere.", checkHuge},
+	{"E13-unknown-size", "A reader that cannot seek, of any size that is not told, is stored whole.", checkUnknownSize},
+	{"E14-wrong-size", "A large source that is shorter or longer than announced is an error, and nothing of it is visible or left behind.", checkWrongSize},
+	{"E15-source-fails", "A source that fails when it is read again gives its error, and nothing of it is visible or left behind.", checkSourceFails},
+	{"E15-cut-upload", "A connection that breaks anywhere in a put shows nothing of it; the same put succeeds when it is repeated.", checkCutUpload},
+	{"E16-canceled", "A put whose context ends in the middle gives its error soon, leaves what was there, and leaves nothing behind.", checkCanceled},
+	{"E17-leftovers", "What a dead process leaves behind is listed by Incomplete; AbortIncomplete removes what is old and nothing else.", checkLeftovers},
+	{"E18-overwrite-fails", "An overwrite that fails half way leaves the old object whole.", checkOverwriteFails},
+	{"progress", "Progress is told what was sent, and at the end all of it.", checkProgress},
+
+	{"E19-many-keys", "A listing of several pages gives every key once, in order.", checkManyKeys},
+	{"E21-delimiter-pages", "A common prefix that a page border falls into is listed once.", checkDelimiterPages},
+	{"E23-list-interrupted", "Within a listing objects can be deleted; leaving it holds nothing open; its context ends it.", checkListInterrupted},
+	{"E24-listing-lags", "What was put can be read and found at once, whatever the listing shows.", checkLag},
+	{"E27-delete-some-fail", "Delete of several keys names those that failed, and removes the others.", checkDeleteSome},
+	{"E28-delete-many", "2,500 keys can be deleted by one call.", checkDeleteMany},
+
+	{"E31-no-bucket", "A bucket that is not there is ErrConfig from every verb, and Test names the setting: it is no missing object, and Delete does not succeed.", checkNoBucket},
+	{"E33-denied", "Who may not is told so by every verb, without a repetition.", checkDenied},
+	{"E34-strangers", "Who is not known is told so by every verb, without a repetition, and Test names the setting.", checkStrangers},
+	{"E40-wrong-scheme", "https to a port that speaks http fails fast with ErrTLS; http to one that speaks https fails fast too.", checkScheme},
+	{"E41-certificates", "A certificate that is not trusted, expired or for another name is ErrTLS at the first connection, and not tried again.", checkCertificates},
+	{"E42-dead-endpoint", "A refused port or an unknown host is tried again within the budget, and the last cause is told.", checkDeadEndpoint},
+	{"E79-black-hole", "A server that accepts and is silent ends within the budget, with ErrTimeout.", checkBlackHole},
+
+	{"E43-throttled", "A server that says 503 or 429 a few times is asked again, not before it wants to.", checkThrottled},
+	{"E43-throttled-for-ever", "A server that says 503 for ever ends within the budget with its answer, after a few requests.", checkThrottledForEver},
+	{"E46-lost-reply", "A put whose answer is lost is decided by looking, or ErrUncertain: nil means stored, another error that it is not.", checkLostReply},
+	{"E47-lost-reply-if-absent", "A put with IfAbsent whose answer is lost succeeds if the object is ours, and is ErrExists if it is another's.", checkLostIfAbsent},
+	{"E49-if-absent-large", "Put with IfAbsent holds for objects in parts too: one of several writers wins, and what is there stays.", checkIfAbsentLarge},
+	{"E50-no-if-absent", "Where the server has no conditional put IfAbsent is ErrUnsupported and stores nothing; emulate_if_absent looks first.", checkNoIfAbsent},
+	{"E66-lacking-options", "An option that the store cannot obey is ErrUnsupported before any request, and nothing is stored.", checkLackingOptions},
+	{"E67-retained", "An object put under retention can be neither replaced nor deleted, and its retention not shortened.", checkRetained},
+
+	{"E71-ranges", "A Length beyond the end, however large, gives what there is.", checkHugeRanges},
+	{"E72-range-ignored", "A server that answers a range with the whole object does no harm.", checkRangeIgnored},
+	{"E73-cut-download", "A download that is cut anywhere goes on where it was and gives every octet once.", checkCutDownload},
+	{"E73-cut-for-ever", "A download that is always cut ends within the budget with an error, never short.", checkCutForEver},
+	{"E74-replaced-while-read", "A download that is cut and whose object was replaced is ErrChanged, never a mixture.", checkReplaced},
+	{"E75-flipped-download", "A bit that is inverted on the way out is ErrCorrupt, never io.EOF.", checkFlippedDownload},
+	{"E75-flipped-upload", "A bit that is inverted on the way in is an error, and nothing of it is visible.", checkFlippedUpload},
+	{"E75-damaged-at-rest", "A bit that the store inverted is ErrCorrupt, never io.EOF.", checkDamaged},
+	{"E77-gzip", "An object that is announced as gzip is not unpacked.", checkGzip},
+	{"E78-metadata", "Metadata up to 2 KB is kept; more is ErrTooLarge, and odd names and line breaks are ErrInvalid, before any request.", checkMetadata},
+	{"E79-stall", "A server that falls silent, or does not listen, is given up after no_data_timeout and asked again.", checkStall},
+	{"E80-slow", "A slow transfer that lives is no stall, however long it takes.", checkSlow},
+	{"E83-endless-answer", "An error or a listing without end is not read for ever, and is an error.", checkEndless},
+	{"E84-close-in-the-middle", "Close in the middle of the work of 64 ends all of it with ErrClosed; each object is whole or not there.", checkCloseInTheMiddle},
+	{"presigned-urls", "A presigned URL works without credentials for its method and its key, and does not print.", checkPresigned},
+}
