@@ -25,7 +25,7 @@ type body struct {
 	mu   sync.Mutex // Read, against the reader of the session that takes over or gives up
 	src  io.Reader
 	left int64
-	err  error // what Read returns from now on
+	err  error // what Read returns from now on; errBodyOver by way of over
 }
 
 // live is how a body and the reader of its session work together. The session's reader must not touch the connection
@@ -59,7 +59,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err != nil {
-		return 0, b.err
+		return 0, b.over()
 	}
 	if len(p) == 0 {
 		return 0, nil
@@ -164,7 +164,7 @@ func (b *body) await() error {
 	}
 	b.mu.Lock()
 	if b.err != nil {
-		return b.err
+		return b.over()
 	}
 	b.err = io.EOF
 	select {
@@ -182,7 +182,7 @@ func (b *body) await() error {
 func (b *body) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.err = b.conn.problem("fetch", b.ref, connection.ErrInvalid, "%w", errBodyOver)
+	b.err = errBodyOver
 	if b.free != nil {
 		b.free()
 		b.free = nil
@@ -192,6 +192,14 @@ func (b *body) end() {
 	} else {
 		b.src = nil
 	}
+}
+
+// over returns err, and makes an *Error of the one that end leaves: few bodies are read after their step.
+func (b *body) over() error {
+	if errors.Is(b.err, errBodyOver) {
+		return b.conn.problem("fetch", b.ref, connection.ErrInvalid, "%w", errBodyOver)
+	}
+	return b.err
 }
 
 // closeOnce closes a channel that one goroutine at a time may close.
@@ -292,17 +300,22 @@ func (w *watched) Read(p []byte) (int, error) {
 // A budget bounds the octets that are read ahead. One goroutine takes, others give back.
 type budget struct {
 	mu   sync.Mutex
+	all  int64
 	free int64
 	wake chan struct{}
 }
 
-func newBudget(octets int64) *budget { return &budget{free: octets, wake: make(chan struct{}, 1)} }
+func newBudget(octets int64) *budget {
+	return &budget{all: octets, free: octets, wake: make(chan struct{}, 1)}
+}
 
-// take waits until n octets are free. It reports false if ctx ended or hurry was closed before.
+// take waits until n octets are free; if they are not at once, until half of all are, for the reason of fetch.enqueue.
+// n is at most largeBody, and what is not given back without this goroutine's doing are a few bodies, so half becomes
+// free. It reports false if ctx ended or hurry was closed before.
 func (b *budget) take(ctx context.Context, hurry <-chan struct{}, n int64) bool {
-	for {
+	for least := n; ; least = max(n, b.all/2) {
 		b.mu.Lock()
-		ok := b.free >= n
+		ok := b.free >= least
 		if ok {
 			b.free -= n
 		}

@@ -118,7 +118,7 @@ func (f *facts) read(text []byte) (body []byte, ok bool) {
 			from++
 		}
 		to := valueEnd(text, from)
-		name, value := text[at:nameEnd], bytes.TrimRight(text[from:to], "\r\n")
+		name, value := text[at:nameEnd], trimEnd(text[from:to])
 		at = to
 		switch {
 		case bytes.EqualFold(name, []byte("BODY[]")) && body == nil:

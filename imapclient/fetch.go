@@ -81,6 +81,7 @@ type fetch struct {
 	unseen  bool
 
 	items  chan item
+	half   chan struct{} // told when items, which was full, is half empty
 	asks   chan func()   // what the caller's goroutine is to run: its own functions
 	done   chan struct{} // closed when run is over; err may be read then
 	err    error
@@ -135,6 +136,7 @@ func (c *Conn) newFetch(ctx context.Context, op string, o connection.FetchOption
 		folders: o.Folders,
 		unseen:  o.Unseen || c.cfg.UnreadOnly,
 		items:   make(chan item, aheadItems),
+		half:    make(chan struct{}, 1),
 		asks:    make(chan func()),
 		done:    make(chan struct{}),
 		budget:  newBudget(readAhead),
@@ -231,6 +233,12 @@ func (f *fetch) next() (it item, ok bool) {
 
 func (f *fetch) take(it item) item {
 	f.last = it
+	if len(f.items) <= aheadItems/2 {
+		select {
+		case f.half <- struct{}{}:
+		default:
+		}
+	}
 	return it
 }
 
@@ -274,15 +282,29 @@ func (f *fetch) push(it item) {
 			f.pushed(it.msg)
 		}
 	}
-	if len(f.backlog) == 0 {
-		select {
-		case f.items <- it:
-			return
-		case <-f.conn.shared:
-		case <-f.ctx.Done():
-		}
+	if len(f.backlog) == 0 && f.enqueue(it) {
+		return
 	}
 	f.backlog = append(f.backlog, it)
+}
+
+// enqueue hands an item over, unless the session is to be shared or ctx ends first. Once the queue is full it waits until
+// half of it is empty: otherwise the two goroutines would wake each other for every message.
+func (f *fetch) enqueue(it item) bool {
+	for {
+		select {
+		case f.items <- it:
+			return true
+		default:
+		}
+		select {
+		case <-f.half:
+		case <-f.conn.shared:
+			return false
+		case <-f.ctx.Done():
+			return false
+		}
+	}
 }
 
 // flush hands over what push kept. The session must not be held.

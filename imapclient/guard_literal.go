@@ -12,7 +12,7 @@ func (g *guard) literal() error {
 	if g.kind == kindContinue || g.kind == kindStatus || g.kind == kindSearch || g.quoted {
 		return nil
 	}
-	before, size, ok := cutLiteral(bytes.TrimRight(g.line, "\r\n"))
+	before, size, ok := cutLiteral(trimEnd(g.line))
 	switch {
 	case !ok:
 		return nil

@@ -43,8 +43,17 @@ func (g *guard) rebuilt(line []byte, parts ...[]byte) []byte {
 
 // splitEnd splits off the line's end.
 func splitEnd(line []byte) (text, end []byte) {
-	text = bytes.TrimRight(line, "\r\n")
+	text = trimEnd(line)
 	return text, line[len(text):]
+}
+
+// trimEnd takes CR and LF from the end of a line. bytes.TrimRight, which does the same, makes a set of them each time.
+func trimEnd(line []byte) []byte {
+	n := len(line)
+	for n > 0 && (line[n-1] == '\n' || line[n-1] == '\r') {
+		n--
+	}
+	return line[:n]
 }
 
 // splitList splits off the parenthesised list at the beginning of text; list is empty if there is none.
