@@ -27,7 +27,7 @@ type DrainOptions struct {
 	Workers int
 	Spool   SpoolOptions // limits of one spooled message
 
-	Batch int  // messages deleted at the source with one call; 0 = 50
+	Batch int  // messages deleted at the source with one call; 0 = 50, and up to 500 where so many came during the call before
 	Keep  bool // do not delete: import
 
 	// MaxAttempts is how often one message is tried before it is called poison: it stays at the source, is reported
@@ -54,6 +54,7 @@ type DrainStats struct {
 
 const (
 	defaultBatch    = 50
+	mostBatch       = 500 // without Batch: on a slow link the round trips of Delete would set the pace
 	defaultAttempts = 3
 	// temporaryFactor bounds how often one message may fail in a temporary way while others succeed.
 	temporaryFactor = 5
@@ -93,9 +94,10 @@ type drain struct {
 	trouble troubles
 	kept    keptRefs
 
-	tellMu sync.Mutex // held while OnError or Progress runs
-	acks   *acker     // nil with Keep
-	abort  context.CancelCauseFunc
+	tellMu    sync.Mutex // held while OnError or Progress runs
+	acks      *acker     // nil with Keep
+	mostBatch int        // refs of one Delete
+	abort     context.CancelCauseFunc
 }
 
 func newDrain(src FetchDeleter, sink Sink, opts *DrainOptions) *drain {
@@ -105,8 +107,9 @@ func newDrain(src FetchDeleter, sink Sink, opts *DrainOptions) *drain {
 	}
 	o := &d.opts
 	o.Workers = max(o.Workers, 1)
+	d.mostBatch = o.Batch
 	if o.Batch <= 0 {
-		o.Batch = defaultBatch
+		o.Batch, d.mostBatch = defaultBatch, mostBatch
 	}
 	if o.MaxAttempts <= 0 {
 		o.MaxAttempts = defaultAttempts

@@ -160,7 +160,7 @@ func (a *acker) deleteAll(atLeast int) error {
 			a.mu.Unlock()
 			return nil
 		}
-		batch := slices.Clone(a.queue[:min(len(a.queue), a.d.opts.Batch)])
+		batch := slices.Clone(a.queue[:min(len(a.queue), a.d.mostBatch)])
 		a.mu.Unlock()
 		if err := a.settle(batch, a.d.src.Delete(a.ctx, batch...)); err != nil {
 			return err
