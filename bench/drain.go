@@ -38,6 +38,7 @@ type task struct {
 	Driver string         `json:"driver,omitempty"`
 	Config map[string]any `json:"config,omitempty"`
 	Sink   string         `json:"sink,omitempty"` // discard, files, store
+	Delete bool           `json:"delete,omitempty"`
 
 	// Of delete, besides Driver and Config.
 	Batch int `json:"batch,omitempty"` // messages with one call; of send: Sends at once a connection
@@ -74,6 +75,8 @@ func (t *task) do(ctx context.Context) (tally, error) {
 		return rawMaildir(*t)
 	case "raw-delete":
 		return rawDelete(*t)
+	case "raw-drain":
+		return rawDrain(*t)
 	case "raw-smtp":
 		return rawSMTP(*t)
 	case "net-smtp":
@@ -142,7 +145,7 @@ func drain(ctx context.Context, t task) (done tally, err error) {
 	}
 	var failures []error
 	stats, err := connection.Drain(ctx, src, sink, &connection.DrainOptions{
-		Keep: true, Workers: t.Workers,
+		Keep: !t.Delete, Workers: t.Workers,
 		OnError: func(_ connection.Ref, err error) { failures = append(failures, err) },
 	})
 	if err == nil && stats.Failed > 0 {
