@@ -94,7 +94,7 @@ type backend struct {
 	store     *objectstore.Store
 	bucket    bucket
 	versions  atomic.Int32 // whether the account keeps old versions: unknown, keeps or forgets
-	staged    sync.Map     // names of the uploads under way that have blocks
+	staged    sync.Map     // uploads under way that have blocks, and whether some may arrive late
 }
 
 // Values of backend.versions.

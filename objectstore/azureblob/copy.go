@@ -156,7 +156,7 @@ func (b *backend) copyBlocks(ctx context.Context, info connection.ObjectInfo, sr
 			Range: blob.HTTPRange{Offset: offset, Count: min(copyPart, info.Size-offset)}, CPKScopeInfo: s.scope,
 			SourceModifiedAccessConditions: &blob.SourceModifiedAccessConditions{SourceIfMatch: p.ETag},
 		})
-		b.staged.Store(upload, true)
+		b.staged.Store(upload, err != nil)
 		if err != nil {
 			return info, errors.Join(b.fail(ctx, err, connection.ErrChanged), b.abandon(ctx, info.Key, upload))
 		}

@@ -120,10 +120,10 @@ func (b *backend) answered(resp *azcore.ResponseError, unmet connection.Kind) er
 		e.Kind = connection.ErrUncertain // the service itself does not know
 	case known:
 		e.Kind = kind
-	case resp.StatusCode == http.StatusConflict:
-		e.Kind = connection.ErrRejected // for a reason that is not in the table: not that the key is taken
 	case strings.HasPrefix(resp.ErrorCode, "BlobImmutable"):
 		e.Kind = connection.ErrLocked
+	case resp.StatusCode == http.StatusConflict:
+		e.Kind = connection.ErrRejected // for a reason that is not in the table: not that the key is taken
 	}
 	e.Hint = b.hint(code, e)
 	return e
@@ -201,16 +201,24 @@ func bare(err error) bool {
 	return false
 }
 
+// failAt is fail for a request that needs no object to be there: if it says that something is missing, that is the
+// container.
+func (b *backend) failAt(ctx context.Context, err error, unmet connection.Kind) error {
+	err = b.fail(ctx, err, unmet)
+	var e *connection.Error
+	if errors.As(err, &e) && e.Kind == connection.ErrNotFound && bare(err) {
+		e.Kind = connection.ErrConfig
+		e.Hint = b.hint("", e) + "; or location is not that of Azure's blob service"
+	}
+	return err
+}
+
 // settle finds out what a bare answer was about: a 404 alone does not say that an object is missing.
 func (b *backend) settle(ctx context.Context, err error) error {
 	if !bare(err) {
 		return err
 	}
-	_, listed := b.List(ctx, &objectstore.ListRequest{Limit: 1})
-	if bare(listed) {
-		return &connection.Error{Kind: connection.ErrConfig, Hint: "location: the server does not answer as Azure's blob service does; bucket: or it has no such container", Err: listed}
-	}
-	if listed != nil {
+	if _, listed := b.List(ctx, &objectstore.ListRequest{Limit: 1}); listed != nil {
 		return listed
 	}
 	return err

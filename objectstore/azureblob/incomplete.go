@@ -10,6 +10,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/backoff"
 )
 
 // What an unfinished upload leaves behind are blocks that belong to no blob. If the key holds nothing else, a listing shows
@@ -42,7 +43,7 @@ func (b *backend) unfinished(ctx context.Context, prefix, token string, size int
 		ResponseFormat: container.StorageResponseFormatXML,
 	}).NextPage(ctx)
 	if err != nil {
-		return nil, "", b.fail(ctx, err, connection.ErrChanged)
+		return nil, "", b.failAt(ctx, err, connection.ErrChanged)
 	}
 	var items []*container.BlobItem
 	if resp.Segment != nil {
@@ -100,16 +101,27 @@ func (b *backend) AbortIncomplete(ctx context.Context, one connection.Incomplete
 	return b.discard(ctx, one.Key, func(now leftover) bool { return !now.Started.After(one.Started) })
 }
 
+// lateBlocks is how long Abort waits for blocks that were sent when the upload was given up.
+const lateBlocks = 250 * time.Millisecond
+
 // Abort implements objectstore.PartPutter. While somebody else uploads to the same key, the blocks of both stay.
 func (b *backend) Abort(ctx context.Context, key, upload string) error {
-	if _, staged := b.staged.Load(upload); !staged {
+	late, staged := b.staged.Load(upload)
+	if !staged {
 		return nil
 	}
-	err := b.discard(ctx, key, func(now leftover) bool { return len(now.uploads) == 1 && now.uploads[upload] })
-	if err == nil {
-		b.staged.Delete(upload)
+	ours := func(now leftover) bool { return len(now.uploads) == 1 && now.uploads[upload] }
+	if late == true {
+		// They would make the upload appear again.
+		if err := backoff.Wait(ctx, lateBlocks); err != nil {
+			return err
+		}
 	}
-	return err
+	if err := b.discard(ctx, key, ours); err != nil {
+		return err
+	}
+	b.staged.Delete(upload)
+	return nil
 }
 
 // never is before any object was written.

@@ -35,7 +35,7 @@ func (b *backend) List(ctx context.Context, req *objectstore.ListRequest) (*obje
 			Include: include, Marker: given(req.Token), MaxResults: &size, Prefix: given(req.Prefix), ResponseFormat: container.StorageResponseFormatXML,
 		}).NextPage(ctx)
 		if err != nil {
-			return nil, b.fail(ctx, err, connection.ErrChanged)
+			return nil, b.failAt(ctx, err, connection.ErrChanged)
 		}
 		if resp.Segment != nil {
 			items = resp.Segment.BlobItems
@@ -46,7 +46,7 @@ func (b *backend) List(ctx context.Context, req *objectstore.ListRequest) (*obje
 			Include: include, Marker: given(req.Token), MaxResults: &size, Prefix: given(req.Prefix), ResponseFormat: container.StorageResponseFormatXML,
 		}).NextPage(ctx)
 		if err != nil {
-			return nil, b.fail(ctx, err, connection.ErrChanged)
+			return nil, b.failAt(ctx, err, connection.ErrChanged)
 		}
 		if resp.Segment != nil {
 			items = resp.Segment.BlobItems

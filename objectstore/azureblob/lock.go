@@ -35,7 +35,7 @@ func (b *backend) lockable(ctx context.Context) (bool, error) {
 	}
 	p, err := b.container.GetProperties(ctx, nil)
 	if err != nil {
-		return false, b.fail(ctx, err, connection.ErrChanged)
+		return false, b.failAt(ctx, err, connection.ErrChanged)
 	}
 	b.bucket.worm, b.bucket.asked = deref(p.IsImmutableStorageWithVersioningEnabled), time.Now()
 	b.store.Learn(func(f *objectstore.Features) { f.Lock = b.bucket.worm })

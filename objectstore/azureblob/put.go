@@ -114,7 +114,7 @@ func (b *backend) Put(ctx context.Context, key string, body io.ReadSeeker, req *
 		return info, own
 	}
 	if err != nil {
-		return info, refused(b.fail(ctx, err, connection.ErrExists), req.IfAbsent)
+		return info, refused(b.failAt(ctx, err, connection.ErrExists), req.IfAbsent)
 	}
 	b.sawVersion(resp.VersionID)
 	info.ETag, info.Modified, info.Version = etag(resp.ETag), deref(resp.LastModified), deref(resp.VersionID)
@@ -165,9 +165,12 @@ func (b *backend) PutPart(ctx context.Context, key, upload string, body io.ReadS
 	if own := l.end(); own != nil {
 		return "", own
 	}
-	err = b.fail(ctx, err, connection.ErrChanged)
-	if err == nil || !connection.Temporary(err) {
-		b.staged.Store(upload, true) // or may have been
+	err = b.failAt(ctx, err, connection.ErrChanged)
+	switch {
+	case err == nil:
+		b.staged.LoadOrStore(upload, false)
+	case !connection.Temporary(err):
+		b.staged.Store(upload, true) // or may be yet: the service may still have it before it
 	}
 	var e *connection.Error
 	if errors.As(err, &e) && e.Code == "InvalidBlobOrBlock" {
@@ -204,7 +207,7 @@ func (b *backend) commit(ctx context.Context, info connection.ObjectInfo, ids []
 		LegalHold: s.hold, ImmutabilityPolicyExpiryTime: s.until, ImmutabilityPolicyMode: s.mode,
 	})
 	if err != nil {
-		return info, refused(b.fail(ctx, err, connection.ErrExists), s.absent != nil)
+		return info, refused(b.failAt(ctx, err, connection.ErrExists), s.absent != nil)
 	}
 	b.sawVersion(resp.VersionID)
 	info.ETag, info.Modified, info.Version = etag(resp.ETag), deref(resp.LastModified), deref(resp.VersionID)

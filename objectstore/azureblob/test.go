@@ -46,7 +46,7 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 // lookAt asks for the container, as each verb would.
 func (c *Conn) lookAt(ctx context.Context) (container.GetPropertiesResponse, error) {
 	found, err := c.b.container.GetProperties(ctx, nil)
-	if err = c.b.settle(ctx, c.b.fail(ctx, err, connection.ErrChanged)); err == nil {
+	if err = c.b.failAt(ctx, err, connection.ErrChanged); err == nil {
 		return found, nil
 	}
 	e := &connection.Error{Op: "test", Driver: DriverName, Endpoint: c.Info().Endpoint, Kind: connection.KindOf(err), Err: err}
