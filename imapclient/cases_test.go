@@ -22,31 +22,35 @@ import (
 
 // Where the cases of imap.md, section 15, are tested:
 //
-//	1, 2, 3, 5-8, 14, 18, 19, 20   TestEdges; 3 and 5 of large bodies TestLargeBodyCut; 8 also TestReadDirectly
-//	4                              TestSilentServer
+//	1, 2, 3, 5-8, 14, 18, 19, 20   TestEdges; 3 and 5 of large bodies TestLargeBodyCut; 8 also TestBodiesOfAllKindsInOrder
+//	4                              TestSilentServer, TestJournalOfSilentServer
 //	9                              TestMaxMessage, TestPartialFetch
 //	10, 11, 12                     TestPartialReplies, TestPartialFetch
-//	13, 14, 15, 16                 TestSearchWindows, TestLongSearchIsHandedOnInOrder, TestEndlessSearch
-//	17                             TestDeleteStale, TestFollowRenumbered, TestPartialReplies
-//	20, 21                         TestThrottledLogin, TestTurnedAway, TestBrandsRefuse
+//	13                             TestMillionMessages, TestSyncLargeFolder
+//	14, 15, 16                     TestSearchWindows, TestLongSearchIsHandedOnInOrder, TestEndlessSearch
+//	17                             TestDeleteStale, TestFollowRenumbered, TestRenumberedBeforeExpunge, TestSyncRenumbered, TestOneSession
+//	20, 21                         TestThrottledLogin, TestTurnedAway, TestLoginRefusedForNow, TestBrandsRefuse
 //	22                             TestLoginWithoutReply
 //	23, 24, 25                     TestIdleTroubles, TestIdleFalseAlarms, TestDovecotIdle
-//	26                             TestFolders, TestOddNamesAreSentBackAsTheyCame, TestGuardRepairsWhatGoIMAPDiesOf
+//	26                             TestFolders, TestLiteralFolderName, TestInbox, TestOddNamesAreSentBackAsTheyCame, TestGuardRepairsWhatGoIMAPDiesOf
 //	27, 28                         TestReadOnlyFolder, TestPlainExpunge
 //	29, 30                         TestMoveRefused, TestMovePartly, TestMoveLostReply, TestLostReply
 //	31, 32                         TestComesAgain, TestLookAlikes
-//	33                             TestCorpusInOctets, TestConformance
+//	33                             TestCorpusInOctets, TestConformance, TestDovecotConformance
 //	34                             TestTwoGiB, TestMaxMessage
-//	35, 36, 47                     TestGuardLimits, TestGuardRepairsWhatGoIMAPDiesOf, FuzzGuard
-//	37, 38, 39                     TestPrelude, TestHostileServers, TestUntrustedTLS
+//	35, 36, 47                     TestGuardLimits, TestEndlessWords, TestGuardRepairsWhatGoIMAPDiesOf, FuzzGuard
+//	37, 38, 39                     TestPrelude, TestHostileServers, TestUntrustedTLS, TestTrustSettings
 //	40                             TestSlowDrip, and the dialling in internal/netx
 //	41, 42                         TestSlowCaller, TestStalledSinkIsNotKilled, TestCancelWhereverItIs
 //	43                             TestPipeliningHangs
-//	44                             TestTokens and what follows it
+//	44                             TestTokenOfEachSession, TestTokenRenewal
 //	45                             TestCapabilitiesAreFiltered
 //	46                             TestCompressRefused, TestDeflateBomb
-//	48                             TestAppend and what follows it
+//	48                             TestAppendWrongBody, TestAppendRefused, TestAppendCreatesFolder, TestAppendLost
 //	49                             TestCutAfterEachOctet
+//
+// Those of sasl.md, section 13, are tested in internal/saslx, and over the wire by TestEveryMechanism, TestPrelude and
+// the tests of Dovecot's mechanisms.
 
 // 22: a login that never gets its tagged reply ends by the timeout.
 func TestLoginWithoutReply(t *testing.T) {

@@ -124,8 +124,8 @@ var everyMode = []conformance{
 	{mode: connection.ModeInsecure, uncompress: true, cuts: true, stalls: true},
 }
 
-// together runs all of cases, some at once: they wait more than they compute.
-func together(t *testing.T, cases []conformance, run func(*testing.T, int, conformance)) {
+// together runs a subtest for each of cases, some at once: they wait more than they compute.
+func together[T any](t *testing.T, cases []T, run func(*testing.T, int, T)) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	room := make(chan struct{}, 4)
@@ -133,7 +133,7 @@ func together(t *testing.T, cases []conformance, run func(*testing.T, int, confo
 		room <- struct{}{}
 		running.Go(func() {
 			defer func() { <-room }()
-			t.Run(c.String(), func(t *testing.T) { run(t, i, c) })
+			t.Run(fmt.Sprint(c), func(t *testing.T) { run(t, i, c) })
 		})
 	}
 }

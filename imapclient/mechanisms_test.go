@@ -117,3 +117,50 @@ func TestMailboxOfPreauthServer(t *testing.T) {
 		}
 	}
 }
+
+// 44: a server may drop a session when its token ends. The next session asks the source for another one.
+func TestTokenOfEachSession(t *testing.T) {
+	srv := imaptest.NewServer(t, &imaptest.Options{Auth: imaptest.Auth{Mechanisms: []string{"OAUTHBEARER"}, NoLogin: true, Token: "token-7d41"}})
+	asked := 0
+	env := &connection.Env{Token: func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+		asked++
+		return connection.NewSecret("token-7d41"), nil
+	}}
+	cfg := srv.Config()
+	cfg.Password = connection.Secret{}
+	c := open(t, cfg, env)
+	for want := 1; want <= 3; want++ {
+		srv.Deliver(letters(1)...)
+		if got := bodies(t, collect(t, c, nil)); len(got) != want || asked != want {
+			t.Errorf("got %d messages with %d tokens, want %d with as many", len(got), asked, want)
+		}
+		srv.CloseConnections()
+	}
+}
+
+// A login that is refused for now is tried again, and is not final.
+func TestLoginRefusedForNow(t *testing.T) {
+	for _, words := range []string{"NO [UNAVAILABLE] later", "NO [INUSE] the mailbox is locked", "NO [LIMIT] too many connections"} {
+		srv := imaptest.NewServer(t, nil)
+		srv.Deliver(letters(2)...)
+		srv.Fail("AUTHENTICATE", words, 2)
+		wantBodies(t, bodies(t, collect(t, open(t, srv.Config(), nil), nil)), texts(letters(2))...)
+		if n := len(srv.Transcript("AUTHENTICATE")); n != 3 {
+			t.Errorf("%s: %d logins, want 3", words, n)
+		}
+	}
+}
+
+// A client certificate that the server does not ask for is told of: it does nothing.
+func TestCertificateNotAskedFor(t *testing.T) {
+	srv := imaptest.NewServer(t, &imaptest.Options{Auth: imaptest.Auth{Mechanisms: []string{"EXTERNAL", "PLAIN"}}})
+	cfg := srv.Config()
+	_, cfg.ClientCertPEM, cfg.ClientKeyPEM = clientAuthority(t, cfg.Username)
+	report, err := open(t, cfg, nil).Test(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := stepOf(t, report, "auth"); s.Status != connection.StatusWarned || !strings.HasPrefix(s.Hint, "client_cert_pem: ") || !strings.HasPrefix(s.Detail, "PLAIN ") {
+		t.Errorf("got step %+v", s)
+	}
+}

@@ -393,11 +393,14 @@ func TestMirrorRandomChanges(t *testing.T) {
 }
 
 func TestDovecotMirrorRandomChanges(t *testing.T) {
-	users := []string{"a", "b", "c", "d", "e", "f"}
+	users := make([]string, 50)
+	for seed := range users {
+		users[seed] = fmt.Sprintf("user%d", seed)
+	}
 	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Users: users})
-	for seed, user := range users {
+	together(t, users, func(t *testing.T, seed int, user string) {
 		other := dialClient(t, srv.Addr("imap"), user, srv.Password)
-		cfg := dovecotConfig(srv, connection.ModeTLS)
+		cfg := dovecotConfig(srv, connection.ModeInsecure)
 		cfg.Username, cfg.Folders, cfg.MessagesPerCycle = user, []string{"*"}, 3
 		if seed%3 == 2 {
 			cfg.DisableExtensions = []string{"CONDSTORE", "QRESYNC"}
@@ -411,5 +414,5 @@ func TestDovecotMirrorRandomChanges(t *testing.T) {
 			}
 		}
 		mirrorRounds(t, uint64(seed), 5, other, func() *imapclient.Conn { return open(t, cfg, nil) }, again)
-	}
+	})
 }
