@@ -2,12 +2,7 @@ package imapclient_test
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -154,15 +149,7 @@ func sharedFile(t *testing.T, mode os.FileMode, text string) string {
 
 // NTLM, verified by Samba's ntlm_auth, which looks at the password alone: what names are sent is shown by TestNTLMNames.
 func TestDovecotNTLM(t *testing.T) {
-	helper, err := exec.LookPath("ntlm_auth")
-	if err != nil {
-		peertest.Require(t, fmt.Errorf("ntlm_auth (package winbind) %w", peertest.ErrNotInstalled))
-	}
-	wrapper := sharedFile(t, 0o755, "#!/bin/sh\nexec "+helper+` "$@" --username=juser --password=`+canary+" --domain=DOM\n")
-	srv := dovecot23(t, &peertest.DovecotOptions{
-		Mechanisms: "ntlm plain", Password: canary,
-		Settings: "auth_use_winbind = yes\nauth_winbind_helper_path = " + wrapper + "\nauth_username_format = %n",
-	})
+	srv := peertest.Dovecot(t, &peertest.DovecotOptions{NTLM: true, Password: canary})
 	want := letters(3)
 	srv.Deliver(srv.User, want...)
 	for _, name := range []string{`DOM\juser`, `DOM/juser`, "juser", "juser@dom", `DOM\juser\J.User`} {
@@ -177,24 +164,10 @@ func TestDovecotNTLM(t *testing.T) {
 	}
 }
 
-// Tokens, which Dovecot asks an endpoint of the test about.
+// Tokens, which Dovecot asks an authority of the test about.
 func TestDovecotTokens(t *testing.T) {
 	const token = "good-token-8f21"
-	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+token {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"active":true,"username":"juser"}`) // Dovecot notices
-	}))
-	t.Cleanup(endpoint.Close)
-	conf := sharedFile(t, 0o644, fmt.Sprintf("tokeninfo_url = %s/?token=\nintrospection_mode = auth\nintrospection_url = %[1]s/\n"+
-		"username_attribute = username\nactive_attribute = active\nactive_value = true\n", endpoint.URL))
-	srv := dovecot23(t, &peertest.DovecotOptions{
-		Mechanisms: "xoauth2 oauthbearer",
-		Settings:   "passdb {\n driver = oauth2\n mechanisms = xoauth2 oauthbearer\n args = " + conf + "\n}",
-	})
+	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Token: token})
 	want := letters(2)
 	srv.Deliver(srv.User, want...)
 	for mechanism, code := range map[string]string{"XOAUTH2": "401", "OAUTHBEARER": "invalid_token"} {
