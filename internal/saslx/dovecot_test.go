@@ -11,12 +11,9 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -169,24 +166,9 @@ func TestDovecotPasswordMechanisms(t *testing.T) {
 	}
 }
 
-// TestDovecotTokens has Dovecot ask an endpoint of the test whether a token is good.
+// TestDovecotTokens has Dovecot ask an authority of the test whether a token is good.
 func TestDovecotTokens(t *testing.T) {
-	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+token {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"active":true,"username":"juser"}`) // Dovecot notices
-	}))
-	t.Cleanup(endpoint.Close)
-	dir := publicDir(t)
-	writeFile(t, filepath.Join(dir, "oauth2"), 0o644, fmt.Sprintf(
-		"tokeninfo_url = %s/?token=\nintrospection_mode = auth\nintrospection_url = %[1]s/\nusername_attribute = username\nactive_attribute = active\nactive_value = true\n", endpoint.URL))
-	srv := dovecot23(t, &peertest.DovecotOptions{
-		Mechanisms: "xoauth2 oauthbearer",
-		Settings:   "passdb {\n driver = oauth2\n mechanisms = xoauth2 oauthbearer\n args = " + filepath.Join(dir, "oauth2") + "\n}",
-	})
+	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Token: token})
 	for mech, status := range map[string]string{"XOAUTH2": "[401]", "OAUTHBEARER": "[invalid_token]"} {
 		good, bad := bearer(token), bearer("stale-token")
 		good.Mechanisms, bad.Mechanisms = []string{mech}, []string{mech}
@@ -202,18 +184,7 @@ func TestDovecotTokens(t *testing.T) {
 // TestDovecotNTLM verifies through Samba's ntlm_auth, which needs no domain for that. It checks the password alone;
 // what names are sent is shown by TestNTLMNames.
 func TestDovecotNTLM(t *testing.T) {
-	helper, err := exec.LookPath("ntlm_auth")
-	if err != nil {
-		peertest.Require(t, fmt.Errorf("ntlm_auth (package winbind) %w", peertest.ErrNotInstalled))
-	}
-	dir := publicDir(t)
-	wrapper := filepath.Join(dir, "ntlm")
-	writeFile(t, wrapper, 0o755, "#!/bin/sh\nexec "+helper+` "$@" --username=juser --password=`+password+" --domain=DOM\n")
-	srv := dovecot23(t, &peertest.DovecotOptions{
-		Mechanisms: "ntlm plain",
-		Password:   password,
-		Settings:   "auth_use_winbind = yes\nauth_winbind_helper_path = " + wrapper + "\nauth_username_format = %n",
-	})
+	srv := peertest.Dovecot(t, &peertest.DovecotOptions{NTLM: true, Password: password})
 	for _, name := range []string{`DOM\juser`, "juser", "juser@dom", `DOM\juser\J.User`} {
 		good := saslx.Account{Username: name, Password: connection.NewSecret(password), Mechanisms: []string{"ntlm"}}
 		bad := good
