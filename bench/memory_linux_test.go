@@ -2,14 +2,14 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
+	"net"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
-
-	"github.com/mailconn/mailconn/internal/peertest"
 )
 
 // maxRSS is what a program that drains mail may hold in memory, all of it counted, whatever the mail.
@@ -25,25 +25,19 @@ func TestMemoryOfDraining(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	small := corpus{count: 20_000, min: 3 << 10, max: 6 << 10}
-	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Users: []string{"large", "small"}, Dir: shortDir(t)})
-	line := strings.Repeat("0123456789abcde ", 4) + "\r\n"
-	huge := slices.Concat([]byte("Subject: 200 MB\r\n\r\n"), bytes.Repeat([]byte(line), 200*megabyte/len(line)))
-	srv.Deliver("large", huge)
-	srv.DeliverTo("small", "INBOX", small.messages())
 	for _, test := range []struct {
-		user     string
-		messages int
-		octets   int64
+		name string
+		mail canned
 	}{
-		{"large", 1, int64(len(huge))},
-		{"small", small.count, small.octets()},
+		{"large", corpus{count: 1, min: 200 * megabyte, max: 200 * megabyte}.slices()},
+		{"small", corpus{count: 20_000, min: 3 << 10, max: 6 << 10}.kept()},
 	} {
+		address, capem := serveTLS(t, test.mail)
 		for _, way := range []task{{Sink: "discard", Workers: 1}, {Sink: "files", Workers: 1}, {Sink: "store", Workers: 16}} {
-			t.Run(test.user+"/"+way.Sink, func(t *testing.T) {
+			t.Run(test.name+"/"+way.Sink, func(t *testing.T) {
 				way.Kind, way.Driver, way.Dir = "drain", "imap", shortDir(t)
 				way.Config = map[string]any{
-					"server": srv.Addr("imaps"), "mode": "tls", "username": test.user, "password": srv.Password, "ca_pem": srv.CAPEM,
+					"server": address, "mode": "tls", "username": "user", "password": "password", "ca_pem": capem,
 				}
 				input, err := json.Marshal(way)
 				if err != nil {
@@ -61,7 +55,7 @@ func TestMemoryOfDraining(t *testing.T) {
 				if err := json.Unmarshal(out, &got); err != nil {
 					t.Fatal(err)
 				}
-				if err := got.check(test.messages, test.octets); err != nil {
+				if err := got.check(test.mail.count, test.mail.octets()); err != nil {
 					t.Error(err)
 				}
 				if got.PeakRSS == 0 || got.PeakRSS > maxRSS {
@@ -71,4 +65,22 @@ func TestMemoryOfDraining(t *testing.T) {
 			})
 		}
 	}
+}
+
+// serveTLS starts a canned server behind TLS, until the test ends. capem is what a client has to trust.
+func serveTLS(t *testing.T, mail canned) (address, capem string) {
+	t.Helper()
+	borrowed := httptest.NewTLSServer(nil)
+	borrowed.Close()
+	settings := &tls.Config{Certificates: borrowed.TLS.Certificates, MinVersion: tls.VersionTLS12}
+	srv, err := startServer(func(conn net.Conn) error { return mail.serveIMAP(tls.Server(conn, settings)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := srv.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return srv.address(), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: borrowed.Certificate().Raw}))
 }
