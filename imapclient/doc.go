@@ -19,6 +19,10 @@
 // which folder. Its Checkpoint holds all it has to know. [Conn.Append] puts messages back. With Config.Mailboxes one
 // login opens the mailboxes of others, each with sessions of its own; Ref.Mailbox then says whose message it is.
 //
+// It logs in by the best mechanism that the server offers and the settings have something for: client certificate, token
+// ([OAuth2], or Env.Token), SCRAM, NTLM, CRAM-MD5, PLAIN, LOGIN. Without TLS it sends nothing that a listener could use,
+// unless allow_plaintext_auth is set. [Conn.Test] says which mechanism was used, and why the others were not.
+//
 // Round trips cost most, so one command asks for all that waits (up to 5,000 messages), while each is handed over as it
 // comes and only a few MiB are read ahead. It asks for messages_per_cycle at a time where a session is shared, and where
 // a server has forgotten or refused something.
