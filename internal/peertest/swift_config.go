@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -78,11 +79,11 @@ func (s *SwiftServer) configure(host string, ports map[string]int) error {
 }
 
 func (s *SwiftServer) proxyConfig(common, host string, ports map[string]int) string {
-	filters := []string{"catch_errors", "gatekeeper", "healthcheck", "cache", "listing_formats"}
+	filters := []string{"catch_errors", "gatekeeper", "healthcheck", "proxy-logging", "cache", "listing_formats"}
 	if s.opts.RateLimit > 0 {
 		filters = append(filters, "ratelimit")
 	}
-	filters = append(filters, "bulk", "tempurl", "tempauth", "copy", "container_quotas", "account_quotas", "slo", "dlo", "versioned_writes", "symlink")
+	filters = append(filters, "bulk", "tempurl", "tempauth", "copy", "container_quotas", "account_quotas", "slo", "dlo", "versioned_writes", "symlink", "proxy-logging")
 	settings := map[string]string{
 		"cache":            fmt.Sprintf("memcache_servers = %s:%d\n", host, ports["memcached"]),
 		"slo":              "minimum_segment_size = 1\n",
@@ -94,8 +95,9 @@ func (s *SwiftServer) proxyConfig(common, host string, ports map[string]int) str
 	var b strings.Builder
 	fmt.Fprintf(&b, "[DEFAULT]\n%sbind_port = %d\n[pipeline:main]\npipeline = %s proxy-server\n", common, ports["proxy"], strings.Join(filters, " "))
 	b.WriteString("[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\nallow_account_management = true\n")
-	for _, name := range filters {
-		egg := name
+	slices.Sort(filters)
+	for _, name := range slices.Compact(filters) {
+		egg := strings.ReplaceAll(name, "-", "_")
 		if name == "cache" {
 			egg = "memcache"
 		}

@@ -21,6 +21,9 @@ const (
 	SwiftRackspace = "rackspace" // Keystone v2.0, with an API key (RAX-KSKEY:apiKeyCredentials) and nothing else
 )
 
+// SwiftGuest is a user of every [Swift] who may do nothing.
+const SwiftGuest = "guest"
+
 // SwiftOptions are the options of a [Swift]. The zero value lets users in by version 1 and has a container named archive.
 type SwiftOptions struct {
 	ServerOptions
@@ -34,7 +37,7 @@ type SwiftOptions struct {
 	// Regions are those of the catalogue of v2 and v3; nil = {"ORD", "DFW"}. Only the last one is this server; the others'
 	// storage cannot be reached.
 	Regions []string
-	// Reader makes the user one who may read but not write.
+	// Reader makes the user one who may read but not write. Besides there is always a user [SwiftGuest], with the same key.
 	Reader bool
 	// TokenLife is how long a token is good; 0 = until ExpireTokens.
 	TokenLife time.Duration
@@ -62,12 +65,19 @@ type Swift struct {
 	opts SwiftOptions
 
 	mu          sync.Mutex
-	tokens      map[string]time.Time // when they end; zero = not by themselves
+	tokens      map[string]swiftToken
 	appID       string
 	appSecret   string
 	containers  map[string]*shelf[*swiftObject]
-	clock       time.Time // of the last change: timestamps grow
+	changed     map[string]time.Time // by container/name: the time of the last request that was obeyed
+	clock       time.Time            // of the last request: timestamps grow
 	transaction int
+}
+
+// A swiftToken is a token that was given out.
+type swiftToken struct {
+	guest bool
+	end   time.Time // zero = not by itself
 }
 
 // A swiftObject is an object at rest.
@@ -95,7 +105,7 @@ func ListenSwift(opts *SwiftOptions) (*Swift, error) {
 }
 
 func newSwift(opts *SwiftOptions) *Swift {
-	s := &Swift{tokens: make(map[string]time.Time), containers: make(map[string]*shelf[*swiftObject])}
+	s := &Swift{tokens: make(map[string]swiftToken), containers: make(map[string]*shelf[*swiftObject]), changed: make(map[string]time.Time)}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -201,7 +211,15 @@ func (s *Swift) Plant(name string, data []byte) {
 	defer s.mu.Unlock()
 	var b blob
 	b.add(data)
-	s.containers[s.opts.Container].put(name, &swiftObject{data: b, etag: md5Of(b), modified: s.tick(), kind: "application/octet-stream"})
+	o := &swiftObject{data: b, etag: md5Of(b), modified: s.tick(), kind: "application/octet-stream"}
+	s.change(s.containers[s.opts.Container], s.opts.Container, name, o)
+}
+
+// RemoveObject takes an object of any container away past the protocol.
+func (s *Swift) RemoveObject(container, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.remove(container, name)
 }
 
 // Damage inverts a bit of an object's data at rest, of a large one in its first segment. The server notices nothing.
@@ -239,7 +257,7 @@ func (s *Swift) RemoveContainer(name string) {
 	delete(s.containers, name)
 }
 
-// tick returns the time of a change, later than those before. The caller holds s.mu.
+// tick returns the time of a request, later than those before. The caller holds s.mu.
 func (s *Swift) tick() time.Time {
 	now := s.Now().UTC().Truncate(time.Microsecond)
 	if !now.After(s.clock) {

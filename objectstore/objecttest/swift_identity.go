@@ -52,28 +52,34 @@ func (s *Swift) authenticate(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Swift) authenticateV1(w http.ResponseWriter, r *http.Request) {
-	user := equal(r.Header.Get("X-Auth-User"), s.opts.Project+":"+s.opts.User)
-	if !user || !equal(r.Header.Get("X-Auth-Key"), s.opts.Key) {
+	project, user, _ := strings.Cut(r.Header.Get("X-Auth-User"), ":")
+	if project != s.opts.Project || !s.knows(user, r.Header.Get("X-Auth-Key")) {
 		w.Header().Set("Www-Authenticate", `Swift realm="unknown"`)
 		swiftError(w, http.StatusUnauthorized, "This server could not verify that you are authorized to access the document you requested.")
 		return
 	}
-	token := s.issue("AUTH_tk")
+	token := s.issue("AUTH_tk", user)
 	w.Header().Set("X-Auth-Token", token)
 	w.Header().Set("X-Storage-Token", token)
 	w.Header().Set("X-Storage-Url", s.URL()+s.account())
 	w.WriteHeader(http.StatusOK)
 }
 
+// knows reports whether there is a user with that key.
+func (s *Swift) knows(user, key string) bool {
+	return (equal(user, s.opts.User) || user == SwiftGuest) && equal(key, s.opts.Key)
+}
+
 // issue gives out a token.
-func (s *Swift) issue(prefix string) string {
+func (s *Swift) issue(prefix, user string) string {
 	token := prefix + hexText(16)
+	t := swiftToken{guest: user == SwiftGuest}
+	if s.opts.TokenLife > 0 {
+		t.end = time.Now().Add(s.opts.TokenLife)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokens[token] = time.Time{}
-	if s.opts.TokenLife > 0 {
-		s.tokens[token] = time.Now().Add(s.opts.TokenLife)
-	}
+	s.tokens[token] = t
 	return token
 }
 
@@ -127,7 +133,7 @@ func (s *Swift) authenticateV2(w http.ResponseWriter, r *http.Request) {
 	case given == nil && ask.Auth.Password == nil && ask.Auth.APIKey == nil:
 		identityError(w, http.StatusBadRequest, "Expecting to find auth in request body.")
 		return
-	case given == nil, !equal(given.Username, s.opts.User), !equal(key, s.opts.Key), ask.Auth.Project != "" && ask.Auth.Project != s.opts.Project:
+	case given == nil, !s.knows(given.Username, key), ask.Auth.Project != "" && ask.Auth.Project != s.opts.Project:
 		identityRefusal(w)
 		return
 	}
@@ -136,14 +142,14 @@ func (s *Swift) authenticateV2(w http.ResponseWriter, r *http.Request) {
 		url := s.storageURL(region)
 		endpoints = append(endpoints, map[string]string{"publicURL": url, "internalURL": url + "/internal", "region": region, "tenantId": s.opts.Project})
 	}
-	token := s.issue("")
+	token := s.issue("", given.Username)
 	swiftJSON(w, http.StatusOK, map[string]any{"access": map[string]any{
 		"token": map[string]any{"id": token, "expires": s.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339), "tenant": map[string]string{"id": s.opts.Project, "name": s.opts.Project}},
 		"serviceCatalog": []any{
 			map[string]any{"type": "identity", "name": "keystone", "endpoints": []map[string]string{{"publicURL": s.URL() + "/v2.0", "region": s.region()}}},
 			map[string]any{"type": "object-store", "name": "swift", "endpoints": endpoints},
 		},
-		"user": map[string]any{"id": "u1", "name": s.opts.User, "RAX-AUTH:defaultRegion": s.region()},
+		"user": map[string]any{"id": "u1", "name": given.Username, "RAX-AUTH:defaultRegion": s.region()},
 	}})
 }
 
@@ -189,7 +195,7 @@ func (s *Swift) authenticateV3(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, scope := ask.Auth.Identity, ask.Auth.Scope
-	scoped := scope != nil && scope.Project != nil
+	scoped, user := scope != nil && scope.Project != nil, ""
 	switch {
 	case slices.Equal(id.Methods, []string{"application_credential"}) && id.Application != nil:
 		if scope != nil {
@@ -200,10 +206,11 @@ func (s *Swift) authenticateV3(w http.ResponseWriter, r *http.Request) {
 			identityRefusal(w)
 			return
 		}
-		scoped = true
+		scoped, user = true, s.opts.User
 	case slices.Equal(id.Methods, []string{"password"}) && id.Password != nil:
 		u := id.Password.User
-		if !s.inDomain(u.Domain) || !equal(u.Name, s.opts.User) || !equal(u.Password, s.opts.Key) ||
+		user = u.Name
+		if !s.inDomain(u.Domain) || !s.knows(u.Name, u.Password) ||
 			scoped && (scope.Project.Name != s.opts.Project || !s.inDomain(scope.Project.Domain)) {
 			identityRefusal(w)
 			return
@@ -212,7 +219,7 @@ func (s *Swift) authenticateV3(w http.ResponseWriter, r *http.Request) {
 		identityError(w, http.StatusBadRequest, "Expecting to find identity in auth.")
 		return
 	}
-	answer := map[string]any{"methods": id.Methods, "expires_at": s.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano), "user": map[string]string{"name": s.opts.User}}
+	answer := map[string]any{"methods": id.Methods, "expires_at": s.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano), "user": map[string]string{"name": user}}
 	if scoped { // a token without a project has no catalogue
 		var endpoints []map[string]string
 		for _, region := range s.opts.Regions {
@@ -227,7 +234,7 @@ func (s *Swift) authenticateV3(w http.ResponseWriter, r *http.Request) {
 		answer["catalog"] = []any{map[string]any{"type": "object-store", "name": "swift", "endpoints": endpoints}}
 		answer["project"] = map[string]any{"name": s.opts.Project}
 	}
-	w.Header().Set("X-Subject-Token", s.issue(""))
+	w.Header().Set("X-Subject-Token", s.issue("", user))
 	swiftJSON(w, http.StatusCreated, map[string]any{"token": answer})
 }
 
@@ -241,14 +248,14 @@ func (s *Swift) authorize(w http.ResponseWriter, r *http.Request, op string) boo
 		return true
 	}
 	s.mu.Lock()
-	end, ok := s.tokens[r.Header.Get("X-Auth-Token")]
+	token, ok := s.tokens[r.Header.Get("X-Auth-Token")]
 	s.mu.Unlock()
-	if !ok || !end.IsZero() && time.Now().After(end) {
+	if !ok || !token.end.IsZero() && time.Now().After(token.end) {
 		swiftError(w, http.StatusUnauthorized, "This server could not verify that you are authorized to access the document you requested.")
 		return false
 	}
 	reading := []string{"HeadAccount", "ListObjects", "HeadContainer", "GetObject", "GetManifest", "HeadObject"}
-	if s.opts.Reader && !slices.Contains(reading, op) {
+	if token.guest || s.opts.Reader && !slices.Contains(reading, op) {
 		swiftError(w, http.StatusForbidden, "Access was denied to this resource.")
 		return false
 	}

@@ -3,13 +3,10 @@ package objecttest
 import (
 	"crypto/md5" //nolint:gosec // what Swift checks
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -29,88 +26,6 @@ func md5Of(b blob) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func (s *Swift) serveAccount(w http.ResponseWriter) {
-	if s.opts.TempURLKey != "" && !s.opts.Reader {
-		w.Header().Set("X-Account-Meta-Temp-Url-Key", s.opts.TempURLKey)
-	}
-	w.WriteHeader(http.StatusNoContent)
-}
-
-func (s *Swift) serveContainer(w http.ResponseWriter, r *http.Request, op, name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.containers[name]
-	if op == "PutContainer" {
-		status := http.StatusAccepted
-		if c == nil {
-			s.containers[name] = new(shelf[*swiftObject])
-			status = http.StatusCreated
-		}
-		w.WriteHeader(status)
-		return
-	}
-	if c == nil {
-		swiftError(w, http.StatusNotFound, "The resource could not be found.")
-		return
-	}
-	switch op {
-	case "DeleteContainer":
-		if len(c.sorted()) > 0 {
-			swiftError(w, http.StatusConflict, "There was a conflict when trying to complete your request.")
-			return
-		}
-		delete(s.containers, name)
-		w.WriteHeader(http.StatusNoContent)
-	case "HeadContainer":
-		all, _ := c.list(listing{}, s.settled)
-		size := int64(0)
-		for _, e := range all {
-			size += e.item.size()
-		}
-		w.Header().Set("X-Container-Object-Count", strconv.Itoa(len(all)))
-		w.Header().Set("X-Container-Bytes-Used", strconv.FormatInt(size, 10))
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		s.list(w, r, c)
-	}
-}
-
-// list serves a listing. The caller holds s.mu.
-func (s *Swift) list(w http.ResponseWriter, r *http.Request, c *shelf[*swiftObject]) {
-	q := r.URL.Query()
-	limit := s.opts.PageSize
-	if text := q.Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > s.opts.PageSize {
-			swiftError(w, http.StatusPreconditionFailed, fmt.Sprintf("Maximum limit is %d", s.opts.PageSize))
-			return
-		}
-		limit = n
-	}
-	if q.Get("format") != "json" {
-		swiftError(w, http.StatusBadRequest, "objecttest: listings are in JSON only")
-		return
-	}
-	page, _ := c.list(listing{prefix: q.Get("prefix"), delimiter: q.Get("delimiter"), after: q.Get("marker"), resume: q.Get("marker"), limit: limit}, s.settled)
-	lines := make([]map[string]any, len(page))
-	for i, e := range page {
-		if e.prefix {
-			lines[i] = map[string]any{"subdir": e.key}
-			continue
-		}
-		line := map[string]any{
-			"name": e.key, "bytes": e.item.size(), "hash": strings.Trim(e.item.etag, `"`), "content_type": e.item.kind,
-			"last_modified": e.item.modified.Format("2006-01-02T15:04:05.000000"),
-		}
-		if e.item.segments != nil {
-			line["slo_etag"] = e.item.etag
-			line["hash"] = e.item.manifestETag()
-		}
-		lines[i] = line
-	}
-	swiftJSON(w, http.StatusOK, lines)
-}
-
 // size is what a client reads.
 func (o *swiftObject) size() int64 {
 	if o.segments == nil {
@@ -126,6 +41,7 @@ func (o *swiftObject) size() int64 {
 // take checks a put's headers and reads its body. It has answered if ok is false.
 func (s *Swift) take(w http.ResponseWriter, r *http.Request, container, name string, limit int64) (o *swiftObject, ok bool) {
 	s.mu.Lock()
+	began := s.tick()
 	refused := s.refuse(w, r, container, name)
 	s.mu.Unlock()
 	switch {
@@ -135,7 +51,7 @@ func (s *Swift) take(w http.ResponseWriter, r *http.Request, container, name str
 		swiftError(w, http.StatusRequestEntityTooLarge, "The body of your request was too large for this server.")
 		return nil, false
 	}
-	o = &swiftObject{kind: r.Header.Get("Content-Type"), meta: keptHeaders(r.Header)}
+	o = &swiftObject{modified: began, kind: r.Header.Get("Content-Type"), meta: keptHeaders(r.Header)}
 	h := md5.New() //nolint:gosec // as above
 	var err error
 	if o.data, err = readBlob(r.Body, h); err != nil {
@@ -238,6 +154,25 @@ func metaRule(h http.Header) string {
 	return ""
 }
 
+// change puts an object, or takes it away if o is nil. As in Swift the time counts at which the request came: what came
+// before the last one that was obeyed has no effect, though it succeeds. The caller holds s.mu.
+func (s *Swift) change(c *shelf[*swiftObject], container, name string, o *swiftObject) {
+	at := s.tick()
+	if o != nil {
+		at = o.modified
+	}
+	key := container + "/" + name
+	if s.changed[key].After(at) {
+		return
+	}
+	s.changed[key] = at
+	if o == nil {
+		c.remove(name)
+		return
+	}
+	c.put(name, o)
+}
+
 // store makes an object visible, unless the condition of the request no longer holds, and answers.
 func (s *Swift) store(w http.ResponseWriter, r *http.Request, container, name string, o *swiftObject) {
 	s.mu.Lock()
@@ -250,11 +185,10 @@ func (s *Swift) store(w http.ResponseWriter, r *http.Request, container, name st
 	if s.taken(w, r, c, name) {
 		return
 	}
-	o.modified = s.tick()
 	if o.kind == "" {
 		o.kind = "application/octet-stream"
 	}
-	c.put(name, o)
+	s.change(c, container, name, o)
 	w.Header().Set("ETag", o.etag)
 	w.Header().Set("Last-Modified", lastModified(o.modified))
 	w.WriteHeader(http.StatusCreated)
@@ -280,7 +214,8 @@ func (s *Swift) putObject(w http.ResponseWriter, r *http.Request, container, nam
 	s.store(w, r, container, name, o)
 }
 
-// copyObject serves PUT with X-Copy-From: a copy of the octets, with the source's metadata unless X-Fresh-Metadata.
+// copyObject serves PUT with X-Copy-From: a copy of the octets, with the source's metadata unless X-Fresh-Metadata. As in
+// Swift a condition is one on the source.
 func (s *Swift) copyObject(w http.ResponseWriter, r *http.Request, container, name string) {
 	path, err := url.PathUnescape(r.Header.Get("X-Copy-From"))
 	from, object, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
@@ -289,7 +224,10 @@ func (s *Swift) copyObject(w http.ResponseWriter, r *http.Request, container, na
 		return
 	}
 	s.mu.Lock()
-	refused := s.refuse(w, r, container, name)
+	began := s.tick()
+	unconditional := r.Clone(r.Context())
+	unconditional.Header.Del("If-None-Match")
+	refused := s.refuse(w, unconditional, container, name)
 	var src *swiftObject
 	found := false
 	if c := s.containers[from]; c != nil {
@@ -309,11 +247,14 @@ func (s *Swift) copyObject(w http.ResponseWriter, r *http.Request, container, na
 	case err != nil:
 		swiftError(w, http.StatusConflict, err.Error())
 		return
+	case r.Header.Get("If-None-Match") != "":
+		w.WriteHeader(http.StatusNotModified)
+		return
 	case data.size > s.opts.MaxFile:
 		swiftError(w, http.StatusRequestEntityTooLarge, "The body of your request was too large for this server.")
 		return
 	}
-	o := &swiftObject{data: data, etag: md5Of(data), kind: r.Header.Get("Content-Type"), meta: map[string]string{}}
+	o := &swiftObject{data: data, etag: md5Of(data), modified: began, kind: r.Header.Get("Content-Type"), meta: map[string]string{}}
 	if o.kind == "" {
 		o.kind = src.kind
 	}
@@ -326,100 +267,6 @@ func (s *Swift) copyObject(w http.ResponseWriter, r *http.Request, container, na
 		o.meta[k] = v
 	}
 	s.store(w, r, container, name, o)
-}
-
-func (s *Swift) getObject(w http.ResponseWriter, r *http.Request, op, container, name string) {
-	s.mu.Lock()
-	c := s.containers[container]
-	var o *swiftObject
-	found := false
-	if c != nil {
-		o, found = c.get(name)
-	}
-	var data blob
-	var err error
-	if found && op == "GetObject" {
-		data, err = s.whole(o)
-	}
-	s.mu.Unlock()
-	if !found {
-		swiftError(w, http.StatusNotFound, "The resource could not be found.")
-		return
-	}
-	h := w.Header()
-	for k, v := range o.meta {
-		h[k] = []string{v}
-	}
-	h.Set("Content-Type", o.kind)
-	h.Set("ETag", o.etag)
-	h.Set("Last-Modified", lastModified(o.modified))
-	h.Set("X-Timestamp", fmt.Sprintf("%d.%05d", o.modified.Unix(), o.modified.Nanosecond()/10_000))
-	h.Set("Accept-Ranges", "bytes")
-	if o.segments != nil {
-		h.Set("X-Static-Large-Object", "True")
-	}
-	if op == "GetManifest" && o.segments != nil {
-		swiftJSON(w, http.StatusOK, o.lines())
-		return
-	}
-	if match := r.Header.Get("If-Match"); match != "" && !s.opts.NoIfMatch && strings.Trim(match, `"`) != strings.Trim(o.etag, `"`) {
-		swiftError(w, http.StatusPreconditionFailed, "A precondition for this request was not met.")
-		return
-	}
-	if op == "HeadObject" {
-		h.Set("Content-Length", strconv.FormatInt(o.size(), 10))
-		w.WriteHeader(http.StatusOK)
-		return
-	}
-	if op == "GetManifest" {
-		data = o.data
-	}
-	if err != nil {
-		swiftError(w, http.StatusConflict, err.Error())
-		return
-	}
-	s.sendRange(w, r, data)
-}
-
-// sendRange answers with the octets that the request wants.
-func (s *Swift) sendRange(w http.ResponseWriter, r *http.Request, data blob) {
-	first, last, ranged, err := byteRange(r.Header.Get("Range"), data.size)
-	if s.opts.NoRange {
-		first, last, ranged, err = 0, data.size-1, false, nil
-	}
-	if err != nil {
-		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", data.size))
-		swiftError(w, http.StatusRequestedRangeNotSatisfiable, "The Range requested is not available.")
-		return
-	}
-	status := http.StatusOK
-	if ranged {
-		status = http.StatusPartialContent
-		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, data.size))
-	}
-	w.Header().Set("Content-Length", strconv.FormatInt(last-first+1, 10))
-	w.WriteHeader(status)
-	_, _ = io.Copy(w, data.reader(first, last-first+1)) // the client has gone
-}
-
-var errUnsatisfiable = errors.New("no such range")
-
-// byteRange reads "bytes=5-9" and "bytes=5-".
-func byteRange(text string, size int64) (first, last int64, ranged bool, err error) {
-	if text == "" {
-		return 0, size - 1, false, nil
-	}
-	from, to, _ := strings.Cut(strings.TrimPrefix(text, "bytes="), "-")
-	if first, err = strconv.ParseInt(from, 10, 64); err != nil || first >= size {
-		return 0, 0, false, errUnsatisfiable
-	}
-	last = int64(math.MaxInt64)
-	if to != "" {
-		if last, err = strconv.ParseInt(to, 10, 64); err != nil || last < first {
-			return 0, 0, false, errUnsatisfiable
-		}
-	}
-	return first, min(last, size-1), true, nil
 }
 
 func (s *Swift) deleteObject(w http.ResponseWriter, container, name string) {
@@ -439,9 +286,6 @@ func (s *Swift) remove(container, name string) bool {
 		return false
 	}
 	_, ok := c.get(name)
-	if ok {
-		s.tick()
-		c.remove(name)
-	}
+	s.change(c, container, name, nil)
 	return ok
 }

@@ -36,8 +36,10 @@ type backend struct {
 	account    *account
 	env        *connection.Env
 	tempURLKey connection.Secret
+	skew       func() (d time.Duration, known bool) // the server's clock minus ours
 	large      largeObjects
 	noBulk     atomic.Bool // the server has no bulk delete
+	ignorant   atomic.Bool // it ignores conditions
 }
 
 // anyType is the content type of what has none: without one servers guess.
@@ -45,17 +47,11 @@ const anyType = "application/octet-stream"
 
 // Put implements objectstore.Backend. The server checks the MD5.
 func (b *backend) Put(ctx context.Context, key string, body io.ReadSeeker, req *objectstore.PutRequest) (connection.ObjectInfo, error) {
-	old, err := b.segmentsBefore(ctx, key, req.IfAbsent)
-	if err != nil {
-		return connection.ObjectInfo{}, err
-	}
 	h := headersOf(req)
 	h["ETag"] = hex.EncodeToString(req.Wire)
-	info, err := b.write(ctx, &request{method: http.MethodPut, container: b.place.container, object: key, header: h, body: body, size: req.Size})
-	if err == nil {
-		b.removeSegments(ctx, key, old)
-	}
-	return info, err
+	return b.overwrite(ctx, key, h, func() (connection.ObjectInfo, error) {
+		return b.write(ctx, &request{method: http.MethodPut, container: b.place.container, object: key, header: h, body: body, size: req.Size})
+	})
 }
 
 // headersOf returns what is kept with an object.

@@ -46,6 +46,7 @@ var identityPath = map[string]string{
 func TestConformance(t *testing.T) {
 	for _, auth := range auths {
 		t.Run(auth, func(t *testing.T) {
+			t.Parallel()
 			var srv *objecttest.Swift
 			with := func(s func() connection.Settings, more map[string]any) func(t testing.TB, env *connection.Env) connection.Connection {
 				return func(t testing.TB, env *connection.Env) connection.Connection { return open(t, s(), env, more) }
@@ -76,6 +77,7 @@ const canary = "canary-of-swift"
 func TestEdgeCases(t *testing.T) {
 	for _, auth := range auths {
 		t.Run(auth, func(t *testing.T) {
+			t.Parallel()
 			var srv *objecttest.Swift
 			at := func(more map[string]any) objecttest.Opener {
 				return func(t testing.TB, env *connection.Env, tuning objectstore.Tuning) connection.ObjectStore {
@@ -88,9 +90,8 @@ func TestEdgeCases(t *testing.T) {
 				},
 				Open:   at(nil),
 				Tuned:  true,
-				Parts:  128 << 10,
+				Parts:  96 << 10,
 				Page:   500,
-				Huge:   5<<30 + 1,
 				Lag:    func(_ testing.TB, d time.Duration) { srv.Lag(d) },
 				Damage: func(_ testing.TB, key string) { srv.Damage(key) },
 				Plant: func(_ testing.TB, key string, raw []byte) bool {
@@ -102,10 +103,23 @@ func TestEdgeCases(t *testing.T) {
 				},
 				NoBucket:  at(map[string]any{"bucket": "nowhere"}),
 				Strangers: map[string]objecttest.Opener{"identity": at(map[string]any{"identity": "nobody"}), "credential": at(map[string]any{"credential": "something else"})},
+				Denied:    at(map[string]any{"identity": guest(auth)}),
 				Secrets:   []string{canary, "canary-of-urls"},
+				Skip:      map[string]string{"E17-leftovers": early},
 			})
 		})
 	}
+}
+
+// early is why a rule of the suite is left out.
+const early = "the rule takes it that of two parts in flight the first is stored; here nothing is left if it was not: TestIncomplete has leftovers"
+
+// guest is the identity of a user without rights.
+func guest(auth string) string {
+	if auth == objecttest.SwiftRackspace {
+		return objecttest.SwiftGuest
+	}
+	return "mail:" + objecttest.SwiftGuest
 }
 
 // tuned is open with the settings of tuning.

@@ -21,7 +21,6 @@ type Conn struct {
 	*objectstore.Store
 	info    connection.Info
 	http    *httpx.Client
-	options httpx.Options
 	backend *backend
 }
 
@@ -29,22 +28,21 @@ type Conn struct {
 const maxIdle = 64
 
 func open(p *place, id connection.Identity, s shared, env *connection.Env) (*Conn, error) {
-	options := httpx.Options{
+	client, err := httpx.New(httpx.Options{
 		Driver: p.driver, ID: id.ID, Base: p.identity, TLS: s.tls, ConnectTimeout: s.connect.D(), MaxIdle: max(s.Workers, maxIdle),
-	}
-	client, err := httpx.New(options, env)
+	}, env)
 	if err != nil {
 		return nil, configError(p.driver, err)
 	}
 	b := &backend{
-		place: p, env: env, tempURLKey: s.tempURLKey,
+		place: p, env: env, tempURLKey: s.tempURLKey, skew: client.Skew,
 		account: &account{place: p, guard: guard{client.Transport()}, turn: make(chan struct{}, 1)},
 	}
-	b.account.fresh = b.look
+	b.account.fresh = b.lookAfterLogin
 	endpoint := p.identity.Host + "/" + p.container
 	return &Conn{
 		info: connection.Info{ID: id.ID, Name: id.Name, Driver: p.driver, Endpoint: endpoint},
-		http: client, options: options, backend: b,
+		http: client, backend: b,
 		Store: objectstore.New(b, objectstore.Options{
 			Driver: p.driver, Endpoint: endpoint, ID: id.ID, Wire: md5.New, Tuning: *s.Tuning,
 			Features: objectstore.Features{IfAbsent: true, Meta: true, MaxSize: partLimits.MaxPart * int64(partLimits.MaxParts)},

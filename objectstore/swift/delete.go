@@ -19,8 +19,11 @@ import (
 )
 
 const (
-	// maxBulk is how many names go into one bulk delete (max_deletes_per_request is 10,000, as a rule).
-	maxBulk = 1000
+	// maxBulk is how many names go into one bulk delete. Servers take 10,000, but remove them one or two at a time, and
+	// may be silent until that is done.
+	maxBulk = 100
+	// maxLine is the longest line of a bulk delete: one of more than 2,564 octets spoils the whole list.
+	maxLine = 2048
 	// workers is how many small requests of one verb run at once.
 	workers = 8
 )
@@ -207,33 +210,50 @@ func abreast(n int, f func(i int)) {
 	wg.Wait()
 }
 
-// deleteNames removes objects of a container that are no large objects, by one request, or one by one where the server
-// has no bulk delete. It returns what each met, and how many are missing besides those that are said to be.
+// deleteNames removes objects of a container that are no large objects, by one request where that can be, else one by one.
+// It returns what each met, and how many are missing besides those that are said to be.
 func (b *backend) deleteNames(ctx context.Context, container string, names []string) (each []error, missing int, err error) {
-	if len(names) > 1 && !b.noBulk.Load() {
-		said, err := b.deleteBulk(ctx, container, names)
-		if err != nil {
+	each = make([]error, len(names))
+	single := make([]bool, len(names))
+	var short []string
+	for i, name := range names {
+		if single[i] = len(escaped(container, name)) > maxLine; !single[i] {
+			short = append(short, name)
+		}
+	}
+	var said *result
+	if len(short) > 1 && !b.noBulk.Load() {
+		if said, err = b.deleteBulk(ctx, container, short); err != nil {
 			return nil, 0, err
 		}
-		if said != nil {
-			return said.of(container, names), said.NotFound, nil
-		}
-		b.noBulk.Store(true)
+		b.noBulk.Store(said == nil)
 	}
-	each = make([]error, len(names))
+	if said != nil {
+		missing = said.NotFound
+	}
+	failed, whole := said.failed(container, len(short))
 	abreast(len(names), func(i int) {
-		each[i] = b.deleteOne(ctx, container, names[i])
-		objectstore.Progress(ctx)
+		if refused := failed[names[i]]; refused != nil {
+			each[i] = refused
+		} else if single[i] || !whole {
+			each[i] = b.deleteOne(ctx, container, names[i])
+			objectstore.Progress(ctx)
+		}
 	})
-	return each, 0, nil
+	return each, missing, nil
+}
+
+// escaped returns a path as URLs and the lines of a bulk delete hold it.
+func escaped(container, name string) string {
+	u := url.URL{Path: "/" + container + "/" + name}
+	return u.EscapedPath()
 }
 
 // deleteBulk makes a request of the middleware bulk. The result is nil if the server has none.
 func (b *backend) deleteBulk(ctx context.Context, container string, names []string) (*result, error) {
 	var list bytes.Buffer
 	for _, name := range names {
-		u := url.URL{Path: container + "/" + name}
-		list.WriteString(u.EscapedPath() + "\n")
+		list.WriteString(escaped(container, name) + "\n")
 	}
 	a, err := b.send(ctx, &request{
 		method: http.MethodPost, query: url.Values{"bulk-delete": {"true"}}, body: bytes.NewReader(list.Bytes()), size: int64(list.Len()),
@@ -254,26 +274,26 @@ func (b *backend) deleteBulk(ctx context.Context, container string, names []stri
 	if err := decode(ctx, a.body, maxManifest, &said); err != nil {
 		return nil, err
 	}
-	if said.Status == "" {
+	switch {
+	case said.Status == "":
 		return nil, nil
+	case len(said.Errors) == 0 && !strings.HasPrefix(said.Status, "400"):
+		return &said, said.err()
 	}
 	return &said, nil
 }
 
-// of returns what each of the names met. What the result does not account for may still be there.
-func (r *result) of(container string, names []string) []error {
-	each := make([]error, len(names))
-	failed := make(map[string]error, len(r.Errors))
+// failed returns the errors of a bulk delete by name, and whether it accounts for all of n names: those that it does not may
+// still be there. A nil result accounts for none.
+func (r *result) failed(container string, n int) (failed map[string]error, whole bool) {
+	if r == nil {
+		return nil, false
+	}
+	failed = make(map[string]error, len(r.Errors))
 	for _, e := range r.Errors {
 		if path, err := url.PathUnescape(e[0]); err == nil {
 			failed[strings.TrimPrefix(strings.TrimPrefix(path, "/"), container+"/")] = lineError(e[1], "")
 		}
 	}
-	for i, name := range names {
-		each[i] = failed[name]
-		if each[i] == nil && r.Deleted+r.NotFound+len(r.Errors) < len(names) {
-			each[i] = &connection.Error{Kind: connection.ErrUnavailable, Code: r.Status, Err: errors.New("the server gave up before the end of the list")}
-		}
-	}
-	return each
+	return failed, r.Deleted+r.NotFound+len(r.Errors) >= n
 }

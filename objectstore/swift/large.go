@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/ncw/swift/v2"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/backoff"
 	"github.com/mailconn/mailconn/internal/httpx"
 	"github.com/mailconn/mailconn/objectstore"
 )
@@ -50,10 +50,17 @@ const recheckLarge = time.Minute
 
 // largeObjects is what is known of large objects in the bucket. While there are none, a put and a delete are one request.
 type largeObjects struct {
-	mu    sync.Mutex
-	seen  bool           // there are, or it cannot be told
-	at    time.Time      // of the last look
-	parts map[string]int // the highest part of each upload of this connection that is not finished
+	mu   sync.Mutex
+	seen bool      // there are, or it cannot be told
+	at   time.Time // of the last look
+
+	uploads map[string]upload // of this connection, that are not finished
+}
+
+// An upload is a large object that is being written.
+type upload struct {
+	parts int  // the highest number so far
+	doubt bool // a part was left without an answer
 }
 
 // present reports whether there are large objects, as far as is known.
@@ -86,14 +93,25 @@ func (b *backend) begin(ctx context.Context) (upload string, err error) {
 }
 
 // note says that a part of an upload is about to be put.
-func (l *largeObjects) note(upload string, number int) {
+func (l *largeObjects) note(name string, number int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen = true
-	if l.parts == nil {
-		l.parts = make(map[string]int)
+	if l.uploads == nil {
+		l.uploads = make(map[string]upload)
 	}
-	l.parts[upload] = max(l.parts[upload], number)
+	u := l.uploads[name]
+	u.parts = max(u.parts, number)
+	l.uploads[name] = u
+}
+
+// doubt says that a part was left without an answer.
+func (l *largeObjects) doubt(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.uploads[name]
+	u.doubt = true
+	l.uploads[name] = u
 }
 
 func (b *backend) segmentHint(err error) error {
@@ -120,6 +138,9 @@ func (b *backend) PutPart(ctx context.Context, key, upload string, body io.ReadS
 	keyOf(h, key)
 	a, err := b.send(ctx, &request{method: http.MethodPut, container: b.place.segments, object: segmentName(upload, req.Number), header: h, body: body, size: req.Size})
 	if err != nil {
+		if ctx.Err() != nil || connection.KindOf(err) == connection.ErrUncertain {
+			b.large.doubt(upload)
+		}
 		return "", b.segmentHint(err)
 	}
 	a.discard()
@@ -151,27 +172,17 @@ func (b *backend) segmentPath(upload string, number int) string {
 
 // finish puts the manifest of an upload, and removes what it takes the place of.
 func (b *backend) finish(ctx context.Context, key, upload string, segments []segment, h swift.Headers) (connection.ObjectInfo, error) {
-	old, err := b.segmentsBefore(ctx, key, h["If-None-Match"] != "")
-	if err != nil {
-		return connection.ObjectInfo{}, err
-	}
 	manifest, err := json.Marshal(segments)
 	if err != nil {
 		return connection.ObjectInfo{}, err
 	}
 	h[metaPrefix+uploadName] = upload
 	h["Accept"] = "application/json"
-	info, err := b.putManifest(ctx, key, manifest, h)
-	if err != nil {
-		return info, err
+	info, err := b.overwrite(ctx, key, h, func() (connection.ObjectInfo, error) { return b.putManifest(ctx, key, manifest, h) })
+	if err == nil {
+		b.forgetUpload(upload)
 	}
-	b.forgetUpload(upload)
-	// An attempt before this one may have been obeyed: then what it replaces is itself.
-	old = slices.DeleteFunc(old, func(l manifestLine) bool {
-		return slices.ContainsFunc(segments, func(s segment) bool { return s.Path == l.Name })
-	})
-	b.removeSegments(ctx, key, old)
-	return info, nil
+	return info, err
 }
 
 func (b *backend) putManifest(ctx context.Context, key string, manifest []byte, h swift.Headers) (info connection.ObjectInfo, err error) {
@@ -196,258 +207,63 @@ func (b *backend) putManifest(ctx context.Context, key string, manifest []byte, 
 
 func (b *backend) forgetUpload(upload string) {
 	b.large.mu.Lock()
-	delete(b.large.parts, upload)
+	delete(b.large.uploads, upload)
 	b.large.mu.Unlock()
 }
 
+// lateParts is when an upload is cleared again if a part of it was left without an answer: its server may yet obey it.
+var lateParts = [...]time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
+
 // Abort implements objectstore.PartPutter. A listing may not show yet what this connection has just put, so the names of
-// that are not asked for.
+// that are not asked for. A part that is obeyed even later is what Incomplete finds.
 func (b *backend) Abort(ctx context.Context, _, upload string) error {
 	b.large.mu.Lock()
-	parts := b.large.parts[upload]
+	u := b.large.uploads[upload]
 	b.large.mu.Unlock()
 	var names []string
-	for n := range parts {
+	for n := range u.parts {
 		names = append(names, segmentName(upload, n+1))
 	}
-	if err := b.removeNames(ctx, b.place.segments, names); err != nil {
+	if err := b.clear(ctx, upload, names); err != nil {
 		return err
 	}
-	if _, err := b.removeUpload(ctx, upload); err != nil {
-		return err
+	if u.doubt {
+		for _, wait := range lateParts {
+			if err := backoff.Wait(ctx, wait); err != nil {
+				return err
+			}
+			if err := b.clear(ctx, upload, names); err != nil {
+				return err
+			}
+		}
 	}
 	b.forgetUpload(upload)
 	return nil
 }
 
-// removeUpload removes the segments of an upload that the listing shows, and returns how many there were.
-func (b *backend) removeUpload(ctx context.Context, upload string) (int, error) {
-	count, marker := 0, ""
+// clear removes the segments of an upload: those named, and those that the listing shows.
+func (b *backend) clear(ctx context.Context, upload string, names []string) error {
+	return errors.Join(b.removeNames(ctx, b.place.segments, names), b.removeUpload(ctx, upload))
+}
+
+// removeUpload removes the segments of an upload that the listing shows.
+func (b *backend) removeUpload(ctx context.Context, upload string) error {
+	marker := ""
 	for {
 		page, err := b.listing(ctx, b.place.segments, uploadPrefix+upload+"/", "", marker, 0)
 		if connection.KindOf(err) == connection.ErrNotFound || err == nil && len(page) == 0 {
-			return count, nil
+			return nil
 		}
 		if err != nil {
-			return count, err
+			return err
 		}
 		names := make([]string, len(page))
 		for i, e := range page {
 			names[i] = e.Name
 		}
 		if err := b.removeNames(ctx, b.place.segments, names); err != nil {
-			return count, err
+			return err
 		}
-		count += len(names)
 		marker = names[len(names)-1]
 	}
-}
-
-// look asks whether there are large objects in the bucket at all. Who may not look must take it that there are.
-func (b *backend) look(ctx context.Context) error {
-	a, err := b.send(ctx, &request{method: http.MethodHead, container: b.place.segments})
-	seen := false
-	switch connection.KindOf(err) {
-	case connection.ErrNotFound:
-	case connection.ErrPermission:
-		seen = true
-	default:
-		if err != nil {
-			return err
-		}
-		a.discard()
-		seen = a.header.Get("X-Container-Object-Count") != "0"
-	}
-	b.large.mu.Lock()
-	defer b.large.mu.Unlock()
-	b.large.seen = b.large.seen || seen
-	b.large.at = time.Now()
-	return nil
-}
-
-// mayBeLarge reports whether objects of the bucket may have segments. What another connection has made within the last
-// minute may be overlooked: then Incomplete finds its segments later.
-func (b *backend) mayBeLarge(ctx context.Context) (bool, error) {
-	if _, err := b.account.session(ctx); err != nil {
-		return false, err // a login looks
-	}
-	b.large.mu.Lock()
-	seen, fresh := b.large.seen, time.Since(b.large.at) < recheckLarge
-	b.large.mu.Unlock()
-	if seen || fresh {
-		return seen, nil
-	}
-	err := b.look(ctx)
-	return b.large.present(), err
-}
-
-// A manifestLine is a line of a manifest as the server shows it.
-type manifestLine struct {
-	Name   string // "/container/object"
-	Bytes  int64
-	Hash   string
-	Range  string
-	SubSLO bool `json:"sub_slo"`
-	Data   string
-}
-
-// segmentsBefore returns the segments of what a write to key will replace. Nothing can be replaced if it must be absent.
-func (b *backend) segmentsBefore(ctx context.Context, key string, absent bool) ([]manifestLine, error) {
-	if absent {
-		return nil, nil
-	}
-	if large, err := b.mayBeLarge(ctx); err != nil || !large {
-		return nil, err
-	}
-	h, err := b.head(ctx, key, newest())
-	if connection.KindOf(err) == connection.ErrNotFound || err == nil && !isLarge(h) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	lines, err := b.manifest(ctx, key)
-	if connection.KindOf(err) == connection.ErrNotFound {
-		err = nil
-	}
-	return lines, err
-}
-
-func isLarge(h http.Header) bool { return strings.EqualFold(h.Get("X-Static-Large-Object"), "true") }
-
-// How much of a manifest is read: 1000 segments take some 300 KiB.
-const (
-	maxManifest = 8 << 20
-	maxLines    = 20_000
-)
-
-// manifest returns the segments of a large object, none of another.
-func (b *backend) manifest(ctx context.Context, key string) ([]manifestLine, error) {
-	a, err := b.send(ctx, &request{
-		method: http.MethodGet, container: b.place.container, object: key,
-		query: url.Values{"multipart-manifest": {"get"}}, header: newest(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer a.discard()
-	if !isLarge(a.header) {
-		return nil, nil
-	}
-	return decodeArray[manifestLine](ctx, a.body, maxManifest, maxLines)
-}
-
-// removeSegments removes what a write has replaced, as far as it lies in the segment container. That it fails does not
-// undo the write: Incomplete finds what stays.
-func (b *backend) removeSegments(ctx context.Context, key string, old []manifestLine) {
-	var names []string
-	for _, line := range old {
-		if name, ok := strings.CutPrefix(line.Name, "/"+b.place.segments+"/"); ok {
-			names = append(names, name)
-		}
-	}
-	if err := b.removeNames(ctx, b.place.segments, names); err != nil {
-		b.env.Log().WarnContext(ctx, "segments of a replaced object stay behind", "driver", b.place.driver, "key", key, "segments", len(names), "error", err)
-	}
-}
-
-// removeNames removes objects of a container that are no large objects. Missing ones are no error.
-func (b *backend) removeNames(ctx context.Context, container string, names []string) error {
-	for len(names) > 0 {
-		part := names[:min(len(names), maxBulk)]
-		names = names[len(part):]
-		each, _, err := b.deleteNames(ctx, container, part)
-		for i := range each {
-			each[i] = gone(each[i])
-		}
-		if err := errors.Join(append(each, err)...); err != nil {
-			return err
-		}
-		objectstore.Progress(ctx)
-	}
-	return nil
-}
-
-// Incomplete implements objectstore.IncompleteLister: a page of uploads that no object refers to, whether their put has
-// not finished or their object was replaced or deleted by somebody who left them behind.
-func (b *backend) Incomplete(ctx context.Context, token string) (found []connection.Incomplete, next string, err error) {
-	const page = 100
-	all, err := b.listing(ctx, b.place.segments, uploadPrefix, "/", token, page)
-	if connection.KindOf(err) == connection.ErrNotFound {
-		return nil, "", nil
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	for _, e := range all {
-		next = e.Subdir + lastRune
-		upload, ok := strings.CutSuffix(strings.TrimPrefix(e.Subdir, uploadPrefix), "/")
-		if !ok {
-			next = e.Name
-			continue // an object that is none of ours
-		}
-		one, orphan, err := b.inspect(ctx, upload)
-		if err != nil {
-			return nil, "", err
-		}
-		if orphan {
-			found = append(found, one)
-		}
-		objectstore.Progress(ctx)
-	}
-	return found, next, nil
-}
-
-// inspect finds out whether an object refers to an upload.
-func (b *backend) inspect(ctx context.Context, upload string) (one connection.Incomplete, orphan bool, err error) {
-	one.ID = upload
-	stamp, _, _ := strings.Cut(upload, "-")
-	if one.Started, err = time.Parse(uploadTime, stamp); err != nil {
-		return one, false, nil // not made by this driver
-	}
-	segments, err := b.listing(ctx, b.place.segments, uploadPrefix+upload+"/", "", "", 0)
-	if err != nil || len(segments) == 0 {
-		return one, false, err
-	}
-	for _, e := range segments {
-		one.Size += e.Bytes
-	}
-	a, err := b.send(ctx, &request{method: http.MethodHead, container: b.place.segments, object: segments[0].Name, header: newest()})
-	if connection.KindOf(err) == connection.ErrNotFound {
-		return one, false, nil // the listing lags: it has just been removed
-	}
-	if err != nil {
-		return one, false, err
-	}
-	a.discard()
-	meta, _, _ := readMeta(a.header)
-	one.Key = meta[keyMeta]
-	if one.Key == "" {
-		return one, false, nil
-	}
-	used, err := b.refersTo(ctx, one.Key, upload)
-	return one, !used, err
-}
-
-// refersTo reports whether the object under key is made of the segments of upload.
-func (b *backend) refersTo(ctx context.Context, key, upload string) (bool, error) {
-	h, err := b.head(ctx, key, newest())
-	if err = b.missing(ctx, err); connection.KindOf(err) == connection.ErrNotFound {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	_, _, name := readMeta(h)
-	return isLarge(h) && name == upload, nil
-}
-
-// AbortIncomplete implements objectstore.IncompleteLister. Whether an object refers to the upload is asked again.
-func (b *backend) AbortIncomplete(ctx context.Context, one connection.Incomplete) error {
-	used, err := b.refersTo(ctx, one.Key, one.ID)
-	if err != nil || used {
-		return err
-	}
-	_, err = b.removeUpload(ctx, one.ID)
-	return err
 }

@@ -37,8 +37,8 @@ type session struct {
 type account struct {
 	place *place
 	guard http.RoundTripper
-	fresh func(ctx context.Context) error // called after each login
-	turn  chan struct{}                   // held by who logs in
+	fresh func(ctx context.Context, s *session) error // called after each login
+	turn  chan struct{}                               // held by who logs in
 
 	mu      sync.Mutex // guards the rest
 	current *session
@@ -77,7 +77,7 @@ func (a *account) renew(ctx context.Context, old *session) (*session, error) {
 	}
 	a.mu.Unlock()
 	if err == nil {
-		err = a.fresh(ctx)
+		err = a.fresh(ctx, s)
 	}
 	return s, err
 }

@@ -41,8 +41,12 @@ type answer struct {
 	body   io.ReadCloser
 }
 
-// discard ends an answer whose body is of no interest.
-func (a *answer) discard() { _ = a.body.Close() } // what it says changes nothing
+// discard ends an answer of which nothing more is of interest. A short rest is read, so that the connection can be used
+// again.
+func (a *answer) discard() {
+	_ = httpx.ReadLimited(a.body)
+	_ = a.body.Close() // what it says changes nothing
+}
 
 // send makes one attempt. A token that has expired is healed: that costs a login and a second request.
 func (b *backend) send(ctx context.Context, r *request) (*answer, error) {

@@ -13,7 +13,7 @@ import (
 	"github.com/mailconn/mailconn/objectstore"
 )
 
-// muchSkew is from where on a clock is worth a warning: temporary URLs then end at the wrong time.
+// muchSkew is from where on a clock is worth a warning.
 const muchSkew = 2 * time.Minute
 
 // Test implements connection.Connection. The steps are resolve, connect and tls (the identity service), auth (one login,
@@ -31,7 +31,10 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 	p.Step("open", func() (string, string, error) { return c.testContainer(ctx) })
 	p.Bucket(ctx, c, probe.BucketOptions{
 		Write: opts != nil && opts.Write, IfAbsent: c.Features().IfAbsent,
-		Ignored:     func() { c.Learn(func(f *objectstore.Features) { f.IfAbsent = false }) },
+		Ignored: func() {
+			c.backend.ignorant.Store(true)
+			c.Learn(func(f *objectstore.Features) { f.IfAbsent = false })
+		},
 		IgnoredHint: "emulate_if_absent: set it if put-if-absent is needed: the server does not know it, and two writers at the same time may then both succeed",
 	})
 	return p.Report()
@@ -74,7 +77,7 @@ func (c *Conn) testAuth(ctx context.Context) (detail, hint string, err error) {
 	if skew, ok := c.http.Skew(); ok {
 		lines = append(lines, fmt.Sprintf("the server's clock is %s ahead of ours", skew.Round(time.Second)))
 		if skew.Abs() > muchSkew {
-			hint = "set this machine's clock: presigned URLs would end at the wrong time"
+			hint = "set this machine's clock: AbortIncomplete judges by it what is old"
 		}
 	}
 	return strings.Join(lines, "\n"), hint, nil
