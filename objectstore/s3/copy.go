@@ -143,8 +143,8 @@ func (b *backend) copyRanges(ctx context.Context, dst, src, upload string, from 
 
 // changed says that the condition of a copy was that the source stays what it was.
 func changed(err error) error {
-	if e, ok := err.(*connection.Error); ok && e.Code == "PreconditionFailed" { //nolint:errorlint // as answer.error made it
-		e.Kind = connection.ErrChanged
+	if hasCode(err, "PreconditionFailed") {
+		told(err).Kind = connection.ErrChanged
 	}
 	return worm(err)
 }

@@ -93,8 +93,8 @@ func (b *backend) DeleteMany(ctx context.Context, keys []string) ([]error, error
 
 // lacksBulk reports whether a server refuses a request for several keys as such.
 func lacksBulk(err error) bool {
-	e, ok := err.(*connection.Error) //nolint:errorlint // as answer.error made it
-	if !ok {
+	e := told(err)
+	if e == nil {
 		return false
 	}
 	switch e.Code {

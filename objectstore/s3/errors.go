@@ -145,6 +145,18 @@ func (a *answer) error(method string, raw []byte) *connection.Error {
 	return e
 }
 
+// told returns err as what the server or the transport told, nil if it is nothing of that kind. once returns it unwrapped.
+func told(err error) *connection.Error {
+	e, _ := err.(*connection.Error) //nolint:errorlint // never wrapped
+	return e
+}
+
+// hasCode reports whether err is an answer with this code.
+func hasCode(err error, code string) bool {
+	e := told(err)
+	return e != nil && e.Code == code
+}
+
 // plain returns what an error body that is no S3 error says, unless it is a page for browsers.
 func plain(raw []byte) string {
 	if strings.HasPrefix(strings.TrimSpace(string(raw)), "<") {
@@ -155,8 +167,8 @@ func plain(raw []byte) string {
 
 // hint says which setting is at fault.
 func (b *backend) hint(t *target, a *answer, err error) error {
-	e, ok := err.(*connection.Error) //nolint:errorlint // as refused made it, not wrapped
-	if !ok || a == nil || e.Hint != "" {
+	e := told(err)
+	if e == nil || a == nil || e.Hint != "" {
 		return err
 	}
 	switch {

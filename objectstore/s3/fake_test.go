@@ -64,8 +64,14 @@ func get(t testing.TB, c *s3.Conn, key string) []byte {
 	return raw
 }
 
-// wantKind checks an error's kind, and returns the error.
-func wantKind(t testing.TB, what string, err error, want connection.Kind) *connection.Error {
+// wantKind checks an error's kind.
+func wantKind(t testing.TB, what string, err error, want connection.Kind) {
+	t.Helper()
+	_ = mustKind(t, what, err, want) // nobody asks for more
+}
+
+// mustKind checks an error's kind, and returns the error.
+func mustKind(t testing.TB, what string, err error, want connection.Kind) *connection.Error {
 	t.Helper()
 	var e *connection.Error
 	if !errors.As(err, &e) || e.Kind != want {

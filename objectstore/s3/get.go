@@ -114,8 +114,8 @@ func describeObject(
 // missing finds out what an answer without a code means: HEAD has no body to hold one, and what lies before a server has
 // codes of its own. A listing tells whether the bucket, the identity or only the object is at fault.
 func (b *backend) missing(ctx context.Context, err error) error {
-	e, ok := err.(*connection.Error) //nolint:errorlint // as answer.error made it, not wrapped
-	if !ok {
+	e := told(err)
+	if e == nil {
 		return err
 	}
 	_, known := kinds[e.Code]

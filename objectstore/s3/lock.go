@@ -202,8 +202,8 @@ func (b *backend) hold(ctx context.Context, key string, on bool) error {
 
 // worm tells a refusal because of a lock from others of the same code. Amazon and MinIO say it in words only.
 func worm(err error) error {
-	e, ok := err.(*connection.Error) //nolint:errorlint // as answer.error made it
-	if !ok || e.Err == nil || e.Code != "AccessDenied" && e.Code != "InvalidRequest" {
+	e := told(err)
+	if e == nil || e.Err == nil || e.Code != "AccessDenied" && e.Code != "InvalidRequest" {
 		return err
 	}
 	words := strings.ToLower(e.Err.Error())

@@ -24,11 +24,12 @@ const maxMetadata = 2048
 // Cache-Control, which may have directives that nobody knows (RFC 9111, section 5.2.3).
 func metadata(meta map[string]string, sha256 string) (headers map[string]string, cache *string) {
 	headers = make(map[string]string, len(meta)+1)
-	room := maxMetadata - len(shaName) - len(sha256)
+	const prefix = len("x-amz-meta-") // MinIO counts it too
+	room := maxMetadata - prefix - len(shaName) - len(sha256)
 	for name, value := range meta {
 		name, value = escapeName(name), escapeValue(value)
 		headers[name] = value
-		room -= len(name) + len(value)
+		room -= prefix + len(name) + len(value)
 	}
 	switch {
 	case sha256 == "":

@@ -146,7 +146,7 @@ func TestHugeAnswers(t *testing.T) {
 	}
 	srv.Fail("GetObject", 1, objecttest.Status(500, "<Error><Code>"+strings.Repeat("x", 1<<20)+"</Code></Error>"))
 	_, err := c.Get(t.Context(), "k", nil)
-	if e := wantKind(t, "an error of 1 MB", err, connection.ErrUnavailable); len(e.Error()) > 2000 {
+	if e := mustKind(t, "an error of 1 MB", err, connection.ErrUnavailable); len(e.Error()) > 2000 {
 		t.Errorf("the error's text has %d octets", len(e.Error()))
 	}
 }

@@ -99,7 +99,7 @@ func (b *backend) complete(ctx context.Context, key, upload string, parts []type
 		Bucket: &b.cfg.Bucket, Key: &key, UploadId: &upload, MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 	}
 	if req.IfAbsent {
-		in.IfNoneMatch = &anyETag
+		in.IfNoneMatch = optional("*")
 	}
 	err = b.do(ctx, exchange{root: "CompleteMultipartUploadResult"}, func(ctx context.Context, c *sdk.Client) error {
 		out, err := c.CompleteMultipartUpload(ctx, in)
@@ -124,7 +124,7 @@ func (b *backend) Abort(ctx context.Context, key, upload string) error {
 		_, err := c.AbortMultipartUpload(ctx, &sdk.AbortMultipartUploadInput{Bucket: &b.cfg.Bucket, Key: &key, UploadId: &upload})
 		return err
 	})
-	if e, ok := err.(*connection.Error); ok && e.Code == "NoSuchUpload" { //nolint:errorlint // as answer.error made it
+	if hasCode(err, "NoSuchUpload") {
 		return nil
 	}
 	return err
@@ -198,7 +198,7 @@ func (b *backend) sizeOf(ctx context.Context, key, upload string) (size int64, e
 			out, err = c.ListParts(ctx, in)
 			return err
 		})
-		if e, ok := err.(*connection.Error); ok && e.Code == "NoSuchUpload" { //nolint:errorlint // as answer.error made it
+		if hasCode(err, "NoSuchUpload") {
 			return 0, nil
 		}
 		if err != nil {

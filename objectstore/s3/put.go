@@ -95,7 +95,8 @@ func (b *backend) put(ctx context.Context, key string, body io.ReadSeeker, req *
 	in.Metadata, in.CacheControl = metadata(req.Meta, req.SHA256)
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus = b.lock(req.Lock)
 	if req.IfAbsent {
-		in.IfNoneMatch = &anyETag
+		// Any ETag: RFC 9110, section 13.1.2.
+		in.IfNoneMatch = optional("*")
 	}
 	err = b.do(ctx, exchange{octets: true, sha256: req.SHA256}, func(ctx context.Context, c *sdk.Client) error {
 		if _, err := body.Seek(0, io.SeekStart); err != nil {
@@ -117,9 +118,6 @@ func (b *backend) put(ctx context.Context, key string, body io.ReadSeeker, req *
 	}
 	return info, worm(b.missing(ctx, err))
 }
-
-// anyETag matches every object (RFC 9110, section 13.1.2).
-var anyETag = "*"
 
 // class returns the storage class for a put, "" for the bucket's own.
 func (b *backend) class(wanted string) string {

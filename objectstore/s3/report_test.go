@@ -134,7 +134,7 @@ func TestReportCountsLeftovers(t *testing.T) {
 	srv.Fail("AbortMultipartUpload", -1, objecttest.Status(403, "<Error><Code>AccessDenied</Code></Error>"))
 	srv.Fail("UploadPart", 1, objecttest.Status(403, "<Error><Code>AccessDenied</Code></Error>"))
 	_, err := c.Put(t.Context(), "k", bytes.NewReader(make([]byte, 2<<20)), nil)
-	if e := wantKind(t, "put", err, connection.ErrPermission); !strings.Contains(e.Error(), "stays behind") {
+	if e := mustKind(t, "put", err, connection.ErrPermission); !strings.Contains(e.Error(), "stays behind") {
 		t.Errorf("got %v", e)
 	}
 	report, err := c.Test(t.Context(), nil)

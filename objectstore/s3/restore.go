@@ -28,11 +28,10 @@ func (b *backend) Restore(ctx context.Context, key string, keep time.Duration) e
 		}, withContentMD5)
 		return err
 	})
-	e, ok := err.(*connection.Error) //nolint:errorlint // as answer.error made it
 	switch {
-	case ok && e.Code == "RestoreAlreadyInProgress":
+	case hasCode(err, "RestoreAlreadyInProgress"):
 		return nil
-	case ok && (e.Code == "InvalidObjectState" || e.Code == "NotImplemented" || e.Code == "MethodNotAllowed"):
+	case hasCode(err, "InvalidObjectState"), hasCode(err, "NotImplemented"), hasCode(err, "MethodNotAllowed"):
 		return b.readable(ctx, key, err)
 	}
 	return err

@@ -20,7 +20,7 @@ func TestBucketMissing(t *testing.T) {
 	put(t, c, "k", []byte("mail"), nil)
 	srv.RemoveBucket()
 	for verb, err := range verbs(t, c) {
-		e := wantKind(t, verb, err, connection.ErrConfig)
+		e := mustKind(t, verb, err, connection.ErrConfig)
 		if !strings.Contains(e.Hint, "Bucket UID") {
 			t.Errorf("%s: the hint is %q", verb, e.Hint)
 		}
@@ -66,7 +66,7 @@ func TestStrangers(t *testing.T) {
 			srv := objecttest.NewS3(t, &tt.opts)
 			c := open(t, srv.Settings(), nil, tt.more)
 			for verb, err := range verbs(t, c) {
-				e := wantKind(t, verb, err, connection.ErrAuth)
+				e := mustKind(t, verb, err, connection.ErrAuth)
 				if !strings.HasPrefix(e.Hint, tt.field) {
 					t.Errorf("%s: the hint is %q, want one for %s", verb, e.Hint, tt.field)
 				}
@@ -86,7 +86,7 @@ func TestSkewedClock(t *testing.T) {
 		if err == nil {
 			_ = o.Body.Close()
 		}
-		e := wantKind(t, "get", err, connection.ErrAuth)
+		e := mustKind(t, "get", err, connection.ErrAuth)
 		if e.Code != "RequestTimeTooSkewed" || !strings.Contains(e.Hint, "20m0s ahead") && !strings.Contains(e.Hint, "19m59s ahead") {
 			t.Errorf("got code %s, hint %q", e.Code, e.Hint)
 		}
@@ -148,7 +148,7 @@ func TestWrongRegionForEver(t *testing.T) {
 	c := open(t, srv.Settings(), nil, nil)
 	srv.Fail("", -1, objecttest.Status(301, "<Error><Code>PermanentRedirect</Code><Message>m</Message></Error>", "X-Amz-Bucket-Region: mars-north-1"))
 	_, err := c.Put(t.Context(), "k", strings.NewReader("mail"), &connection.PutOptions{IfAbsent: true})
-	e := wantKind(t, "put", err, connection.ErrConfig)
+	e := mustKind(t, "put", err, connection.ErrConfig)
 	if !strings.Contains(e.Hint, "mars-north-1") {
 		t.Errorf("the hint is %q", e.Hint)
 	}

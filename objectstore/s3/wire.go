@@ -204,9 +204,9 @@ func rootOf(raw []byte) (root string, err error) {
 	for depth := 0; ; {
 		token, err := d.RawToken()
 		switch {
-		case err == io.EOF && root != "" && depth == 0:
+		case err == io.EOF && root != "" && depth == 0: //nolint:errorlint // only the bare one is the end
 			return root, nil
-		case err == io.EOF:
+		case err == io.EOF: //nolint:errorlint // as above
 			return "", io.ErrUnexpectedEOF
 		case err != nil:
 			return "", err
