@@ -141,10 +141,7 @@ const (
 
 // copyBlocks copies by Put Block From URL, which lets the service read what it is to copy by a signature, and Put Block List.
 func (b *backend) copyBlocks(ctx context.Context, info connection.ObjectInfo, src string, p *blob.GetPropertiesResponse, meta map[string]*string, s *settings) (connection.ObjectInfo, error) {
-	upload, err := b.Begin(ctx, info.Key, nil)
-	if err != nil {
-		return info, err
-	}
+	upload := newUpload()
 	var ids []string
 	for offset := int64(0); offset < info.Size; offset += copyPart {
 		source, err := b.signed(src, sas.BlobPermissions{Read: true}, signedFor)
@@ -163,7 +160,7 @@ func (b *backend) copyBlocks(ctx context.Context, info connection.ObjectInfo, sr
 		objectstore.Progress(ctx)
 		ids = append(ids, id)
 	}
-	info, err = b.commit(ctx, info, ids, meta, s)
+	info, err := b.commit(ctx, info, ids, meta, s)
 	if err == nil {
 		b.staged.Delete(upload)
 	}

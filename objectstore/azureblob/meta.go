@@ -38,17 +38,17 @@ func decodeName(stored string) string {
 			b.WriteByte(stored[i])
 			continue
 		}
-		if i+3 > len(stored) {
-			return stored
-		}
-		code, err := hex.DecodeString(stored[i+1 : i+3])
-		if err != nil || code[0] >= utf8.RuneSelf || plain(code[0], b.Len() == 0) {
+		code, err := hex.DecodeString(stored[i+1 : min(i+3, len(stored))])
+		if err != nil || len(code) != 1 {
 			return stored
 		}
 		b.WriteByte(code[0])
 		i += 2
 	}
-	return b.String()
+	if name := b.String(); encodeName(name) == stored {
+		return name
+	}
+	return stored
 }
 
 // The wrapping of a value that HTTP would not keep, in the manner of RFC 2047.

@@ -131,11 +131,28 @@ const (
 	uploadSize = len(uploadMark) + 10 + 1 + 16
 )
 
-// Begin implements objectstore.PartPutter: the service knows no uploads, only blocks that belong to no blob yet.
-func (b *backend) Begin(_ context.Context, _ string, _ *objectstore.PutRequest) (string, error) {
+func newUpload() string {
 	nonce := make([]byte, 8)
 	_, _ = rand.Read(nonce) // never fails
-	return fmt.Sprintf("%s%010x-%x", uploadMark, time.Now().Unix(), nonce), nil
+	return fmt.Sprintf("%s%010x-%x", uploadMark, time.Now().Unix(), nonce)
+}
+
+// Begin implements objectstore.PartPutter: the service knows no uploads, only blocks that belong to no blob yet. What it
+// would refuse in the end is refused here, since blocks beside an object that is there cannot be removed.
+func (b *backend) Begin(ctx context.Context, key string, req *objectstore.PutRequest) (string, error) {
+	if _, err := b.settings(req.ContentType, req.Class, req.Wire, req.IfAbsent, req.Lock); err != nil {
+		return "", err
+	}
+	if req.IfAbsent {
+		// Complete decides. But whoever is late for certain need not send everything first.
+		switch _, err := b.properties(ctx, key); {
+		case err == nil:
+			return "", &connection.Error{Kind: connection.ErrExists, Err: errors.New("the key is taken")}
+		case !errors.Is(err, connection.ErrNotFound):
+			return "", err
+		}
+	}
+	return newUpload(), b.ready(ctx, key, req.IfAbsent, req.Lock)
 }
 
 // blockID returns the name of a block.

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -296,4 +297,10 @@ func (a *Azure) stage(key string, block azureBlock) {
 		}
 	}
 	s.blocks = append(s.blocks, block)
+}
+
+// AddMeta is Add with metadata as it is on the wire.
+func (a *Azure) AddMeta(key string, data []byte, meta map[string]string) {
+	a.Add(key, data)
+	a.change(key, func(b *azureBlob) { b.meta = maps.Clone(meta) })
 }
