@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/objectstore"
 )
 
 // metaSHA256 is the name under which an object's SHA-256 is kept with it. encodeName never yields it.
@@ -45,10 +46,11 @@ func decodeName(stored string) string {
 		b.WriteByte(code[0])
 		i += 2
 	}
-	if name := b.String(); encodeName(name) == stored {
-		return name
+	name := b.String()
+	if encodeName(name) != stored || objectstore.CheckMeta(map[string]string{name: ""}) != nil {
+		return stored
 	}
-	return stored
+	return name
 }
 
 // The wrapping of a value that HTTP would not keep, in the manner of RFC 2047.
