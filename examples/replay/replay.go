@@ -2,12 +2,17 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/alldrivers"
@@ -21,7 +26,7 @@ const (
 	would   outcome = "would send"
 	partial outcome = "sent to some"
 	refused outcome = "refused"  // the server has it not, and said why
-	failed  outcome = "not sent" // the server has it not; the same may work later
+	failed  outcome = "not sent" // the server has it not; what failed is said
 	unknown outcome = "unknown"  // the server may have it; look there before sending it again
 )
 
@@ -45,29 +50,44 @@ func replay(ctx context.Context, o options, stdin io.Reader, out io.Writer) (err
 			return err
 		}
 	}
+	return sendAll(ctx, store, server, choose(ctx, store, o, stdin), o, out)
+}
+
+// sendAll sends the messages chosen, one after the other, and tells what became of each. It stops where the next ones
+// would fare no better.
+func sendAll(ctx context.Context, store connection.ObjectStore, server sender, chosen iter.Seq2[Entry, error], o options, out io.Writer) error {
 	counts := make(map[outcome]int)
-	for e, err := range choose(ctx, store, o, stdin) {
+	var stop error
+	for e, err := range chosen {
 		if err != nil {
-			return err
+			stop = err
+			break
 		}
 		what, detail := would, describe(e)
 		if !o.dryRun {
-			what, detail = resend(ctx, store, server, e, o)
+			what, detail, stop = resend(ctx, store, server, e, o)
 		} else if _, err := store.Stat(ctx, e.Key); err != nil {
 			what, detail = failed, err.Error()
+		} else {
+			envelope := o.envelope(e, server)
+			detail += fmt.Sprintf("; from <%s> to %s", envelope.From, strings.Join(envelope.To, ", "))
 		}
 		counts[what]++
-		if _, err := fmt.Fprintf(out, "%-10s %s  %s\n", what, e.Key, detail); err != nil {
+		if _, err := fmt.Fprintf(out, "%-12s %s  %s\n", what, e.Key, strings.TrimPrefix(detail, "; ")); err != nil {
 			return err
 		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if stop == nil && ctx.Err() != nil {
+			stop = context.Cause(ctx)
+		}
+		if stop != nil {
+			break
 		}
 	}
-	return summarize(out, counts)
+	return errors.Join(stop, summarize(out, counts, stop != nil))
 }
 
-func summarize(out io.Writer, counts map[outcome]int) error {
+// summarize prints how many messages fared how. It is an error if any was not sent to everybody.
+func summarize(out io.Writer, counts map[outcome]int, stopped bool) error {
 	total := 0
 	text := ""
 	for _, what := range []outcome{sent, would, partial, refused, failed, unknown} {
@@ -76,25 +96,30 @@ func summarize(out io.Writer, counts map[outcome]int) error {
 			text += fmt.Sprintf(", %d %s", n, what)
 		}
 	}
-	if _, err := fmt.Fprintf(out, "%d messages%s\n", total, text); err != nil {
+	if stopped {
+		text += "; stopped before the rest"
+	}
+	if _, err := fmt.Fprintf(out, "%s%s\n", messages(total), text); err != nil {
 		return err
 	}
-	if total == 0 {
-		return errors.New("no message of the archive was meant")
+	if total == 0 && !stopped {
+		return errors.New("the archive has no such message")
 	}
 	if n := total - counts[sent] - counts[would]; n > 0 {
-		return fmt.Errorf("%d messages were not sent to everybody; see above", n)
+		return fmt.Errorf("%s not sent to everybody; see above", messages(n))
 	}
 	return nil
 }
 
-// resend sends one message, and says what became of it.
-func resend(ctx context.Context, store connection.Getter, server sender, e Entry, o options) (outcome, string) {
-	object, err := store.Get(ctx, e.Key, nil)
-	if err != nil {
-		return failed, err.Error()
+func messages(n int) string {
+	if n == 1 {
+		return "1 message"
 	}
-	defer func() { _ = object.Body.Close() }() // it was only read
+	return fmt.Sprintf("%d messages", n)
+}
+
+// envelope is from whom and to whom e goes.
+func (o *options) envelope(e Entry, server sender) connection.Envelope {
 	envelope := connection.Envelope{From: o.from, To: o.recipients()}
 	if envelope.From == "" && e.Envelope != nil {
 		envelope.From = e.Envelope.From
@@ -102,26 +127,62 @@ func resend(ctx context.Context, store connection.Getter, server sender, e Entry
 	if own, ok := server.(interface{ From() string }); ok && envelope.From == "" {
 		envelope.From = own.From()
 	}
-	// A damaged object is ErrCorrupt at its end, and Send sends nothing before it has read the end.
-	receipt, err := server.Send(ctx, envelope, object.Body, &connection.SendOptions{Size: object.Size})
-	switch {
-	case errors.Is(err, connection.ErrUncertain):
-		return unknown, err.Error()
-	case err != nil && connection.Temporary(err):
-		return failed, err.Error()
-	case err != nil:
-		return refused, err.Error()
-	case len(receipt.Rejected) > 0:
-		return partial, fmt.Sprintf("to %s, as %s; refused: %v", receipt.Accepted, receipt.MessageID, receipt.Rejected[0].Err)
+	return envelope
+}
+
+// resend sends one message, and says what became of it. stop is an error that the next messages would meet as well.
+func resend(ctx context.Context, store connection.Getter, server sender, e Entry, o options) (what outcome, detail string, stop error) {
+	object, err := store.Get(ctx, e.Key, nil)
+	if err != nil {
+		return failed, err.Error(), nil
 	}
-	return sent, fmt.Sprintf("as %s: %s", receipt.MessageID, receipt.Reply)
+	defer func() { _ = object.Body.Close() }() // it was only read
+	// A damaged message is an error at its end, and Send sends nothing before it has read the end.
+	body := &verified{r: object.Body, hash: sha256.New(), key: e.Key}
+	receipt, err := server.Send(ctx, o.envelope(e, server), body, &connection.SendOptions{Size: object.Size})
+	var told *connection.Error
+	switch kind := connection.KindOf(err); {
+	case errors.Is(err, connection.ErrUncertain):
+		return unknown, err.Error(), nil
+	case kind == connection.ErrAuth, kind == connection.ErrTLS:
+		return failed, err.Error(), err
+	case errors.As(err, &told) && told.Code != "" && !connection.Temporary(err):
+		return refused, err.Error(), nil
+	case err != nil:
+		return failed, err.Error(), nil
+	case len(receipt.Rejected) > 0:
+		return partial, fmt.Sprintf("to %s, as %s; refused: %v", strings.Join(receipt.Accepted, ", "), receipt.MessageID, receipt.Rejected[0].Err), nil
+	}
+	return sent, fmt.Sprintf("as %s: %s", receipt.MessageID, receipt.Reply), nil
+}
+
+// verified reads a message and ends in ErrCorrupt if it does not hash to its name: not every store can tell.
+type verified struct {
+	r    io.Reader
+	hash hash.Hash
+	key  string
+}
+
+func (v *verified) Read(p []byte) (int, error) {
+	n, err := v.r.Read(p)
+	v.hash.Write(p[:n]) // a hash takes everything
+	if err == io.EOF {  //nolint:errorlint // only a bare io.EOF is the end
+		if sum := hex.EncodeToString(v.hash.Sum(nil)); !strings.Contains(v.key, sum) {
+			return n, fmt.Errorf("%w: %s hashes to %s: it is damaged in the archive", connection.ErrCorrupt, v.key, sum)
+		}
+	}
+	return n, err
 }
 
 func describe(e Entry) string {
 	if e.Ref.IsZero() && e.Folder == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s, received %s, %d octets", e.Ref, e.Received.Format("2006-01-02 15:04:05 MST"), e.Size)
+	text := e.Ref.String()
+	if !e.Received.IsZero() {
+		text += ", received " + e.Received.Format("2006-01-02 15:04:05 MST")
+	}
+	return fmt.Sprintf("%s, %d octets", text, e.Size)
 }
 
 // A sender is a connection that sends.
@@ -146,7 +207,7 @@ func openSender(file string) (sender, error) {
 func openArchive(name string) (connection.ObjectStore, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w; an archive is made by examples/archive", err)
 	}
 	if !info.IsDir() {
 		data, err := os.ReadFile(name)

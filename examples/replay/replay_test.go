@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/smtpclient/smtptest"
@@ -33,8 +35,7 @@ func anArchive(t *testing.T) (dir string, keys, raw []string) {
 	manifest := `{"run":"r","segment":1,"lines":3,"source":"s"}` + "\n"
 	for i, folder := range []string{"INBOX", "INBOX", "Sent"} {
 		text := fmt.Sprintf("From: ann@example.org\r\nMessage-ID: <%d@example.org>\r\n\r\nNumber %d\r\n", i, i)
-		sum := sha256.Sum256([]byte(text))
-		key, err := messageKey(hex.EncodeToString(sum[:]))
+		key, err := messageKey(digest(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +50,8 @@ func anArchive(t *testing.T) (dir string, keys, raw []string) {
 		}
 		manifest += string(line) + "\n"
 	}
-	put("manifests/r/"+strings.Repeat("0", 64)+".jsonl", manifest+strings.SplitN(manifest, "\n", 2)[1]) // each twice
+	manifest += strings.SplitN(manifest, "\n", 2)[1] // each twice
+	put("manifests/r/"+digest(manifest)+".jsonl", manifest)
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +118,7 @@ func TestDryRunSendsNothing(t *testing.T) {
 	dir, keys, _ := anArchive(t)
 	srv, file := via(t)
 	code, said := call(t, "", "-archive", dir, "-via", file, "-to", "bob@example.org", "-folder", "*", "-dry-run")
-	if code != exitOK || strings.Count(said, "would send ") != 3 || !strings.Contains(said, keys[2]) || len(srv.Messages()) > 0 {
+	if code != exitOK || strings.Count(said, "would send ") != 3 || !strings.Contains(said, keys[2]) || strings.Count(said, "from <ann@example.org> to bob@example.org") != 3 || len(srv.Messages()) > 0 {
 		t.Errorf("exit code %d, %d sent:\n%s", code, len(srv.Messages()), said)
 	}
 }
@@ -131,7 +133,7 @@ func TestEachOutcomeIsTold(t *testing.T) {
 	if code != exitFailed {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"refused    messages/", "a virus", "unknown    messages/", "sent to some messages/", "no such user", "3 messages, 1 sent to some, 1 refused, 1 unknown"} {
+	for _, want := range []string{"refused      messages/", "a virus", "unknown      messages/", "sent to some messages/", "no such user", "3 messages, 1 sent to some, 1 refused, 1 unknown"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it said nothing of %q:\n%s", want, said)
 		}
@@ -141,6 +143,79 @@ func TestEachOutcomeIsTold(t *testing.T) {
 	}
 	if strings.Contains(said, smtptest.DefaultPassword) {
 		t.Error("the password was printed")
+	}
+}
+
+// What the next messages would meet as well ends it at once: a login that is refused, here after the test of the connection.
+func TestStopsWhereNothingCanBeSent(t *testing.T) {
+	dir, _, _ := anArchive(t)
+	srv, file := via(t)
+	srv.Fail("BDAT", "530 5.7.0 log in again")
+	code, said := call(t, "", "-archive", dir, "-via", file, "-to", "bob@example.org", "-folder", "*")
+	if code != exitFailed || !strings.Contains(said, "1 message, 1 not sent; stopped before the rest") || len(srv.Commands("MAIL")) > 2 {
+		t.Errorf("exit code %d:\n%s", code, said)
+	}
+}
+
+// The demonstration works, and leaves nothing behind.
+func TestDemonstration(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	code, said := call(t, "")
+	if code != exitOK || !strings.Contains(said, "4 messages, 2 sent, 1 refused, 1 unknown") || !strings.Contains(said, "X-Original-Message-ID: <four@example.org>") {
+		t.Errorf("exit code %d:\n%s", code, said)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v: %v", left, err)
+	}
+}
+
+// Where the source told no time of arrival, the time of storing counts.
+func TestQueryByTime(t *testing.T) {
+	day := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
+	for _, tt := range []struct {
+		e    Entry
+		want bool
+	}{
+		{Entry{Received: day(5)}, true},
+		{Entry{Received: day(20), Stored: day(5)}, false},
+		{Entry{Stored: day(5)}, true},
+		{Entry{Stored: day(20)}, false},
+		{Entry{Received: day(1)}, false},
+		{Entry{}, false},
+	} {
+		q := query{since: day(2), until: day(10)}
+		if got := q.matches(tt.e); got != tt.want {
+			t.Errorf("%+v: got %v", tt.e, got)
+		}
+	}
+}
+
+// A store that does not know digests does not let a damaged message through, nor a damaged manifest.
+func TestDamageIsSeenWithoutTheStore(t *testing.T) {
+	key, err := messageKey(digest("whole"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, damaged := range map[string]bool{"whole": false, "whale": true, "whol": true} {
+		_, err := io.ReadAll(&verified{r: strings.NewReader(text), hash: sha256.New(), key: key})
+		if damaged != errors.Is(err, connection.ErrCorrupt) || !damaged && err != nil {
+			t.Errorf("%q: got %v", text, err)
+		}
+	}
+	dir := t.TempDir()
+	store, err := openArchive(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Put(t.Context(), "manifests/r/"+digest("another")+".jsonl", strings.NewReader("{}\n"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := call(t, "", "-archive", dir, "-folder", "*", "-dry-run"); code != exitFailed || !strings.Contains(said, "is damaged") {
+		t.Errorf("exit code %d:\n%s", code, said)
 	}
 }
 
@@ -173,15 +248,18 @@ func TestWrongUse(t *testing.T) {
 	dir, keys, _ := anArchive(t)
 	_, file := via(t)
 	for want, args := range map[string][]string{
-		"-archive: missing":        {"-via", file, keys[0]},
-		"-via: missing":            {"-archive", dir, keys[0]},
-		"-to: missing":             {"-archive", dir, "-via", file, keys[0]},
-		"say which messages":       {"-archive", dir, "-via", file, "-to", "bob@example.org"},
-		"syntax error in pattern":  {"-archive", dir, "-via", file, "-to", "bob@example.org", "-folder", "["},
-		"neither the key":          {"-archive", dir, "-via", file, "-to", "bob@example.org", "hello"},
-		"no such file":             {"-archive", filepath.Join(dir, "not-there"), "-via", file, "-to", "bob@example.org", keys[0]},
-		"lacks Send":               {"-archive", dir, "-via", fileStore(t, dir), "-to", "bob@example.org", keys[0]},
-		"no message of the archiv": {"-archive", dir, "-via", file, "-to", "bob@example.org", "-folder", "Nowhere"},
+		"-archive: missing":       {"-via", file, keys[0]},
+		"-via: missing":           {"-archive", dir, keys[0]},
+		"-to: missing":            {"-archive", dir, "-via", file, keys[0]},
+		"say which messages":      {"-archive", dir, "-via", file, "-to", "bob@example.org"},
+		"syntax error in pattern": {"-archive", dir, "-via", file, "-to", "bob@example.org", "-folder", "["},
+		"neither the key":         {"-archive", dir, "-via", file, "-to", "bob@example.org", "hello"},
+		"no such file":            {"-archive", filepath.Join(dir, "not-there"), "-via", file, "-to", "bob@example.org", keys[0]},
+		"lacks Send":              {"-archive", dir, "-via", fileStore(t, dir), "-to", "bob@example.org", keys[0]},
+		"2026-01-31T12":           {"-archive", dir, "-via", file, "-to", "bob@example.org", "-since", "yesterday"},
+		"want addresses such as":  {"-archive", dir, "-via", file, "-to", "carol@example.org, bob", keys[0]},
+		"is this an archive":      {"-archive", t.TempDir(), "-via", file, "-to", "bob@example.org", "-folder", "*"},
+		"has no such message":     {"-archive", dir, "-via", file, "-to", "bob@example.org", "-folder", "Nowhere"},
 	} {
 		if code, said := call(t, "", args...); code == exitOK || !strings.Contains(said, want) {
 			t.Errorf("%q: exit code %d, said %q, want %q", args, code, said, want)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -25,8 +26,9 @@ type Entry struct {
 	Size     int64                `json:"size"`
 	Ref      connection.Ref       `json:"ref"`
 	Folder   string               `json:"folder"`
-	Received time.Time            `json:"received"`
-	Envelope *connection.Envelope `json:"envelope"`
+	Received time.Time            `json:"received,omitzero"`
+	Stored   time.Time            `json:"stored,omitzero"`
+	Envelope *connection.Envelope `json:"envelope,omitempty"`
 }
 
 // A query chooses entries of manifests.
@@ -50,9 +52,13 @@ func (q *query) matches(e Entry) bool {
 	if folder == "" {
 		folder = e.Ref.Folder
 	}
+	at := e.Received
+	if at.IsZero() { // POP3 keeps no times
+		at = e.Stored
+	}
 	inFolder, _ := path.Match(q.folder, folder) // check has seen the pattern
 	return (q.folder == "" || inFolder) && (q.mailbox == "" || q.mailbox == e.Ref.Mailbox) &&
-		(q.since.IsZero() || !e.Received.Before(q.since)) && (q.until.IsZero() || e.Received.Before(q.until) && !e.Received.IsZero())
+		(q.since.IsZero() || !at.Before(q.since)) && (q.until.IsZero() || at.Before(q.until) && !at.IsZero())
 }
 
 // messageKey returns the key of a message from its key or its SHA-256.
@@ -133,9 +139,10 @@ func readList(name string, stdin io.Reader) (keys []string, err error) {
 // maxSegment bounds one object of a manifest.
 const maxSegment = 256 << 20
 
-// entries yields the entries of all manifests, the oldest run first.
+// entries yields the entries of all manifests, the oldest run first. An archive without one is an error.
 func entries(ctx context.Context, store connection.ObjectStore) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
+		found := false
 		for info, err := range store.List(ctx, &connection.ListOptions{Prefix: "manifests/"}) {
 			if err != nil {
 				yield(Entry{}, err)
@@ -144,6 +151,7 @@ func entries(ctx context.Context, store connection.ObjectStore) iter.Seq2[Entry,
 			if !strings.HasSuffix(info.Key, ".jsonl") {
 				continue
 			}
+			found = true
 			data, err := read(ctx, store, info.Key)
 			if err != nil {
 				yield(Entry{}, err)
@@ -163,9 +171,13 @@ func entries(ctx context.Context, store connection.ObjectStore) iter.Seq2[Entry,
 				}
 			}
 		}
+		if !found {
+			yield(Entry{}, errors.New("-archive: there is no manifest in it: is this an archive that examples/archive made?"))
+		}
 	}
 }
 
+// read reads a segment of a manifest, which hashes to its name.
 func read(ctx context.Context, store connection.Getter, key string) ([]byte, error) {
 	object, err := store.Get(ctx, key, nil)
 	if err != nil {
@@ -174,6 +186,9 @@ func read(ctx context.Context, store connection.Getter, key string) ([]byte, err
 	data, err := io.ReadAll(io.LimitReader(object.Body, maxSegment+1))
 	if err == nil && len(data) > maxSegment {
 		err = fmt.Errorf("%s: over %d octets", key, maxSegment)
+	}
+	if sum := sha256.Sum256(data); err == nil && !strings.Contains(key, hex.EncodeToString(sum[:])) {
+		err = fmt.Errorf("%s is damaged: run archive -verify", key)
 	}
 	return data, errors.Join(err, object.Body.Close())
 }
