@@ -206,7 +206,12 @@ func bare(err error) bool {
 func (b *backend) failAt(ctx context.Context, err error, unmet connection.Kind) error {
 	err = b.fail(ctx, err, unmet)
 	var e *connection.Error
-	if errors.As(err, &e) && e.Kind == connection.ErrNotFound && bare(err) {
+	switch {
+	case !errors.As(err, &e) || e.Kind != connection.ErrNotFound || !bare(err):
+	case e.Code == string(bloberror.ResourceNotFound): // Azurite, of an account that it does not know
+		e.Kind = connection.ErrAuth
+		e.Hint = fmt.Sprintf("identity: the server seems to know no storage account %q; check location too", b.cfg.Settings.Identity)
+	default:
 		e.Kind = connection.ErrConfig
 		e.Hint = b.hint("", e) + "; or location is not that of Azure's blob service"
 	}
