@@ -126,7 +126,9 @@ func TestAzuriteEdgeCases(t *testing.T) {
 		Parts:    256 << 10,
 		NoBucket: with(func(cfg *azureblob.Config) { cfg.Bucket = "none" }),
 		Strangers: map[string]objecttest.Opener{
-			"identity":   with(func(cfg *azureblob.Config) { cfg.Settings.Identity, cfg.Location = "otheraccount1", strings.TrimSuffix(a.URL, "/"+a.Account) }),
+			"identity": with(func(cfg *azureblob.Config) {
+				cfg.Settings.Identity, cfg.Location = "otheraccount1", strings.TrimSuffix(a.URL, "/"+a.Account)
+			}),
 			"credential": with(func(cfg *azureblob.Config) { cfg.Credential = connection.NewSecret("d3Jvbmcga2V5") }),
 		},
 		Secrets: []string{a.Key},
