@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -26,11 +27,14 @@ type Spooled struct {
 	data    []byte
 	file    *os.File
 	name    string // of a file that could not be removed while open
-	release func([]byte)
+	release func()
 	once    sync.Once
 }
 
-var spoolBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// spoolBuffers are kept between messages. One that a large message has grown is not, lest each worker hold one for ever.
+var spoolBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const keepBuffer = 1 << 20
 
 // Spool reads m's Body to its end: into memory, and beyond SpoolOptions.Memory into a temporary file that no crash
 // leaves behind where the system can remove open files. Any error of Body is returned and nothing is kept. opts may be
@@ -57,19 +61,25 @@ func Spool(m *Message, opts *SpoolOptions) (*Spooled, error) {
 	}
 	s := &Spooled{Message: *m}
 	s.Body = nil
-	buf := spoolBuffers.Get().(*bytes.Buffer)
-	buf.Reset()
+	pooled := spoolBuffers.Get().(*[]byte)
+	buf := (*pooled)[:0]
 	if m.Size > 0 {
 		// A size is a hint from a server: grow by it only as far as memory is meant to go.
-		buf.Grow(int(min(m.Size, o.Memory, defaultSpoolMemory)) + bytes.MinRead)
+		buf = slices.Grow(buf, int(min(m.Size, o.Memory, defaultSpoolMemory))+1)
 	}
-	n, err := buf.ReadFrom(io.LimitReader(body, o.Memory+1))
+	buf, err := readUpTo(body, buf, o.Memory+1)
+	n := int64(len(buf))
+	release := func() {
+		if cap(buf) <= keepBuffer {
+			*pooled = buf
+			spoolBuffers.Put(pooled)
+		}
+	}
 	if err == nil && n > o.Memory {
-		n, err = s.toFile(io.MultiReader(bytes.NewReader(buf.Bytes()), body), o.Dir)
-		spoolBuffers.Put(buf)
+		n, err = s.toFile(io.MultiReader(bytes.NewReader(buf), body), o.Dir)
+		release()
 	} else {
-		s.data = buf.Bytes()
-		s.release = func([]byte) { spoolBuffers.Put(buf) }
+		s.data, s.release = buf, release
 	}
 	if err == nil && o.Max > 0 && n > o.Max {
 		err = &Error{Op: "spool", Ref: m.Ref, Kind: ErrTooLarge, Err: fmt.Errorf("over %d octets", o.Max)}
@@ -79,6 +89,27 @@ func Spool(m *Message, opts *SpoolOptions) (*Spooled, error) {
 	}
 	s.Size = n
 	return s, nil
+}
+
+// readUpTo appends to buf what r has, until there are limit octets.
+func readUpTo(r io.Reader, buf []byte, limit int64) ([]byte, error) {
+	for int64(len(buf)) < limit {
+		if len(buf) == cap(buf) {
+			// By doubling, but never beyond what may be needed.
+			grown := make([]byte, len(buf), min(int64(max(2*cap(buf), 4<<10)), limit))
+			copy(grown, buf)
+			buf = grown
+		}
+		n, err := r.Read(buf[len(buf):min(int64(cap(buf)), limit)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF { //nolint:errorlint // only the bare one is the end
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
+	return buf, nil
 }
 
 func (s *Spooled) toFile(r io.Reader, dir string) (int64, error) {
@@ -126,7 +157,7 @@ func (s *Spooled) Close() error {
 	var err error
 	s.once.Do(func() {
 		if s.release != nil {
-			s.release(s.data)
+			s.release()
 		}
 		s.data = nil
 		if s.file != nil {

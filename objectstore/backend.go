@@ -109,7 +109,7 @@ type IncompleteLister interface {
 type PutRequest struct {
 	Size        int64
 	SHA256      string // lower-case hex; to be kept with the object
-	Wire        []byte // digest of the whole body by Options.Wire, nil without one; of a PartPutter also for Begin and Complete
+	Wire        []byte // digest of the whole body by Options.Wire, nil without one; for Begin and Complete see Options.WireWhole
 	IfAbsent    bool   // decided by the server: ErrExists
 	ContentType string
 	Meta        map[string]string
@@ -177,5 +177,8 @@ type Options struct {
 	Features Features
 	Tuning   Tuning
 	Wire     func() hash.Hash // the digest that the server checks, md5.New say; nil = none. Requests carry its sums
-	TempDir  string           // for bodies that cannot seek; "" = os.TempDir
+	// WireWhole wants PutRequest.Wire also for objects that go in parts. Without it that is nil there, and the octets are
+	// hashed once less.
+	WireWhole bool
+	TempDir   string // for bodies that cannot seek; "" = os.TempDir
 }

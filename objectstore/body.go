@@ -19,7 +19,8 @@ type payload struct {
 	sha256 string
 	wire   []byte // digest by Options.Wire, nil without one
 	reader func() (r io.ReadSeeker, base int64)
-	own    bool // nobody else can change it meanwhile
+	at     io.ReaderAt // reads the same from any place, by several goroutines; nil = it cannot
+	own    bool        // nobody else can change it meanwhile
 	close  func() error
 }
 
@@ -29,6 +30,9 @@ func (s *Store) rereadable(ctx context.Context, r io.Reader, o *connection.PutOp
 	m := &meter{ctx: ctx, r: r, hash: sha256.New(), max: s.opts.Features.MaxSize}
 	if s.opts.Wire != nil {
 		m.wire = s.opts.Wire()
+		if _, ok := s.backend.(PartPutter); ok && !s.opts.WireWhole {
+			m.wireMax = s.tuning.SinglePutLimit // what is larger goes in parts, which have digests of their own
+		}
 	}
 	if o.Size > 0 {
 		m.max = o.Size
@@ -38,12 +42,14 @@ func (s *Store) rereadable(ctx context.Context, r io.Reader, o *connection.PutOp
 			return nil, m.explain(err, o)
 		}
 		p.reader = func() (io.ReadSeeker, int64) { return seeker, start }
+		p.at, _ = r.(io.ReaderAt)
 	} else {
 		spooled, err := connection.Spool(&connection.Message{Body: m, Size: o.Size}, &connection.SpoolOptions{Memory: s.tuning.SinglePutLimit, Dir: s.opts.TempDir})
 		if err != nil {
 			return nil, m.explain(err, o)
 		}
 		p.reader = func() (io.ReadSeeker, int64) { return spooled.Reader(), 0 }
+		p.at, _ = spooled.Reader().(io.ReaderAt)
 		p.own = true
 		p.close = spooled.Close
 	}
@@ -87,6 +93,8 @@ type meter struct {
 	max  int64 // 0 = no limit
 	over bool
 	err  error // of r
+
+	wireMax int64 // no wire digest of more than this; 0 = of any size
 }
 
 var errOver = errors.New("over the limit")
@@ -98,6 +106,9 @@ func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	m.n += int64(n)
 	_, _ = m.hash.Write(p[:n]) // a hash never fails
+	if m.wireMax > 0 && m.n > m.wireMax {
+		m.wire = nil
+	}
 	if m.wire != nil {
 		_, _ = m.wire.Write(p[:n])
 	}

@@ -28,8 +28,9 @@
 // # Memory
 //
 // A put whose reader cannot seek keeps up to Tuning.SinglePutLimit octets in memory and the rest in a temporary file: so
-// its digest is known before the first octet is sent, it is stored with the object, and every part can be sent again. All
-// puts of a connection together hold Tuning.PartWorkers parts of Tuning.PartSize octets.
+// its digest is known before the first octet is sent, it is stored with the object, and every part can be sent again. A
+// reader that is an io.ReaderAt besides, as a file is, is read where it lies; of one that can only seek, all puts of a
+// connection together hold Tuning.PartWorkers parts of Tuning.PartSize octets.
 //
 // # For writers of engines
 //

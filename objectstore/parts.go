@@ -98,22 +98,23 @@ func (s *Store) sendParts(ctx context.Context, e PartPutter, key, upload string,
 	var wg sync.WaitGroup
 	src := s.newSource(p)
 	for i := range parts {
-		n := min(size, p.size-int64(i)*size)
-		buf, err := s.parts.get(ctx, size)
-		if err == nil {
-			err = src.read(buf[:n])
-			if err != nil {
-				s.parts.put(buf)
-			}
-		}
+		done, err := s.parts.begin(ctx)
 		if err != nil {
 			fail(err)
 			break
 		}
+		part := &part{Part: Part{PartRequest: PartRequest{Number: i + 1, Size: min(size, p.size-int64(i)*size)}}}
+		release, err := src.next(part, size)
+		if err != nil {
+			done()
+			fail(err)
+			break
+		}
 		wg.Go(func() {
-			defer s.parts.put(buf)
-			var err error
-			if parts[i], err = s.sendPart(ctx, e, key, upload, i+1, buf[:n], g); err != nil {
+			defer done()
+			defer release()
+			err := s.sendPart(ctx, e, key, upload, part, g)
+			if parts[i] = part.Part; err != nil {
 				fail(err)
 			}
 		})
@@ -125,77 +126,119 @@ func (s *Store) sendParts(ctx context.Context, e PartPutter, key, upload string,
 	return parts, src.verify()
 }
 
+// A part is one part on its way.
+type part struct {
+	Part
+	body func() io.ReadSeeker
+}
+
 // sendPart stores one part. It may be repeated: the last one of a number counts.
-func (s *Store) sendPart(ctx context.Context, e PartPutter, key, upload string, number int, data []byte, g gauge) (Part, error) {
-	part := Part{PartRequest: PartRequest{Number: number, Size: int64(len(data))}}
-	if s.opts.Wire != nil {
-		h := s.opts.Wire()
-		_, _ = h.Write(data) // a hash never fails
-		part.Wire = h.Sum(nil)
-	}
+func (s *Store) sendPart(ctx context.Context, e PartPutter, key, upload string, p *part, g gauge) error {
 	b := s.newBudget()
 	for {
-		body := &sending{r: bytes.NewReader(data), size: part.Size, gauge: g}
+		body := &sending{r: p.body(), size: p.Size, gauge: g}
 		err := s.attempt(ctx, body, func(ctx context.Context, body *sending) (err error) {
-			part.Tag, err = e.PutPart(ctx, key, upload, body, &part.PartRequest)
+			p.Tag, err = e.PutPart(ctx, key, upload, body, &p.PartRequest)
 			return err
 		})
 		if err == nil {
-			return part, nil
+			return nil
 		}
 		if !s.again(ctx, &b, "put", err) {
 			if ctx.Err() == nil && connection.KindOf(err) == connection.ErrUncertain {
 				// What became of a part is of no interest: without it there is no object.
 				err = &connection.Error{Kind: connection.ErrNetwork, Err: err}
 			}
-			return part, b.wrap(fmt.Errorf("part %d: %w", number, err))
+			return b.wrap(fmt.Errorf("part %d: %w", p.Number, err))
 		}
 	}
 }
 
-// A source reads a payload once more, from its first octet to its last.
+// A source reads a payload once more, from its first octet to its last, and makes parts of it. Their octets stay where they
+// are if the payload can be read from any place; else they are kept in a buffer.
 type source struct {
+	s    *Store
+	p    *payload
 	r    io.ReadSeeker
-	want string    // digest, "" = not to be verified
-	hash hash.Hash // nil unless it is
+	base int64
+	done int64     // octets that are in parts already
+	hash hash.Hash // of all octets; nil unless they are to be verified
 	err  error
 }
 
 func (s *Store) newSource(p *payload) *source {
 	r, base := p.reader()
-	src := &source{r: r}
+	src := &source{s: s, p: p, r: r, base: base}
 	if !p.own {
-		src.hash, src.want = sha256.New(), p.sha256
+		src.hash = sha256.New()
 	}
-	_, src.err = r.Seek(base, io.SeekStart)
+	if p.at == nil {
+		_, src.err = r.Seek(base, io.SeekStart)
+	}
 	return src
 }
 
-func (s *source) read(p []byte) error {
+// next gives part its octets and their digest. size is that of all parts but the last. release is called when the part
+// is done with.
+func (s *source) next(p *part, size int64) (release func(), err error) {
 	if s.err != nil {
-		return unlike(s.err)
+		return nil, unlike(s.err)
 	}
-	if _, err := io.ReadFull(s.r, p); err != nil {
-		return unlike(err)
+	release = func() {}
+	if s.p.at != nil {
+		at, offset := s.p.at, s.base+s.done
+		p.body = func() io.ReadSeeker { return io.NewSectionReader(at, offset, p.Size) }
+	} else {
+		buf := s.s.parts.get(size)
+		release = func() { s.s.parts.put(buf) }
+		if _, err := io.ReadFull(s.r, buf[:p.Size]); err != nil {
+			release()
+			return nil, unlike(err)
+		}
+		p.body = func() io.ReadSeeker { return bytes.NewReader(buf[:p.Size]) }
 	}
+	s.done += p.Size
+	var sums []io.Writer
 	if s.hash != nil {
-		_, _ = s.hash.Write(p) // a hash never fails
+		sums = append(sums, s.hash)
 	}
-	return nil
+	var wire hash.Hash
+	if s.s.opts.Wire != nil {
+		wire = s.s.opts.Wire()
+		sums = append(sums, wire)
+	}
+	if len(sums) > 0 {
+		n, err := io.CopyBuffer(onlyWriter{io.MultiWriter(sums...)}, onlyReader{p.body()}, make([]byte, 64<<10))
+		if err == nil && n < p.Size {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			release()
+			return nil, unlike(err)
+		}
+	}
+	if wire != nil {
+		p.Wire = wire.Sum(nil)
+	}
+	return release, nil
 }
+
+// onlyWriter hides ReadFrom.
+type onlyWriter struct{ io.Writer }
 
 // verify returns an error if what was read is not what was read the first time.
 func (s *source) verify() error {
 	if s.hash == nil {
 		return nil
 	}
-	if got := hex.EncodeToString(s.hash.Sum(nil)); got != s.want {
-		return unlike(fmt.Errorf("sha256 was %s, is %s", s.want, got))
+	if got := hex.EncodeToString(s.hash.Sum(nil)); got != s.p.sha256 {
+		return unlike(fmt.Errorf("sha256 was %s, is %s", s.p.sha256, got))
 	}
 	return nil
 }
 
-// A partPool holds the buffers of the parts in flight: as many as there are tokens, and none while nothing is in flight.
+// A partPool lets as many parts be in flight as there are tokens, and holds the buffers of those that need one: none while
+// nothing is in flight.
 type partPool struct {
 	tokens chan struct{}
 	mu     sync.Mutex
@@ -203,13 +246,18 @@ type partPool struct {
 	free   [][]byte
 }
 
-// get waits for a buffer of size octets.
-func (p *partPool) get(ctx context.Context, size int64) ([]byte, error) {
+// begin waits until a part may go. It ends with done.
+func (p *partPool) begin(ctx context.Context) (done func(), err error) {
 	select {
 	case p.tokens <- struct{}{}:
+		return func() { <-p.tokens }, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// get returns a buffer of size octets.
+func (p *partPool) get(size int64) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.inUse++
@@ -217,19 +265,18 @@ func (p *partPool) get(ctx context.Context, size int64) ([]byte, error) {
 		buf := p.free[n-1]
 		p.free = p.free[:n-1]
 		if int64(cap(buf)) >= size {
-			return buf[:size], nil
+			return buf[:size]
 		}
 	}
-	return make([]byte, size), nil
+	return make([]byte, size)
 }
 
 func (p *partPool) put(buf []byte) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.inUse--; p.inUse == 0 {
 		p.free = nil
 	} else {
 		p.free = append(p.free, buf)
 	}
-	p.mu.Unlock()
-	<-p.tokens
 }

@@ -127,13 +127,19 @@ func count(requests []string, op string) (n int) {
 	return n
 }
 
+// seekOnly cannot be read at any place.
+type seekOnly struct{ io.ReadSeeker }
+
 func TestPartsByTheOctet(t *testing.T) {
 	for _, size := range []int{0, 1, 9, 10, 11, 19, 20, 21, 30, 995} {
-		for _, seek := range []bool{false, true} {
+		for _, kind := range []string{"at", "seek", "stream"} {
 			p := newParted()
 			content := strings.Repeat("abcdefghijk", 100)[:size]
 			var r io.Reader = strings.NewReader(content)
-			if !seek {
+			switch kind {
+			case "seek":
+				r = seekOnly{strings.NewReader(content)}
+			case "stream":
 				r = onlyReader{r}
 			}
 			var told []int64

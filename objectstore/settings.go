@@ -26,7 +26,7 @@ type Tuning struct {
 	NoDataTimeout  connection.Duration `json:"no_data_timeout,omitempty" label:"No-data timeout" default:"60s" help:"give up an attempt in which nothing moves for so long; 0 = none"`
 	SinglePutLimit int64               `json:"single_put_limit,omitempty" label:"Largest single put" min:"0" help:"octets up to which an object is sent by one request, larger ones in parts where the store has them, and up to which a body that cannot seek is kept in memory, not in a temporary file; default 8 MiB"`
 	PartSize       int64               `json:"part_size,omitempty" label:"Part size" min:"0" help:"octets of each part of a larger object; grows where the store would not take so many parts; default 16 MiB"`
-	PartWorkers    int                 `json:"part_workers,omitempty" label:"Parts in flight" min:"1" max:"256" help:"of all puts of a connection together: they use part_workers times part_size octets of memory; default 4"`
+	PartWorkers    int                 `json:"part_workers,omitempty" label:"Parts in flight" min:"1" max:"256" help:"of all puts of a connection together; where what is put can be read from one place only, they use part_workers times part_size octets of memory; default 4"`
 	AllowAnyKey    bool                `json:"allow_any_key,omitempty" label:"Any key" help:"accept keys with //, a slash at the end or a backslash, which some stores change"`
 
 	EmulateIfAbsent bool `json:"emulate_if_absent,omitempty" label:"Emulate put if absent" help:"where the store has no conditional put, look first: of two writers at the same time both may then succeed"`

@@ -77,7 +77,7 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 		fence: &fence{inner: web.Transport(), secure: service.Scheme == "https"},
 	}
 	store := objectstore.New(b, objectstore.Options{
-		Driver: DriverName, Endpoint: service.Host, ID: cfg.ID, Tuning: cfg.tuning(), Wire: sha1.New,
+		Driver: DriverName, Endpoint: service.Host, ID: cfg.ID, Tuning: cfg.tuning(), Wire: sha1.New, WireWhole: true,
 		Features: objectstore.Features{Meta: true, Lock: true, MaxSize: maxFile},
 	}, env)
 	return &Conn{Store: store, backend: b}, nil
