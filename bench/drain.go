@@ -34,7 +34,7 @@ type task struct {
 	User     string `json:"user,omitempty"`
 	Password string `json:"password,omitempty"`
 
-	// Of drain, objects and raw-objects. Of the latter two Sink is put or get, and Address a prefix.
+	// Of drain, objects, raw-objects and stream. Of the objects Sink is put or get, and Address a prefix.
 	Driver string         `json:"driver,omitempty"`
 	Config map[string]any `json:"config,omitempty"`
 	Sink   string         `json:"sink,omitempty"` // discard, files, store
@@ -43,7 +43,7 @@ type task struct {
 	// Of delete, besides Driver and Config.
 	Batch int `json:"batch,omitempty"` // messages with one call; of send: Sends at once a connection
 
-	// Of raw-smtp, net-smtp and send: how many messages of how many octets. Of raw-idle and idle: how many are delivered,
+	// Of raw-smtp, net-smtp, send and stream: how many messages of how many octets. Of raw-idle and idle: how many are delivered,
 	// one after the other, into the Maildir Dir.
 	Messages int `json:"messages,omitempty"`
 	Size     int `json:"size,omitempty"`
@@ -95,6 +95,8 @@ func (t *task) do(ctx context.Context) (tally, error) {
 		return objects(ctx, *t)
 	case "raw-objects":
 		return rawObjects(ctx, *t)
+	case "stream":
+		return stream(ctx, *t)
 	}
 	return tally{}, fmt.Errorf("task %q", t.Kind)
 }

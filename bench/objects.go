@@ -320,3 +320,32 @@ func countObjects(ctx context.Context, config map[string]any, prefix string, cou
 	}
 	return got.check(count, octets)
 }
+
+// stream puts t.Messages objects of t.Size zeros each, whose size is not told, one after the other.
+func stream(ctx context.Context, t task) (done tally, err error) {
+	c, err := open(alldrivers.New(), t.Driver, t.Config)
+	if err != nil {
+		return tally{}, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	store, err := connection.As[connection.ObjectStore](c)
+	if err != nil {
+		return tally{}, err
+	}
+	for i := range t.Messages {
+		info, err := store.Put(ctx, fmt.Sprintf("%s/%d", t.Address, i), io.LimitReader(zeros{}, int64(t.Size)), nil)
+		if err != nil {
+			return done, err
+		}
+		done.Messages++
+		done.Octets += info.Size
+	}
+	return done, nil
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
