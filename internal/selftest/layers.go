@@ -27,6 +27,7 @@ func Layers() map[string][]string {
 		"internal/netx":     {"connection", "internal/wirelog", "internal/backoff"},
 		"internal/probe":    {"connection"},
 		"internal/httpx":    {"connection", "internal/netx", "internal/probe"},
+		"internal/doubles":  {},
 		"internal/utf7":     {},
 		"internal/saslx":    {"connection", emersionSASL, "github.com/Azure/go-ntlmssp", "github.com/xdg-go/stringprep"},
 		"internal/peertest": {},
@@ -41,10 +42,10 @@ func Layers() map[string][]string {
 		"imapclient/internal/inflate": {},
 
 		"pop3client":          network,
-		"pop3client/pop3test": {"connection", "pop3client", "internal/saslx", "internal/saslx/saslserver"},
+		"pop3client/pop3test": {"connection", "internal/doubles", "pop3client", "internal/saslx", "internal/saslx/saslserver"},
 
 		"smtpclient":          network,
-		"smtpclient/smtptest": {"connection", "smtpclient", "internal/saslx", "internal/saslx/saslserver"},
+		"smtpclient/smtptest": {"connection", "internal/doubles", "smtpclient", "internal/saslx", "internal/saslx/saslserver"},
 
 		"maildir":             {"connection", "internal/backoff", "internal/utf7", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 		"maildir/maildirtest": {"connection", "maildir"},
