@@ -397,7 +397,7 @@ func TestDovecotMirrorRandomChanges(t *testing.T) {
 	for seed := range users {
 		users[seed] = fmt.Sprintf("user%d", seed)
 	}
-	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Users: users})
+	srv := peertest.Dovecot(t, &peertest.DovecotOptions{Users: users, Settings: manyLogins(t)})
 	together(t, users, func(t *testing.T, seed int, user string) {
 		other := dialClient(t, srv.Addr("imap"), user, srv.Password)
 		cfg := dovecotConfig(srv, connection.ModeInsecure)
