@@ -102,8 +102,8 @@ func (s *AzuriteServer) start(ctx context.Context, node, main string) error {
 	}
 	port := strconv.Itoa(ports["blob"])
 	s.URL = "http://" + net.JoinHostPort(host, port) + "/" + s.Account
-	// It refuses versions of the API that are younger than itself, unless told not to.
-	cmd := exec.Command(node, main, "--blobHost", host, "--blobPort", port, "--location", s.dir, "--silent", "--disableTelemetry", "--skipApiVersionCheck")
+	// Without --skipApiVersionCheck it refuses versions of the protocol that are younger than itself, as other servers do.
+	cmd := exec.Command(node, main, "--blobHost", host, "--blobPort", port, "--location", s.dir, "--silent", "--disableTelemetry")
 	cmd.Dir = s.dir
 	if s.process, err = startProcess(cmd); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
@@ -36,7 +38,9 @@ func (a *azurite) fresh(t testing.TB) *container.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := container.NewClientWithSharedKeyCredential(a.URL+"/"+a.container, cred, nil)
+	options := &container.ClientOptions{}
+	options.PerCallPolicies = []policy.Policy{version{}}
+	c, err := container.NewClientWithSharedKeyCredential(a.URL+"/"+a.container, cred, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +48,15 @@ func (a *azurite) fresh(t testing.TB) *container.Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// version makes the library speak as Azurite does, whose versions are behind.
+type version struct{}
+
+func (version) Do(req *policy.Request) (*http.Response, error) {
+	delete(req.Raw().Header, "x-ms-version") //nolint:staticcheck // the library's spelling
+	req.Raw().Header.Set("X-Ms-Version", "2021-12-02")
+	return req.Next()
 }
 
 func (a *azurite) config() azureblob.Config {

@@ -65,7 +65,7 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 		return nil, invalid(fmt.Errorf("location: %w", err))
 	}
 	b.store = objectstore.New(b, objectstore.Options{
-		Driver: DriverName, Endpoint: at.container(cfg.Bucket), ID: cfg.ID, Tuning: cfg.Tuning, Wire: md5.New,
+		Driver: DriverName, Endpoint: at.container(cfg.Bucket), ID: cfg.ID, Tuning: cfg.Tuning, Wire: md5.New, WireWhole: true,
 		Features: objectstore.Features{IfAbsent: true, Meta: true, Class: true, Lock: true, MaxSize: limits.MaxPart * int64(limits.MaxParts)},
 	}, env)
 	return &Conn{Store: b.store, b: b}, nil
@@ -111,6 +111,8 @@ func (b *backend) options() *container.ClientOptions {
 			Retry:     policy.RetryOptions{MaxRetries: -1}, // 0 would mean 3
 			Telemetry: policy.TelemetryOptions{Disabled: true},
 			Transport: &limited{b.http.HTTP()},
+
+			PerCallPolicies: []policy.Policy{oldVersion{}},
 		},
 		ExpectContinueBehavior: container.ExpectContinueOptions{Mode: container.ExpectContinueModeOff},
 	}

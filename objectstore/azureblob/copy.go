@@ -1,6 +1,7 @@
 package azureblob
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,9 @@ import (
 	"github.com/mailconn/mailconn/internal/backoff"
 	"github.com/mailconn/mailconn/objectstore"
 )
+
+// defaultType is the content type of a blob for which none was given.
+const defaultType = "application/octet-stream"
 
 // Copy implements objectstore.Copier. Copy Blob does it in one request, but knows neither an encryption scope nor another
 // content type: then the copy is made of blocks.
@@ -29,7 +33,7 @@ func (b *backend) Copy(ctx context.Context, dst, src string, req *objectstore.Co
 	info := connection.ObjectInfo{Key: dst, Size: from.Size, SHA256: from.SHA256}
 	contentType, meta := deref(p.ContentType), p.Metadata
 	if req.Replace {
-		contentType, meta = req.ContentType, metadata(req.Meta, from.SHA256)
+		contentType, meta = cmp.Or(req.ContentType, defaultType), metadata(req.Meta, from.SHA256)
 	}
 	s, err := b.settings(contentType, req.Class, p.ContentMD5, req.IfAbsent, req.Lock)
 	if err == nil {
@@ -38,6 +42,8 @@ func (b *backend) Copy(ctx context.Context, dst, src string, req *objectstore.Co
 	if err != nil {
 		return info, err
 	}
+	h := s.headers
+	h.BlobCacheControl, h.BlobContentDisposition, h.BlobContentEncoding, h.BlobContentLanguage = p.CacheControl, p.ContentDisposition, p.ContentEncoding, p.ContentLanguage
 	if s.scope != nil || contentType != deref(p.ContentType) || len(meta) == 0 && len(p.Metadata) > 0 {
 		return b.copyBlocks(ctx, info, src, p, meta, s)
 	}

@@ -116,7 +116,7 @@ func (b *backend) answered(resp *azcore.ResponseError, unmet connection.Kind) er
 		e.Kind = unmet
 	case code == bloberror.SourceConditionNotMet:
 		e.Kind = connection.ErrChanged
-	case code == bloberror.OperationTimedOut:
+	case code == bloberror.OperationTimedOut && changes(resp.RawResponse):
 		e.Kind = connection.ErrUncertain // the service itself does not know
 	case known:
 		e.Kind = kind
@@ -127,6 +127,11 @@ func (b *backend) answered(resp *azcore.ResponseError, unmet connection.Kind) er
 	}
 	e.Hint = b.hint(code, e)
 	return e
+}
+
+// changes reports whether an answer is to a request that was to change something.
+func changes(resp *http.Response) bool {
+	return resp != nil && resp.Request != nil && resp.Request.Method != http.MethodGet && resp.Request.Method != http.MethodHead
 }
 
 // message returns what an error body says, without the lines that only the service's support understands.

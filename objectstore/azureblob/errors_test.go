@@ -44,7 +44,7 @@ func TestErrorCodes(t *testing.T) {
 		{503, "ServerBusy", connection.ErrThrottled, ""},
 		{429, "TooManyRequests", connection.ErrThrottled, ""},
 		{500, "InternalError", connection.ErrUnavailable, ""},
-		{500, "OperationTimedOut", connection.ErrUncertain, ""},
+		{500, "OperationTimedOut", connection.ErrUnavailable, ""},
 		{502, "", connection.ErrUnavailable, ""},
 		{408, "", connection.ErrTimeout, ""},
 		{400, "Md5Mismatch", connection.ErrCorrupt, ""},
@@ -215,5 +215,19 @@ func TestRedirect(t *testing.T) {
 	wants(t, "get that is redirected", err, connection.ErrProtocol)
 	if got := len(srv.Requests()); got != 1 {
 		t.Errorf("%d requests, want 1", got)
+	}
+}
+
+// The service does not know whether a put that has timed out was obeyed: a look decides.
+func TestTimedOutPut(t *testing.T) {
+	srv := newFake(t, nil)
+	c := openWith(t, srv, nil, nil)
+	timedOut := objecttest.Status(500, "", "x-ms-error-code: OperationTimedOut")
+	srv.Fail("PutBlob", 1, timedOut)
+	wants(t, "put of which nothing was stored", putError(t.Context(), c, nil), connection.ErrUncertain)
+	put(t, c, "key", "text", nil)
+	srv.Fail("PutBlob", 1, timedOut)
+	if err := putError(t.Context(), c, nil); err != nil {
+		t.Errorf("put of what is there: %v", err)
 	}
 }

@@ -124,9 +124,6 @@ func (b *backend) Abort(ctx context.Context, key, upload string) error {
 	return nil
 }
 
-// never is before any object was written.
-var never = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // discard removes the blocks of key, if it holds no object and may says so: by deleting the blob that is not one yet. An
 // upload that is finished at this moment must not be what is deleted. So the first condition is one that no object can
 // meet; where the service applies it to unfinished uploads too, the second is the ETag, which an object does not share.
@@ -142,6 +139,7 @@ func (b *backend) discard(ctx context.Context, key string, may func(leftover) bo
 	if err != nil || !ok || !may(one) {
 		return err
 	}
+	never := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // was an object last modified
 	conditions := []*blob.AccessConditions{
 		{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfUnmodifiedSince: &never}},
 		ifMatch(etag(items[0].Properties.ETag)),

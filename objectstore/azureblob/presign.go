@@ -24,7 +24,7 @@ func (b *backend) Presign(_ context.Context, method, key string, expires time.Du
 // signed returns the URL of a blob with a signature that permits what is given.
 func (b *backend) signed(key string, may sas.BlobPermissions, expires time.Duration) (string, error) {
 	values := sas.BlobSignatureValues{
-		ContainerName: b.cfg.Bucket, BlobName: key, Permissions: may.String(), ExpiryTime: wholeSeconds(b.now().Add(expires)).UTC(),
+		Version: apiVersion, ContainerName: b.cfg.Bucket, BlobName: key, Permissions: may.String(), ExpiryTime: wholeSeconds(b.now().Add(expires)).UTC(),
 	}
 	if b.at.base.Scheme == "https" {
 		values.Protocol = sas.ProtocolHTTPS

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/objectstore"
@@ -15,6 +18,23 @@ const (
 	maxAnswer = 64 << 20
 	maxError  = 64 << 10
 )
+
+// apiVersion is the version of the service's protocol that is spoken: the first with all that is used here, the Cold tier
+// last of all. The library's own is its newest, which emulators, private clouds and other regions learn years later.
+const apiVersion = "2021-12-02"
+
+// oldVersion asks for apiVersion, before requests are signed.
+type oldVersion struct{}
+
+// Do implements policy.Policy.
+func (oldVersion) Do(req *policy.Request) (*http.Response, error) {
+	for name := range req.Raw().Header {
+		if strings.EqualFold(name, "x-ms-version") {
+			req.Raw().Header[name] = []string{apiVersion} // the library writes the name in lower case
+		}
+	}
+	return req.Next()
+}
 
 // limited is the transport that the library uses: it reads whole answers into memory, so they must have an end.
 type limited struct{ client *http.Client }
