@@ -5,8 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -68,7 +67,7 @@ func (s *Server) start(o ServerOptions, p provider) error {
 	s.conns = make(map[net.Conn]bool)
 	s.http = http.Server{
 		Handler:     http.HandlerFunc(s.handle),
-		ErrorLog:    log.New(io.Discard, "", 0), // clients that refuse the certificate are what tests want
+		ErrorLog:    slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // clients that refuse the certificate are what tests want
 		ConnState:   s.connState,
 		BaseContext: func(net.Listener) context.Context { return life },
 	}
@@ -176,6 +175,13 @@ func (s *Server) FailAfter(op string, skip, n int, f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, &planned{fault: f, op: op, skip: skip, left: n})
+}
+
+// failUploads is Fail for requests that carry the octets of an object, whatever the provider calls them.
+func (s *Server) failUploads(n int, f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, &planned{fault: f, upload: true, left: n})
 }
 
 // ClearFaults makes the server healthy again. Requests that have met their fault stay as they are.

@@ -20,7 +20,15 @@ type run struct {
 
 const runSize = 64 << 10
 
-var zeros [runSize]byte
+// zero reports whether p is nothing but zeros.
+func zero(p []byte) bool {
+	for _, c := range p {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // readBlob reads r to its end. tee, if not nil, receives the octets too: hashes, say.
 func readBlob(r io.Reader, tee io.Writer) (blob, error) {
@@ -58,7 +66,7 @@ func (b *blob) add(p []byte) {
 	last := len(b.runs) - 1
 	switch {
 	case len(p) == 0:
-	case !bytes.Equal(p, zeros[:len(p)]):
+	case !zero(p):
 		b.runs = append(b.runs, run{bytes.Clone(p), int64(len(p))})
 	case last >= 0 && b.runs[last].data == nil:
 		b.runs[last].size += int64(len(p))
