@@ -27,7 +27,7 @@ func Layers() map[string][]string {
 		"internal/netx":     {"connection", "internal/wirelog", "internal/backoff"},
 		"internal/probe":    {"connection"},
 		"internal/httpx":    {"connection", "internal/netx", "internal/probe"},
-		"internal/doubles":  {},
+		"internal/doubles":  {"connection"},
 		"internal/utf7":     {},
 		"internal/saslx":    {"connection", emersionSASL, "github.com/Azure/go-ntlmssp", "github.com/xdg-go/stringprep"},
 		"internal/peertest": {},
