@@ -3,6 +3,7 @@ package azureblob_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/connectiontest"
@@ -82,10 +83,14 @@ func TestEdgeCases(t *testing.T) {
 		Parts:    256 << 10,
 		Page:     page,
 		Huge:     1 << 30,
-		Lag:      nil,
+		Lag:      func(_ testing.TB, d time.Duration) { srv.Lag(d) },
 		Damage:   func(_ testing.TB, key string) { srv.Damage(key) },
 		Plant:    func(_ testing.TB, key string, raw []byte) bool { srv.Add(key, raw); return true },
 		NoBucket: with(func(cfg *azureblob.Config) { cfg.Bucket = "none" }),
+		Denied: func(t testing.TB, env *connection.Env, tuning objectstore.Tuning) connection.ObjectStore {
+			srv.Fail("", -1, objecttest.Status(403, "", "x-ms-error-code: InsufficientAccountPermissions"))
+			return open(t, fakeConfig(srv, tuning), env)
+		},
 		At: func(t testing.TB, env *connection.Env, tuning objectstore.Tuning, url string) connection.ObjectStore {
 			cfg := fakeConfig(srv, tuning)
 			cfg.Location = url + "/devstoreaccount1"

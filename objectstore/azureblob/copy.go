@@ -61,7 +61,7 @@ func (b *backend) copyBlob(ctx context.Context, info connection.ObjectInfo, src 
 	}
 	resp, err := b.blob(info.Key).StartCopyFromURL(ctx, b.blob(src).URL(), opts)
 	if err != nil {
-		return info, refused(b.fail(ctx, err, connection.ErrExists), s.absent != nil)
+		return info, refused(b.fail(ctx, err, late(s.absent != nil)), s.absent != nil)
 	}
 	b.sawVersion(resp.VersionID)
 	info.ETag, info.Modified, info.Version = etag(resp.ETag), deref(resp.LastModified), deref(resp.VersionID)
@@ -87,31 +87,31 @@ func (b *backend) await(ctx context.Context, info connection.ObjectInfo, id stri
 			return info, errors.Join(err, b.giveUp(ctx, info.Key, id))
 		}
 		p, err := b.properties(ctx, info.Key)
-		switch {
-		case connection.Temporary(err):
-			continue
-		case err != nil:
-			return info, errors.Join(err, b.giveUp(ctx, info.Key, id))
-		case deref(p.CopyID) != id:
+		if err == nil && deref(p.CopyID) != id {
 			return info, &connection.Error{Kind: connection.ErrChanged, Err: errors.New("somebody has written the object while it was copied")}
 		}
-		switch status := deref(p.CopyStatus); status {
-		case blob.CopyStatusTypeSuccess:
-			info.ETag, info.Modified, info.Version = etag(p.ETag), deref(p.LastModified), deref(p.VersionID)
-			return info, nil
-		case blob.CopyStatusTypePending:
-		default:
-			err := &connection.Error{Kind: connection.ErrUnavailable, Code: string(status), Err: fmt.Errorf("the service could not copy: %.200s", deref(p.CopyStatusDescription))}
-			return info, errors.Join(err, b.giveUp(ctx, info.Key, id))
-		}
-		if now := deref(p.CopyProgress); now != progress {
-			progress, moved = now, time.Now()
+		if err == nil {
+			switch status := deref(p.CopyStatus); status {
+			case blob.CopyStatusTypeSuccess:
+				info.ETag, info.Modified, info.Version = etag(p.ETag), deref(p.LastModified), deref(p.VersionID)
+				return info, nil
+			case blob.CopyStatusTypePending:
+				objectstore.Progress(ctx)
+				if now := deref(p.CopyProgress); now != progress {
+					progress, moved = now, time.Now()
+				}
+			default:
+				err = &connection.Error{Kind: connection.ErrRejected, Code: string(status), Err: fmt.Errorf("the service could not copy: %.200s", deref(p.CopyStatusDescription))}
+			}
 		}
 		if time.Since(moved) > copyPatience {
-			err := &connection.Error{Kind: connection.ErrTimeout, Err: fmt.Errorf("the copy made no progress for %s, at %q", copyPatience, progress)}
+			err = &connection.Error{Kind: connection.ErrTimeout, Err: errors.Join(fmt.Errorf("the copy made no progress for %s", copyPatience), err)}
+		} else if connection.Temporary(err) {
+			continue
+		}
+		if err != nil {
 			return info, errors.Join(err, b.giveUp(ctx, info.Key, id))
 		}
-		objectstore.Progress(ctx)
 	}
 }
 

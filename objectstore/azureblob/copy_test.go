@@ -87,7 +87,7 @@ func TestCopyLater(t *testing.T) {
 
 	copying(t.Context())
 	srv.FinishCopy("to", false)
-	wants(t, "copy that the service gives up", <-done, connection.ErrUnavailable)
+	wants(t, "copy that the service gives up", <-done, connection.ErrRejected)
 	if _, ok := srv.Objects()["to"]; ok {
 		t.Error("the empty object that the service left is still there")
 	}

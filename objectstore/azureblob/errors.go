@@ -112,7 +112,8 @@ func (b *backend) answered(resp *azcore.ResponseError, unmet connection.Kind) er
 	}
 	e := httpx.StatusError(resp.StatusCode, h, resp.ErrorCode, message(resp.RawResponse))
 	switch kind, known := kinds[code]; {
-	case code == bloberror.ConditionNotMet, code == bloberror.TargetConditionNotMet:
+	case code == bloberror.ConditionNotMet, code == bloberror.TargetConditionNotMet,
+		code == "" && (resp.StatusCode == http.StatusConflict || resp.StatusCode == http.StatusPreconditionFailed):
 		e.Kind = unmet
 	case code == bloberror.SourceConditionNotMet:
 		e.Kind = connection.ErrChanged

@@ -135,7 +135,7 @@ func listError(ctx context.Context, c *azureblob.Conn) error {
 func TestBareStatus(t *testing.T) {
 	srv := newFake(t, &objecttest.AzureOptions{NoCodes: true})
 	c := openWith(t, srv, nil, nil)
-	put(t, c, "there", "text", nil)
+	put(t, c, "key", "text", nil)
 	_, err := c.Stat(t.Context(), "missing")
 	wants(t, "stat of a missing object", err, connection.ErrNotFound)
 	_, err = c.Get(t.Context(), "missing", nil)
@@ -143,8 +143,11 @@ func TestBareStatus(t *testing.T) {
 	if err := c.Delete(t.Context(), "missing"); err != nil {
 		t.Errorf("delete of a missing object: %v", err)
 	}
+	wants(t, "put if absent of what is there", putError(t.Context(), c, &connection.PutOptions{IfAbsent: true}), connection.ErrExists)
+	_, err = c.Get(t.Context(), "key", &connection.GetOptions{IfMatch: "another"})
+	wants(t, "get of another one", err, connection.ErrChanged)
 	stranger := openWith(t, srv, func(cfg *azureblob.Config) { cfg.Credential = connection.NewSecret("d3Jvbmcga2V5") }, nil)
-	if _, err := stranger.Stat(t.Context(), "there"); err == nil || errors.Is(err, connection.ErrNotFound) {
+	if _, err := stranger.Stat(t.Context(), "key"); err == nil || errors.Is(err, connection.ErrNotFound) {
 		t.Errorf("stat by a stranger: got error %v, which must not say that the object is missing", err)
 	}
 }

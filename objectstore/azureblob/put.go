@@ -85,6 +85,14 @@ func (b *backend) ready(ctx context.Context, key string, ifAbsent bool, lock con
 	return b.unlocked(ctx, key)
 }
 
+// late returns what it means that the condition of a put does not hold.
+func late(ifAbsent bool) connection.Kind {
+	if ifAbsent {
+		return connection.ErrExists
+	}
+	return connection.ErrRejected // it had none
+}
+
 // refused says what the refusal of a put means: if it was to be the first, a lock or a cold tier only show that it is not.
 func refused(err error, ifAbsent bool) error {
 	e, ok := err.(*connection.Error) //nolint:errorlint // of fail, which does not wrap
@@ -114,7 +122,7 @@ func (b *backend) Put(ctx context.Context, key string, body io.ReadSeeker, req *
 		return info, own
 	}
 	if err != nil {
-		return info, refused(b.failAt(ctx, err, connection.ErrExists), req.IfAbsent)
+		return info, refused(b.failAt(ctx, err, late(req.IfAbsent)), req.IfAbsent)
 	}
 	b.sawVersion(resp.VersionID)
 	info.ETag, info.Modified, info.Version = etag(resp.ETag), deref(resp.LastModified), deref(resp.VersionID)
@@ -224,7 +232,7 @@ func (b *backend) commit(ctx context.Context, info connection.ObjectInfo, ids []
 		LegalHold: s.hold, ImmutabilityPolicyExpiryTime: s.until, ImmutabilityPolicyMode: s.mode,
 	})
 	if err != nil {
-		return info, refused(b.failAt(ctx, err, connection.ErrExists), s.absent != nil)
+		return info, refused(b.failAt(ctx, err, late(s.absent != nil)), s.absent != nil)
 	}
 	b.sawVersion(resp.VersionID)
 	info.ETag, info.Modified, info.Version = etag(resp.ETag), deref(resp.LastModified), deref(resp.VersionID)
