@@ -76,3 +76,12 @@ func isBody(before []byte) bool {
 	before = bytes.TrimRight(before, " ~")
 	return len(before) > 0 && (before[len(before)-1] == ']' || before[len(before)-1] == '>')
 }
+
+// trimEnd takes CR and LF from the end of a line. bytes.TrimRight, which does the same, makes a set of them each time.
+func trimEnd(line []byte) []byte {
+	n := len(line)
+	for n > 0 && (line[n-1] == '\n' || line[n-1] == '\r') {
+		n--
+	}
+	return line[:n]
+}

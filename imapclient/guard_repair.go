@@ -47,15 +47,6 @@ func splitEnd(line []byte) (text, end []byte) {
 	return text, line[len(text):]
 }
 
-// trimEnd takes CR and LF from the end of a line. bytes.TrimRight, which does the same, makes a set of them each time.
-func trimEnd(line []byte) []byte {
-	n := len(line)
-	for n > 0 && (line[n-1] == '\n' || line[n-1] == '\r') {
-		n--
-	}
-	return line[:n]
-}
-
 // splitList splits off the parenthesised list at the beginning of text; list is empty if there is none.
 func splitList(text []byte) (list, after []byte) {
 	if len(text) == 0 || text[0] != '(' {
