@@ -233,6 +233,9 @@ func TestRefusals(t *testing.T) {
 		if n := len(srv.Requests()); n != tc.requests {
 			t.Errorf("%d: %d requests, want %d", tc.code, n, tc.requests)
 		}
+		if wait := connection.RetryAfter(err); (wait == 300*time.Millisecond) != (tc.code == 1040) {
+			t.Errorf("%d: asks for %s", tc.code, wait)
+		}
 	}
 }
 
@@ -407,9 +410,14 @@ func TestLock(t *testing.T) {
 			}
 		})
 	}
-	srv := objecttest.NewAtmos(t, nil)
+	// A server that would replace it is not asked to.
+	srv := objecttest.NewAtmos(t, &objecttest.AtmosOptions{CarelessRename: true})
 	c := open(t, srv, nil, nil)
-	_, err := c.Put(t.Context(), "k", strings.NewReader("x"), &connection.PutOptions{Lock: connection.Lock{LegalHold: true}})
+	put(t, c, "kept", "x", &connection.PutOptions{Lock: connection.Lock{RetainUntil: until}})
+	_, err := c.Put(t.Context(), "kept", strings.NewReader("y"), nil)
+	wantKind(t, "put at a careless server", err, connection.ErrLocked)
+
+	_, err = c.Put(t.Context(), "k", strings.NewReader("x"), &connection.PutOptions{Lock: connection.Lock{LegalHold: true}})
 	wantKind(t, "legal hold", err, connection.ErrUnsupported)
 	put(t, c, "k", "x", nil)
 	_, err = c.Put(t.Context(), "k", strings.NewReader("y"), &connection.PutOptions{Lock: connection.Lock{RetainUntil: until}})

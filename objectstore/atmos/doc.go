@@ -24,8 +24,9 @@
 // # Integrity and retention
 //
 // The server gets the MD5 of each body (x-emc-wschecksum), and the SHA-256 is kept as metadata and verified by each full
-// Get. PutOptions.Lock sets x-emc-retention-period, for new keys only; Lock sets user.maui.retentionEnd. Both are
-// ErrUnsupported if the server does not confirm them: retention has to be enabled there. There is no legal hold.
+// Get. A retention is the metadata user.maui.retentionEnd, for which the policy of the server must enable retention: Lock,
+// and PutOptions.Lock for new keys, ask whether it does, and are ErrUnsupported otherwise. One that the server sets by a rule
+// of its own (x-emc-retention-period) is obeyed too. There is no legal hold.
 //
 // # What it was tested with
 //

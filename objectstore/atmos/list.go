@@ -1,6 +1,8 @@
 package atmos
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/xml"
@@ -17,8 +19,8 @@ import (
 )
 
 const (
-	pageSize    = 1000
-	maxPageText = 16 << 20  // octets of XML in one page of a directory
+	pageSize    = 500
+	maxPageText = 8 << 20   // octets of XML in one page of a directory
 	maxDepth    = 32        // elements of it inside each other
 	maxEntries  = 1_000_000 // in a directory: they have to be sorted
 	maxIdle     = 100       // pages of a directory with nothing in them that follow each other
@@ -59,9 +61,13 @@ func (b *backend) readDir(ctx context.Context, rel, token string) (page []entry,
 	}
 	defer func() { _ = resp.Body.Close() }() // read whole, or of no use
 	text := &io.LimitedReader{R: &progress{ctx, resp.Body}, N: maxPageText}
+	begin := bufio.NewReader(text)
+	if head, err := begin.Peek(512); err == nil && !bytes.HasPrefix(bytes.TrimSpace(head), []byte("<")) {
+		return nil, "", &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the listing is no XML")}
+	}
 	var all listing
 	// The elements are in the namespace http://www.emc.com/cos/ or in none; names without one match both.
-	if err := xml.NewTokenDecoder(&shallow{d: xml.NewDecoder(text)}).Decode(&all); err != nil {
+	if err := xml.NewTokenDecoder(&shallow{d: xml.NewDecoder(begin)}).Decode(&all); err != nil {
 		if text.N <= 0 {
 			err = fmt.Errorf("a page of a directory has more than %d octets", maxPageText)
 		}
@@ -221,7 +227,7 @@ func (w *walk) dir(rel, path string) error {
 				w.full = true
 			}
 		}
-		if w.full || w.done(path) {
+		if w.full {
 			return nil
 		}
 	}

@@ -42,24 +42,37 @@ func (b *backend) Lock(ctx context.Context, key string, lock connection.Lock) er
 	if err != nil {
 		return err
 	}
-	until := lock.RetainUntil.UTC().Add(time.Second - 1).Truncate(time.Second) // what the server can tell
+	until := wholeSecond(lock.RetainUntil)
 	switch {
 	case now.Lock.RetainUntil.Equal(until):
 		return nil
 	case now.Lock.RetainUntil.After(until):
 		return lockedError(now.Lock)
 	}
-	path := b.namespace(now.rel)
-	h := http.Header{
-		"Content-Type": {"application/octet-stream"},
-		"X-Emc-Meta":   {retentionEnable + "=true," + retentionEnd + "=" + until.Format(time.RFC3339)},
-	}
-	if _, err := b.call(ctx, request{method: http.MethodPost, path: path, query: "metadata/user", header: h}); err != nil {
+	h := http.Header{"Content-Type": {"application/octet-stream"}, "X-Emc-Meta": {retention(until)}}
+	if _, err := b.call(ctx, request{method: http.MethodPost, path: b.namespace(now.rel), query: "metadata/user", header: h}); err != nil {
 		return err
 	}
-	resp, err := b.do(ctx, request{method: http.MethodGet, path: path, query: "info"})
+	if err := b.confirm(ctx, now.rel, until); err != nil {
+		return fmt.Errorf("asked to retain the object: %w", err)
+	}
+	return nil
+}
+
+// wholeSecond rounds a time up to what the server can tell.
+func wholeSecond(t time.Time) time.Time { return t.UTC().Add(time.Second - 1).Truncate(time.Second) }
+
+// retention returns the metadata that retains an object.
+func retention(until time.Time) string {
+	return retentionEnable + "=true," + retentionEnd + "=" + wholeSecond(until).Format(time.RFC3339)
+}
+
+// confirm asks whether the server keeps a file until then: one whose policy has no retention takes the metadata as any
+// other.
+func (b *backend) confirm(ctx context.Context, rel string, until time.Time) error {
+	resp, err := b.do(ctx, request{method: http.MethodGet, path: b.namespace(rel), query: "info"})
 	if err != nil {
-		return fmt.Errorf("whether the object is retained is not known: %w", err)
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // read as far as wanted
 	var info struct {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -56,8 +55,7 @@ func (b *backend) create(ctx context.Context, rel string, body io.Reader, req *o
 		"X-Emc-Wschecksum": {"MD5/" + strconv.FormatInt(req.Size, 10) + "/" + hex.EncodeToString(req.Wire)},
 	}
 	if until := req.Lock.RetainUntil; !until.IsZero() {
-		// A second more, since the server begins to count at a full second before now.
-		h.Set("X-Emc-Retention-Period", strconv.FormatInt(int64(math.Ceil(time.Until(until).Seconds()))+1, 10))
+		h.Set("X-Emc-Meta", h.Get("X-Emc-Meta")+","+retention(until))
 	}
 	answer, err := b.call(ctx, request{method: http.MethodPost, path: b.namespace(rel), header: h, body: body, size: req.Size})
 	if err != nil {
@@ -105,15 +103,14 @@ func (b *backend) putLocked(ctx context.Context, key string, body io.ReadSeeker,
 	if err != nil {
 		return connection.ObjectInfo{}, err
 	}
-	now, err := b.head(ctx, rel)
-	switch {
-	case err != nil:
-		return connection.ObjectInfo{}, &connection.Error{Kind: connection.ErrUncertain, Err: fmt.Errorf("stored, but whether it is retained is not known: %w", err)}
-	case now.Lock.RetainUntil.IsZero():
+	if err := b.confirm(ctx, rel, req.Lock.RetainUntil); err != nil {
+		if connection.KindOf(err) != connection.ErrUnsupported {
+			return connection.ObjectInfo{}, &connection.Error{Kind: connection.ErrUncertain, Err: fmt.Errorf("stored, but whether it is retained is not known: %w", err)}
+		}
 		b.discard(ctx, rel)
-		return connection.ObjectInfo{}, &connection.Error{Kind: connection.ErrUnsupported, Err: errors.New("this server ignores x-emc-retention-period")}
+		return connection.ObjectInfo{}, err
 	}
-	return connection.ObjectInfo{ETag: etag(id, req.Size), Lock: now.Lock}, nil
+	return connection.ObjectInfo{ETag: etag(id, req.Size), Lock: connection.Lock{RetainUntil: wholeSecond(req.Lock.RetainUntil)}}, nil
 }
 
 // discard removes a file that is not to stay, as well as it can: Incomplete lists what it leaves. It outlives ctx, but

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -175,6 +176,33 @@ func TestDeadUploadHost(t *testing.T) {
 	}
 }
 
+// When the service is in trouble, upload URLs that came before are not tried one after the other.
+func TestTroubleEmptiesThePool(t *testing.T) {
+	srv := objecttest.NewB2(t, nil)
+	c := open(t, srv, nil, nil)
+	held := make(chan struct{})
+	srv.Fail("b2_upload_file", 3, objecttest.Hook(func() { <-held }))
+	var wg sync.WaitGroup
+	for i := range 3 {
+		wg.Go(func() {
+			if _, err := c.Put(t.Context(), fmt.Sprint(i), strings.NewReader("x"), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for count(srv)["b2_upload_file"] < 3 {
+		runtime.Gosched()
+	}
+	close(held)
+	wg.Wait()
+	srv.ForgetRequests()
+	srv.Fail("b2_upload_file", 1, refusal(503, "service_unavailable", "busy"))
+	put(t, c, "k", "x", nil)
+	if want := []string{"b2_upload_file", "b2_get_upload_url", "b2_upload_file"}; !slices.Equal(srv.Ops(), want) {
+		t.Errorf("asked %q, want %q", srv.Ops(), want)
+	}
+}
+
 // E56: all upload hosts are dead, or busy for ever: an error with the cause, soon, after few requests.
 func TestAllUploadHostsDead(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -310,6 +338,20 @@ func TestBucket(t *testing.T) {
 				t.Errorf("%s, %s: got %v, want ErrConfig with a hint about the bucket", when, verb, err)
 			}
 		}
+	}
+}
+
+// A bucket that was made anew has another ID.
+func TestBucketMadeAnew(t *testing.T) {
+	srv := objecttest.NewB2(t, nil)
+	c := open(t, srv, nil, map[string]any{"bucket": "archive"})
+	put(t, c, "k", "old", nil)
+	srv.ReplaceBucket()
+	for _, err := range c.List(t.Context(), nil) {
+		wantKind(t, "list", err, connection.ErrConfig)
+	}
+	for info, err := range c.List(t.Context(), nil) {
+		t.Errorf("the new bucket holds %q, error %v; want nothing", info.Key, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package b2
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -15,8 +16,11 @@ import (
 	"github.com/mailconn/mailconn/objectstore"
 )
 
-// maxReply is how much of an answer is read, except of files: a page of a listing has up to 1,000 entries of some KiB.
-const maxReply = 32 << 20
+// How much of an answer is read, except of files. A page of a listing has up to 1,000 entries, of some KiB each.
+const (
+	maxReply   = 1 << 20
+	maxListing = 16 << 20
+)
 
 // A fence is the transport below package base.
 type fence struct {
@@ -80,7 +84,7 @@ func (f *fence) roundTrip(req *http.Request, x *exchange) (*http.Response, error
 		}
 		return resp, nil
 	}
-	x.reply, err = readReply(req.Context(), resp)
+	x.reply, err = readReply(req.Context(), op, resp)
 	if err == nil && op == opAuthorize && resp.StatusCode == http.StatusOK {
 		_, err = readAccount(x.reply) // base would panic on what is missing
 	}
@@ -112,19 +116,27 @@ func addFields(req *http.Request, fields map[string]any) error {
 }
 
 // readReply reads an answer to its end. One that breaks off leaves open what became of the request.
-func readReply(ctx context.Context, resp *http.Response) ([]byte, error) {
+func readReply(ctx context.Context, op string, resp *http.Response) ([]byte, error) {
 	defer func() { _ = resp.Body.Close() }() // read whole, or of no use
 	if resp.StatusCode != http.StatusOK {
 		return httpx.ReadLimited(resp.Body), ctx.Err() // of an error the status is enough
 	}
-	raw, err := io.ReadAll(&io.LimitedReader{R: &progress{ctx, resp.Body}, N: maxReply + 1})
+	limit := maxReply
+	if op == opNames || op == opVersions || op == opUnfinished {
+		limit = maxListing
+	}
+	body := bufio.NewReader(&progress{ctx, resp.Body})
+	if begin, err := body.Peek(64); err == nil && !bytes.HasPrefix(bytes.TrimSpace(begin), []byte("{")) {
+		return nil, unreadable(errors.New("the answer is no JSON object"))
+	}
+	raw, err := io.ReadAll(io.LimitReader(body, int64(limit)+1))
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil:
 		return nil, &connection.Error{Kind: connection.ErrUncertain, Err: err}
-	case len(raw) > maxReply:
-		return nil, &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("an answer of more than %d octets", maxReply)}
+	case len(raw) > limit:
+		return nil, &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("an answer of more than %d octets", limit)}
 	}
 	return raw, nil
 }

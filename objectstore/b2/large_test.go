@@ -5,7 +5,9 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"io"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,6 +150,30 @@ func TestLostReplyToFinish(t *testing.T) {
 		t.Errorf("%d versions", n)
 	}
 }
+
+// A refusal does not always mean that nothing was done: the upload is no more then.
+func TestFinishThatWasDoneAllTheSame(t *testing.T) {
+	srv := objecttest.NewB2(t, nil)
+	lies := 1
+	env := &connection.Env{HTTPClient: &http.Client{Transport: tripper(func(r *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		if err == nil && strings.HasSuffix(r.URL.Path, "b2_finish_large_file") && lies > 0 {
+			lies--
+			resp.StatusCode = http.StatusServiceUnavailable
+		}
+		return resp, err
+	})}}
+	if _, err := open(t, srv, env, small).Put(t.Context(), "k", bytes.NewReader(large(6_000_000)), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(srv.Versions("k")); n != 1 {
+		t.Errorf("%d versions", n)
+	}
+}
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // E53 in the middle of a large file.
 func TestTokenExpiresBetweenParts(t *testing.T) {

@@ -135,29 +135,21 @@ func (b *backend) forget(s *session) { b.current.CompareAndSwap(s, nil) }
 
 // with runs f in a session, and once more in a new one if the token has expired.
 func (b *backend) with(ctx context.Context, f func(s *session) error) error {
-	s, err := b.session(ctx)
-	if err != nil {
-		return err
-	}
-	if err = f(s); !expired(err) {
-		b.drop(s, err)
-		return err
-	}
-	b.forget(s)
-	if s, err = b.session(ctx); err != nil {
-		return err
-	}
-	err = f(s)
-	if expired(err) { // the token is new
-		err = &connection.Error{Kind: connection.ErrPermission, Err: err, Hint: "credential: the application key may not do that, or a cap of the account is reached"}
-	}
-	b.drop(s, err)
-	return err
-}
-
-// drop forgets a session whose bucket turned out to be gone.
-func (b *backend) drop(s *session, err error) {
-	if connection.KindOf(err) == connection.ErrConfig {
+	for again := false; ; again = true {
+		s, err := b.session(ctx)
+		if err != nil {
+			return err
+		}
+		err = f(s)
+		switch {
+		case connection.KindOf(err) == connection.ErrConfig: // the bucket turned out to be gone
+			b.forget(s)
+			return err
+		case !expired(err):
+			return err
+		case again: // the token is new
+			return &connection.Error{Kind: connection.ErrPermission, Err: err, Hint: "credential: the application key may not do that, or a cap of the account is reached"}
+		}
 		b.forget(s)
 	}
 }

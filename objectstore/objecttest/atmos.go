@@ -31,6 +31,8 @@ type AtmosOptions struct {
 	MakesParents bool
 	// LateReplace is how long a file is shown that was replaced by a rename.
 	LateReplace time.Duration
+	// CarelessRename lets a rename replace a file under retention.
+	CarelessRename bool
 	// NoRetention takes no notice of retention, as servers do whose policy does not enable it.
 	NoRetention bool
 }

@@ -65,6 +65,9 @@ func (a *Atmos) createObject(w http.ResponseWriter, r *http.Request, path string
 			return atmosArgument
 		}
 	}
+	if e := a.retain(f, f.meta); e != nil {
+		return e
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.files[path] != nil || a.dirs[path+"/"] {
@@ -116,7 +119,7 @@ func (a *Atmos) rename(r *http.Request, path string) *atmosError {
 		return atmosMissing
 	case a.dirs[target+"/"], there != nil && r.Header.Get("X-Emc-Force") != "true":
 		return atmosExists
-	case f.retained(a.Now()), there != nil && there.retained(a.Now()):
+	case f.retained(a.Now()), there != nil && there.retained(a.Now()) && !a.opts.CarelessRename:
 		return atmosRetained
 	}
 	if there != nil && a.opts.LateReplace > 0 {
@@ -136,23 +139,33 @@ func (a *Atmos) setMetadata(r *http.Request, path string) *atmosError {
 	if f == nil {
 		return atmosMissing
 	}
-	until := f.retainUntil
-	if text, ok := meta["user.maui.retentionEnd"]; ok && meta["user.maui.retentionEnable"] == "true" {
-		var err error
-		if until, err = time.Parse(time.RFC3339, text); err != nil || until.Before(f.retainUntil) {
-			return atmosArgument
-		}
-	} else if f.retained(a.Now()) {
+	if meta["user.maui.retentionEnd"] == "" && f.retained(a.Now()) {
 		return atmosRetained
 	}
-	if !a.opts.NoRetention {
-		f.retainUntil = until
+	if e := a.retain(f, meta); e != nil {
+		return e
 	}
 	f.meta = maps.Clone(f.meta)
 	if f.meta == nil {
 		f.meta = make(map[string]string)
 	}
 	maps.Copy(f.meta, meta)
+	return nil
+}
+
+// retain obeys the metadata by which clients retain a file.
+func (a *Atmos) retain(f *atmosFile, meta map[string]string) *atmosError {
+	text, ok := meta["user.maui.retentionEnd"]
+	if !ok {
+		return nil
+	}
+	until, err := time.Parse(time.RFC3339, text)
+	if err != nil || until.Before(f.retainUntil) || meta["user.maui.retentionEnable"] != "true" {
+		return atmosArgument
+	}
+	if !a.opts.NoRetention {
+		f.retainUntil = until
+	}
 	return nil
 }
 

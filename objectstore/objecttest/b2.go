@@ -162,7 +162,7 @@ func b2Random(octets int) string {
 
 // Settings returns settings of the driver b2 that reach the bucket by its ID.
 func (b *B2) Settings() connection.Settings {
-	config := map[string]any{"identity": b.opts.KeyID, "credential": b.opts.Key, "location": b.URL(), "bucket": b.bucketID}
+	config := map[string]any{"identity": b.opts.KeyID, "credential": b.opts.Key, "location": b.URL(), "bucket": b.BucketID()}
 	if pem := b.CAPEM(); pem != "" {
 		config["ca_pem"] = pem
 	}
@@ -171,7 +171,11 @@ func (b *B2) Settings() connection.Settings {
 }
 
 // BucketID returns the ID of the bucket.
-func (b *B2) BucketID() string { return b.bucketID }
+func (b *B2) BucketID() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bucketID
+}
 
 // Objects returns the files that can be downloaded by name.
 func (b *B2) Objects() map[string][]byte {
@@ -255,6 +259,14 @@ func (b *B2) RemoveBucket() {
 	b.gone = true
 	clear(b.versions)
 	clear(b.large)
+}
+
+// ReplaceBucket removes the bucket and makes one of the same name.
+func (b *B2) ReplaceBucket() {
+	b.RemoveBucket()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.gone, b.bucketID = false, b2Random(12)
 }
 
 // visible returns the version of a file that a download by name gives.

@@ -253,6 +253,10 @@ func (b *B2) deleteVersion(body []byte) (any, *b2Error) {
 	if e := b2Read(body, &in); e != nil {
 		return nil, e
 	}
+	if l := b.large[in.ID]; l != nil && l.name == in.Name {
+		delete(b.large, in.ID) // as b2_cancel_large_file
+		return map[string]any{"fileId": in.ID, "fileName": in.Name}, nil
+	}
 	v, e := b.version(in.ID, in.Name)
 	switch {
 	case e != nil:
