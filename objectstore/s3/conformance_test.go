@@ -3,6 +3,7 @@ package s3_test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/connectiontest"
@@ -59,6 +60,7 @@ func fake(opts objecttest.S3Options) (connectiontest.Harness, objecttest.Harness
 	}
 	suite := objecttest.Harness{
 		Reset: reset, Open: with(nil), Tuned: true, Parts: 5 << 20, Page: opts.PageSize, Huge: 256 << 20,
+		Lag:      func(_ testing.TB, d time.Duration) { srv.Lag(d) },
 		Damage:   func(_ testing.TB, key string) { srv.Damage(key) },
 		Plant:    func(_ testing.TB, key string, raw []byte) bool { srv.Plant(key, raw); return true },
 		NoBucket: with(map[string]any{"bucket": "none"}),
