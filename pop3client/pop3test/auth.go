@@ -3,6 +3,7 @@ package pop3test
 import (
 	"crypto/hmac"
 	"crypto/md5" //nolint:gosec // APOP is MD5 by definition
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
 	"slices"
@@ -16,7 +17,7 @@ func (s *session) authorization(name, args string) error {
 	opts := &s.server.opts
 	switch name {
 	case "STLS":
-		if s.server.tls == nil || s.tls != nil {
+		if s.server.tls == nil || s.meter.TLS() != nil {
 			s.say("-ERR no STLS here")
 			return nil
 		}
@@ -75,18 +76,17 @@ func (s *session) mechanisms() []string {
 		case "EXTERNAL":
 			return s.certificateUser() == ""
 		}
-		return strings.HasSuffix(name, "-PLUS") && (s.tls == nil || s.tls.ConnectionState().Version < tls13)
+		return strings.HasSuffix(name, "-PLUS") && (s.meter.TLS() == nil || s.meter.TLS().Version < tls.VersionTLS13)
 	})
 }
 
-const tls13 = 0x0304
-
 // certificateUser is the common name of the client's certificate.
 func (s *session) certificateUser() string {
-	if s.tls == nil || len(s.tls.ConnectionState().PeerCertificates) == 0 {
+	state := s.meter.TLS()
+	if state == nil || len(state.PeerCertificates) == 0 {
 		return ""
 	}
-	return s.tls.ConnectionState().PeerCertificates[0].Subject.CommonName
+	return state.PeerCertificates[0].Subject.CommonName
 }
 
 // authenticate runs a SASL exchange (RFC 5034, 4).
@@ -103,10 +103,7 @@ func (s *session) authenticate(args string) error {
 		Token:           func(_ saslserver.Identity, token string) bool { return opts.Token != "" && token == opts.Token },
 		CertificateUser: s.certificateUser(),
 		PlusOffered:     slices.ContainsFunc(offered, func(o string) bool { return strings.HasSuffix(o, "-PLUS") }),
-	}
-	if s.tls != nil {
-		state := s.tls.ConnectionState()
-		o.TLS = &state
+		TLS:             s.meter.TLS(),
 	}
 	mech, err := saslserver.New(name, o)
 	if err != nil {

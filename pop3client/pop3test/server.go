@@ -3,10 +3,8 @@ package pop3test
 import (
 	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/doubles"
 	"github.com/mailconn/mailconn/pop3client"
 )
 
@@ -92,20 +91,16 @@ type Message struct {
 // goroutines at once.
 type Server struct {
 	wire
-	opts     Options
-	listener net.Listener
-	tls      *tls.Config
-	caPEM    string
-	journal  *journal
-	running  sync.WaitGroup
+	opts    Options
+	tls     *tls.Config
+	caPEM   string
+	journal *journal
 
 	mu        sync.Mutex // guards what follows
-	closed    bool
 	messages  []*Message
 	delivered int
 	readOnce  map[*Message]bool
 	spoilt    map[string]bool // by UIDL
-	sessions  map[*session]bool
 	locked    bool
 	logins    int
 	lastLogin time.Time
@@ -125,7 +120,7 @@ func NewServer(t testing.TB, opts *Options) *Server {
 
 // Listen starts a server outside a test. Close it when done. opts may be nil.
 func Listen(opts *Options) (*Server, error) {
-	s := &Server{readOnce: make(map[*Message]bool), spoilt: make(map[string]bool), sessions: make(map[*session]bool)}
+	s := &Server{readOnce: make(map[*Message]bool), spoilt: make(map[string]bool)}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -149,16 +144,15 @@ func Listen(opts *Options) (*Server, error) {
 		o.Password = DefaultPassword
 	}
 	s.journal = newJournal(o.Username, o.Password)
-	var err error
 	if o.Mode != connection.ModeInsecure {
-		if s.tls, s.caPEM, err = serverTLS(o.TLS); err != nil {
+		var err error
+		if s.tls, s.caPEM, err = doubles.ServerTLS("pop3test", o.TLS); err != nil {
 			return nil, err
 		}
 	}
-	if s.listener, err = net.Listen("tcp", o.Addr); err != nil {
+	if err := s.line.Listen(o.Addr, o.MaxWrite, s.serve); err != nil {
 		return nil, err
 	}
-	s.running.Go(func() { accept(s.listener, s.serve) })
 	return s, nil
 }
 
@@ -168,7 +162,7 @@ func (s *Server) without(name string) bool {
 }
 
 // Addr returns the server's address, "127.0.0.1:port".
-func (s *Server) Addr() string { return s.listener.Addr().String() }
+func (s *Server) Addr() string { return s.line.Addr() }
 
 // Config returns driver settings that fit the server: address, login, certificate; everything else is left at its
 // default, so that nothing is deleted until delete_mode is set.
@@ -177,7 +171,7 @@ func (s *Server) Config() pop3client.Config {
 }
 
 // Env returns an environment that trusts the server's certificate, for drivers whose settings do not.
-func (s *Server) Env() *connection.Env { return env(s.caPEM) }
+func (s *Server) Env() *connection.Env { return doubles.Env(s.caPEM) }
 
 // Settings returns Config as JSON with the password in it, as a host stores it.
 func (s *Server) Settings() connection.Settings { return settings(s.Config()) }
@@ -188,15 +182,6 @@ func config(addr string, mode connection.Mode, caPEM, username, password string)
 	c.AllowPlaintextAuth = mode == connection.ModeInsecure
 	c.ExpungeEvery = 500
 	return c
-}
-
-func env(caPEM string) *connection.Env {
-	if caPEM == "" {
-		return &connection.Env{}
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(caPEM))
-	return &connection.Env{TLS: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
 }
 
 func settings(c pop3client.Config) connection.Settings {
@@ -271,46 +256,21 @@ func (s *Server) Transcript(patterns ...string) []Command { return s.journal.all
 
 // Close ends all connections and the server, at once. No goroutine is left when it returns. A second Close does
 // nothing.
-func (s *Server) Close() {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	_ = s.listener.Close() // the second time it is an error, which means nothing
-	s.CloseConnections()
-	s.running.Wait()
-}
+func (s *Server) Close() { s.line.Close() }
 
 // CloseConnections ends all connections that are open now, without a word and without deleting anything, as a server
 // does that crashes and is started again.
-func (s *Server) CloseConnections() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for session := range s.sessions {
-		session.meter.cut()
-	}
-}
+func (s *Server) CloseConnections() { s.line.CutAll() }
 
-// serve starts a session on conn.
-func (s *Server) serve(conn net.Conn) {
+// serve runs a session.
+func (s *Server) serve(m *doubles.Meter) {
+	session := &session{server: s, meter: m}
+	session.run()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		_ = conn.Close() // nobody has seen it
-		return
+	if session.holds {
+		s.locked = false
 	}
-	m, id := s.meter(conn, s.opts.MaxWrite)
-	session := &session{server: s, meter: m, id: id}
-	s.sessions[session] = true
-	s.running.Go(func() {
-		session.run()
-		m.end()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.sessions, session)
-		if session.holds {
-			s.locked = false
-		}
-	})
 }
 
 // logIn opens the maildrop for a session, or returns the refusal.

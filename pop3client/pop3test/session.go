@@ -3,7 +3,6 @@ package pop3test
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/doubles"
 )
 
 // maxLine is how long a client's line may be: an answer in a SASL exchange is the longest.
@@ -19,9 +19,7 @@ const maxLine = 64 << 10
 // session is one connection to a Server.
 type session struct {
 	server *Server
-	meter  *meter
-	id     int
-	tls    *tls.Conn // nil in the clear
+	meter  *doubles.Meter
 	r      *bufio.Reader
 	w      *bufio.Writer
 
@@ -61,20 +59,15 @@ func (s *session) use(rw io.ReadWriter) {
 
 // secure shakes hands.
 func (s *session) secure() error {
-	conn := tls.Server(s.meter.raw, s.server.tls)
-	if err := conn.Handshake(); err != nil { // ended by the client, or by Close
+	if err := s.meter.Secure(s.server.tls); err != nil {
 		return err
 	}
-	s.tls, s.meter.Conn = conn, conn
 	s.use(s.meter)
 	return nil
 }
 
 // run serves until the connection ends. How it ends does not matter to anybody: what was not committed stays.
 func (s *session) run() {
-	if s.meter.start() != nil {
-		return
-	}
 	s.use(s.meter)
 	if s.server.opts.Mode == connection.ModeTLS && s.secure() != nil {
 		return
@@ -88,7 +81,7 @@ func (s *session) run() {
 		if err != nil {
 			return
 		}
-		err = s.obey(s.server.journal.note(s.id, line), line)
+		err = s.obey(s.server.journal.note(s.meter.ID, line), line)
 		if err != nil {
 			_ = s.w.Flush() // the client may be gone
 			return
@@ -99,7 +92,7 @@ func (s *session) run() {
 func (s *session) greet() {
 	greeting := "+OK pop3test ready"
 	if s.server.opts.APOP {
-		s.stamp = fmt.Sprintf("<%d.%s@pop3test>", s.id, "1896697170952")
+		s.stamp = fmt.Sprintf("<%d.%s@pop3test>", s.meter.ID, "1896697170952")
 		greeting += " " + s.stamp
 	}
 	if s.server.opts.Greeting != "" {
@@ -127,7 +120,7 @@ func (s *session) obey(c Command, line string) error {
 			if err := s.w.Flush(); err != nil {
 				return err
 			}
-			s.meter.silence()
+			s.meter.Silence()
 			return errQuit
 		case faultDrop:
 			return errQuit
@@ -141,7 +134,7 @@ func (s *session) obey(c Command, line string) error {
 	name, args, _ := strings.Cut(line, " ")
 	err := s.command(strings.ToUpper(name), args)
 	if f != nil && f.kind == faultLose {
-		s.meter.cut()
+		s.meter.Cut()
 		return errQuit
 	}
 	return err
@@ -208,7 +201,7 @@ func (s *session) capa() {
 		}
 		s.say(name)
 	}
-	if s.tls == nil && s.server.tls != nil {
+	if s.meter.TLS() == nil && s.server.tls != nil {
 		s.say("STLS")
 	}
 	if d := s.server.opts.LoginDelay; d > 0 {

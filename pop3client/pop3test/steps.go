@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"strings"
+
+	"github.com/mailconn/mailconn/internal/doubles"
 )
 
 // A Step is one act of a [Script].
@@ -55,7 +57,7 @@ func Answer(pattern string, lines ...string) Step {
 // Cut closes the connection without a word. What was sent before still arrives.
 func Cut() Step {
 	return Step{"cut", func(p *player) error {
-		p.meter.cut()
+		p.meter.Cut()
 		return errEnd
 	}}
 }
@@ -63,12 +65,12 @@ func Cut() Step {
 // Reset resets the connection; what was sent before may be lost.
 func Reset() Step {
 	return Step{"reset", func(p *player) error {
-		if tcp, ok := p.meter.raw.(*net.TCPConn); ok {
+		if tcp, ok := p.meter.Raw.(*net.TCPConn); ok {
 			if err := tcp.SetLinger(0); err != nil {
 				return err
 			}
 		}
-		_ = p.meter.raw.Close() // reset, however it goes
+		_ = p.meter.Raw.Close() // reset, however it goes
 		return errEnd
 	}}
 }
@@ -76,7 +78,7 @@ func Reset() Step {
 // Stall stays silent, and takes what the client sends, until the connection ends.
 func Stall() Step {
 	return Step{"stall", func(p *player) error {
-		p.meter.silence()
+		p.meter.Silence()
 		return errEnd
 	}}
 }
@@ -115,7 +117,7 @@ func Do(steps ...Step) Step {
 	return Step{"steps", func(p *player) error {
 		for i, step := range steps {
 			if err := step.play(p); err != nil {
-				if errors.Is(err, errEnd) || errors.Is(err, errCut) {
+				if errors.Is(err, errEnd) || errors.Is(err, doubles.ErrCut) {
 					return err
 				}
 				return fmt.Errorf("%d, %s: %w", i+1, step.label, err)

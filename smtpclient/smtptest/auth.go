@@ -2,7 +2,6 @@ package smtptest
 
 import (
 	"crypto/subtle"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -100,7 +99,7 @@ func (s *session) authenticate(args string) (string, error) {
 	for {
 		challenge, done, err := half.Next(response)
 		who := half.Identity()
-		login := Login{Conn: s.id, Mechanism: who.Mechanism, User: who.User, Domain: who.Domain, Workstation: who.Workstation}
+		login := Login{Conn: s.meter.ID, Mechanism: who.Mechanism, User: who.User, Domain: who.Domain, Workstation: who.Workstation}
 		switch {
 		case errors.Is(err, saslserver.ErrRefused):
 			return s.admit(login, false), nil
@@ -152,12 +151,8 @@ func (s *session) serverHalf(mechanism string) *saslserver.Options {
 	if a.Challenge != nil {
 		half.Tamper = func(step int, challenge []byte) []byte { return a.Challenge(mechanism, step, challenge) }
 	}
-	if conn, ok := s.meter.Conn.(*tls.Conn); ok {
-		state := conn.ConnectionState()
-		half.TLS = &state
-		if chain := state.PeerCertificates; len(chain) > 0 {
-			half.CertificateUser = chain[0].Subject.CommonName
-		}
+	if half.TLS = s.meter.TLS(); half.TLS != nil && len(half.TLS.PeerCertificates) > 0 {
+		half.CertificateUser = half.TLS.PeerCertificates[0].Subject.CommonName
 	}
 	return half
 }

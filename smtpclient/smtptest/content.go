@@ -92,7 +92,7 @@ func chunk(c Command) (size int64, last, ok bool) {
 
 // finish ends the transaction with the message, and replies: once, or with LMTP for each recipient.
 func (s *session) finish(tooBig bool) error {
-	c := Command{Conn: s.id, Name: End}
+	c := Command{Conn: s.meter.ID, Name: End}
 	s.server.journal.record(c)
 	mail := s.mail
 	if !s.server.opts.LMTP {
@@ -103,7 +103,7 @@ func (s *session) finish(tooBig bool) error {
 	taken.To = nil
 	var refused []*fault
 	for _, to := range mail.To {
-		f := s.server.takeFault(Command{Conn: s.id, Name: End, Args: to})
+		f := s.server.takeFault(Command{Conn: s.meter.ID, Name: End, Args: to})
 		refused = append(refused, f)
 		if f == nil || f.kind >= faultInject {
 			taken.To = append(taken.To, to)
@@ -115,7 +115,7 @@ func (s *session) finish(tooBig bool) error {
 	for i, to := range mail.To {
 		f := refused[i]
 		if f != nil && f.kind != faultReply && f.kind != faultInject {
-			s.meter.cut()
+			s.meter.Cut()
 			return errLeave
 		}
 		reply := "250 2.0.0 " + to + " has it"

@@ -73,7 +73,7 @@ func (s *Server) Refuse(address, reply string) { s.Fail("RCPT TO:<"+address+">",
 // ClearFaults makes the server healthy again. A connection that is already stalled stays so, and one that was accepted
 // under a CutAfter is still cut.
 func (s *Server) ClearFaults() {
-	s.clear()
+	s.line.Heal()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = nil

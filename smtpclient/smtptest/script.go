@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/doubles"
 	"github.com/mailconn/mailconn/smtpclient"
 )
 
@@ -36,7 +35,7 @@ func Send(lines ...string) Step { return SendRaw(strings.Join(lines, "\r\n") + "
 // SendRaw sends octets as they are, in one write.
 func SendRaw(octets string) Step {
 	return Step{"send", func(p *player) error {
-		if _, err := io.WriteString(p.meter, octets); errors.Is(err, errCut) {
+		if _, err := io.WriteString(p.meter, octets); errors.Is(err, doubles.ErrCut) {
 			return err
 		}
 		return nil // that the client is gone is no error here
@@ -79,16 +78,16 @@ func StartTLS() Step { return Step{"handshake", (*player).secure} }
 // Cut closes the connection without a word.
 func Cut() Step {
 	return Step{"cut", func(p *player) error {
-		p.meter.cut()
-		return errCut
+		p.meter.Cut()
+		return doubles.ErrCut
 	}}
 }
 
 // Stall takes what comes and says nothing until the client closes the connection.
 func Stall() Step {
 	return Step{"stall", func(p *player) error {
-		p.meter.silence()
-		return errCut
+		p.meter.Silence()
+		return doubles.ErrCut
 	}}
 }
 
@@ -105,24 +104,18 @@ type ScriptOptions struct {
 // script, and a script without a connection, fail the test. All its methods may be called from several goroutines.
 type ScriptServer struct {
 	wire
-	t        testing.TB
-	opts     ScriptOptions
-	scripts  []Script
-	listener net.Listener
-	tls      *tls.Config
-	caPEM    string
-	journal  journal
-	running  sync.WaitGroup
-
-	mu     sync.Mutex
-	closed bool
-	open   map[*meter]bool
+	t       testing.TB
+	opts    ScriptOptions
+	scripts []Script
+	tls     *tls.Config
+	caPEM   string
+	journal journal
 }
 
 // NewScript starts a server that plays scripts. It is closed when the test ends. opts may be nil.
 func NewScript(t testing.TB, opts *ScriptOptions, scripts ...Script) *ScriptServer {
 	t.Helper()
-	s := &ScriptServer{t: t, scripts: scripts, open: make(map[*meter]bool)}
+	s := &ScriptServer{t: t, scripts: scripts}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -132,16 +125,13 @@ func NewScript(t testing.TB, opts *ScriptOptions, scripts ...Script) *ScriptServ
 	}
 	if s.opts.Mode != connection.ModeInsecure {
 		var err error
-		if s.tls, s.caPEM, err = serverTLS(s.opts.TLS); err != nil {
+		if s.tls, s.caPEM, err = doubles.ServerTLS("smtptest", s.opts.TLS); err != nil {
 			t.Fatalf("smtptest: %v", err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if err := s.line.Listen("127.0.0.1:0", s.opts.MaxWrite, s.serve); err != nil {
 		t.Fatalf("smtptest: %v", err)
 	}
-	s.listener = l
-	s.running.Go(func() { accept(l, s.serve) })
 	t.Cleanup(func() {
 		s.Close()
 		if n := len(s.Sent()); n < len(scripts) {
@@ -153,67 +143,43 @@ func NewScript(t testing.TB, opts *ScriptOptions, scripts ...Script) *ScriptServ
 
 // Config returns driver settings that fit the server, as [Server.Config] does, without a login.
 func (s *ScriptServer) Config() smtpclient.Config {
-	return config(s.listener.Addr().String(), s.opts.Mode, s.caPEM)
+	return config(s.line.Addr(), s.opts.Mode, s.caPEM)
 }
 
 // Commands returns every command received so far, as [Server.Commands] does.
 func (s *ScriptServer) Commands(patterns ...string) []Command { return s.journal.all(patterns) }
 
 // Close ends all connections and the server, at once. A second Close does nothing.
-func (s *ScriptServer) Close() {
-	s.mu.Lock()
-	s.closed = true
-	for m := range s.open {
-		m.cut()
-	}
-	s.mu.Unlock()
-	_ = s.listener.Close() // the second time it is an error, which means nothing
-	s.running.Wait()
-}
+func (s *ScriptServer) Close() { s.line.Close() }
 
-func (s *ScriptServer) serve(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		_ = conn.Close() // nobody has seen it
+func (s *ScriptServer) serve(m *doubles.Meter) {
+	if m.ID > len(s.scripts) && !s.opts.Repeat || len(s.scripts) == 0 {
+		s.t.Errorf("smtptest: connection %d: there is no script for it", m.ID)
+		m.Cut()
 		return
 	}
-	m, id := s.meter(conn, s.opts.MaxWrite)
-	if id > len(s.scripts) && !s.opts.Repeat || len(s.scripts) == 0 {
-		s.t.Errorf("smtptest: connection %d: there is no script for it", id)
-		m.cut()
-		return
-	}
-	p := &player{server: s, meter: m, id: id, r: bufio.NewReaderSize(m, maxLine)}
-	s.open[m] = true
-	s.running.Go(func() {
-		p.play(s.scripts[min(id, len(s.scripts))-1])
-		m.end()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.open, m)
-	})
+	p := &player{server: s, meter: m, r: bufio.NewReaderSize(m, maxLine)}
+	p.play(s.scripts[min(m.ID, len(s.scripts))-1])
 }
 
 // player plays one script on one connection.
 type player struct {
 	server *ScriptServer
-	meter  *meter
-	id     int
+	meter  *doubles.Meter
 	r      *bufio.Reader
 }
 
 func (p *player) play(script Script) {
-	if p.meter.start() != nil || p.server.opts.Mode == connection.ModeTLS && p.secure() != nil {
-		return // a cut that the test wants, or a client that refuses our certificate
+	if p.server.opts.Mode == connection.ModeTLS && p.secure() != nil {
+		return // a client that refuses our certificate
 	}
 	for i, step := range script {
 		switch err := step.play(p); {
 		case err == nil:
-		case errors.Is(err, errCut):
+		case errors.Is(err, doubles.ErrCut):
 			return
 		default:
-			p.server.t.Errorf("smtptest: script of connection %d: step %d, %s: %v", p.id, i+1, step.label, err)
+			p.server.t.Errorf("smtptest: script of connection %d: step %d, %s: %v", p.meter.ID, i+1, step.label, err)
 			return
 		}
 	}
@@ -233,7 +199,7 @@ func (p *player) finish() {
 		case "QUIT":
 			reply = "221 2.0.0 bye\r\n"
 		default:
-			p.server.t.Errorf("smtptest: script of connection %d: unexpected command after the last step: %s", p.id, c)
+			p.server.t.Errorf("smtptest: script of connection %d: unexpected command after the last step: %s", p.meter.ID, c)
 			return
 		}
 		if _, err := io.WriteString(p.meter, reply); err != nil || c.Name == "QUIT" {
@@ -243,19 +209,17 @@ func (p *player) finish() {
 }
 
 func (p *player) secure() error {
-	conn := tls.Server(p.meter.raw, p.server.tls)
-	if err := conn.Handshake(); err != nil { // ended by the client, or by Close
-		return errCut
+	if p.meter.Secure(p.server.tls) != nil {
+		return doubles.ErrCut
 	}
-	p.meter.Conn = conn
 	p.r = bufio.NewReaderSize(p.meter, maxLine)
 	return nil
 }
 
 func (p *player) read() (Command, error) {
 	// An error means that the connection is closed, which the read says as well.
-	_ = p.meter.raw.SetReadDeadline(time.Now().Add(p.server.opts.Patience))
-	defer func() { _ = p.meter.raw.SetReadDeadline(time.Time{}) }()
+	_ = p.meter.Raw.SetReadDeadline(time.Now().Add(p.server.opts.Patience))
+	defer func() { _ = p.meter.Raw.SetReadDeadline(time.Time{}) }()
 	line, err := p.r.ReadString('\n')
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -263,7 +227,7 @@ func (p *player) read() (Command, error) {
 	case err != nil:
 		return Command{}, fmt.Errorf("the connection ended instead: %w", err)
 	}
-	c := parse(p.id, strings.TrimRight(line, "\r\n"))
+	c := parse(p.meter.ID, strings.TrimRight(line, "\r\n"))
 	p.server.journal.record(c)
 	return c, nil
 }

@@ -2,16 +2,15 @@ package smtptest
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/doubles"
 	"github.com/mailconn/mailconn/smtpclient"
 )
 
@@ -89,17 +88,13 @@ type Message struct {
 // goroutines at once.
 type Server struct {
 	wire
-	opts     Options
-	listener net.Listener
-	tls      *tls.Config
-	caPEM    string
-	without  map[string]bool
-	journal  journal
-	running  sync.WaitGroup
+	opts    Options
+	tls     *tls.Config
+	caPEM   string
+	without map[string]bool
+	journal journal
 
 	mu       sync.Mutex // guards what follows
-	closed   bool
-	sessions map[*session]bool
 	messages []Message
 	logins   []Login
 	faults   []*fault
@@ -118,19 +113,16 @@ func NewServer(t testing.TB, opts *Options) *Server {
 
 // Listen starts a server outside a test. Close it when done. opts may be nil.
 func Listen(opts *Options) (*Server, error) {
-	s := &Server{without: make(map[string]bool), sessions: make(map[*session]bool)}
+	s := &Server{without: make(map[string]bool)}
 	if opts != nil {
 		s.opts = *opts
 	}
 	if err := s.setUp(); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", s.opts.Addr)
-	if err != nil {
+	if err := s.line.Listen(s.opts.Addr, s.opts.MaxWrite, func(m *doubles.Meter) { newSession(s, m).run() }); err != nil {
 		return nil, err
 	}
-	s.listener = l
-	s.running.Go(func() { accept(l, s.serve) })
 	return s, nil
 }
 
@@ -166,7 +158,7 @@ func (s *Server) setUp() error {
 	}
 	if o.Mode != connection.ModeInsecure {
 		var err error
-		if s.tls, s.caPEM, err = serverTLS(o.TLS); err != nil {
+		if s.tls, s.caPEM, err = doubles.ServerTLS("smtptest", o.TLS); err != nil {
 			return err
 		}
 	}
@@ -174,7 +166,7 @@ func (s *Server) setUp() error {
 }
 
 // Addr returns the server's address, "127.0.0.1:port".
-func (s *Server) Addr() string { return s.listener.Addr().String() }
+func (s *Server) Addr() string { return s.line.Addr() }
 
 // Config returns driver settings that fit the server: address, login, certificate. SendStrategy is Original, so that
 // what arrives is what was given; everything else is left at its default.
@@ -188,7 +180,7 @@ func (s *Server) Config() smtpclient.Config {
 }
 
 // Env returns an environment that trusts the server's certificate, for drivers whose settings do not.
-func (s *Server) Env() *connection.Env { return env(s.caPEM) }
+func (s *Server) Env() *connection.Env { return doubles.Env(s.caPEM) }
 
 // Settings returns Config as JSON with the password in it, as a host stores it.
 func (s *Server) Settings() connection.Settings { return settings(s.Config()) }
@@ -198,15 +190,6 @@ func config(addr string, mode connection.Mode, caPEM string) smtpclient.Config {
 	c.Server, c.Mode, c.CAPEM = addr, mode, caPEM
 	c.AllowPlaintextAuth = mode == connection.ModeInsecure
 	return c
-}
-
-func env(caPEM string) *connection.Env {
-	if caPEM == "" {
-		return &connection.Env{}
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(caPEM))
-	return &connection.Env{TLS: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
 }
 
 func settings(c smtpclient.Config) connection.Settings {
@@ -237,41 +220,8 @@ func (s *Server) Commands(patterns ...string) []Command { return s.journal.all(p
 
 // Close ends all connections and the server, at once. No goroutine is left when it returns. A second Close does
 // nothing.
-func (s *Server) Close() {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	_ = s.listener.Close() // the second time it is an error, which means nothing
-	s.CloseConnections()
-	s.running.Wait()
-}
+func (s *Server) Close() { s.line.Close() }
 
 // CloseConnections ends all connections that are open now, without a word, as a server does that crashes and is started
 // again.
-func (s *Server) CloseConnections() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for session := range s.sessions {
-		session.meter.cut()
-	}
-}
-
-// serve starts a session on conn.
-func (s *Server) serve(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		_ = conn.Close() // nobody has seen it
-		return
-	}
-	m, id := s.meter(conn, s.opts.MaxWrite)
-	session := newSession(s, m, id)
-	s.sessions[session] = true
-	s.running.Go(func() {
-		session.run()
-		m.end()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.sessions, session)
-	})
-}
+func (s *Server) CloseConnections() { s.line.CutAll() }

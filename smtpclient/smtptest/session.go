@@ -3,20 +3,19 @@ package smtptest
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/doubles"
 )
 
 // session is one connection of a Server.
 type session struct {
 	server *Server
-	meter  *meter
-	id     int
+	meter  *doubles.Meter
 	r      *bufio.Reader
 	w      *bufio.Writer
 
@@ -25,8 +24,8 @@ type session struct {
 	chunks              bool     // BDAT has begun
 }
 
-func newSession(server *Server, m *meter, id int) *session {
-	s := &session{server: server, meter: m, id: id}
+func newSession(server *Server, m *doubles.Meter) *session {
+	s := &session{server: server, meter: m}
 	s.speak()
 	return s
 }
@@ -37,19 +36,16 @@ func (s *session) speak() {
 	s.greeted, s.mail = false, nil
 }
 
-func (s *session) secure() bool { _, ok := s.meter.Conn.(*tls.Conn); return ok }
+func (s *session) secure() bool { return s.meter.TLS() != nil }
 
 // errLeave ends a session in good order.
 var errLeave = errors.New("the session is over")
 
 func (s *session) run() {
-	if s.meter.start() != nil {
-		return
-	}
 	if s.server.opts.Mode == connection.ModeTLS && s.startTLS() != nil {
 		return
 	}
-	if s.obey(Command{Conn: s.id, Name: "GREETING"}, func(Command) (string, error) { return "220 smtptest.invalid ESMTP ready", nil }) != nil {
+	if s.obey(Command{Conn: s.meter.ID, Name: "GREETING"}, func(Command) (string, error) { return "220 smtptest.invalid ESMTP ready", nil }) != nil {
 		return
 	}
 	for {
@@ -57,7 +53,7 @@ func (s *session) run() {
 		if err != nil {
 			return
 		}
-		c := parse(s.id, line)
+		c := parse(s.meter.ID, line)
 		s.server.journal.record(c)
 		if s.obey(c, s.dispatch) != nil {
 			return
@@ -66,11 +62,9 @@ func (s *session) run() {
 }
 
 func (s *session) startTLS() error {
-	conn := tls.Server(s.meter.raw, s.server.tls)
-	if err := conn.Handshake(); err != nil { // ended by the client, or by Close
+	if err := s.meter.Secure(s.server.tls); err != nil {
 		return err
 	}
-	s.meter.Conn = conn
 	s.speak()
 	return nil
 }
@@ -97,10 +91,10 @@ func (s *session) obey(c Command, do func(Command) (string, error)) error {
 		if err := s.w.Flush(); err != nil {
 			return err
 		}
-		s.meter.silence()
+		s.meter.Silence()
 		return errLeave
 	case faultDrop:
-		s.meter.cut()
+		s.meter.Cut()
 		return errLeave
 	}
 	reply, err := do(c)
@@ -108,7 +102,7 @@ func (s *session) obey(c Command, do func(Command) (string, error)) error {
 		return s.answer(reply, err)
 	}
 	if f.kind == faultLose {
-		s.meter.cut()
+		s.meter.Cut()
 		return errLeave
 	}
 	if c.Name == "STARTTLS" {
@@ -302,7 +296,7 @@ func (s *session) sender(c Command) string {
 	if n, err := strconv.ParseInt(params["SIZE"], 10, 64); err == nil && n > s.server.opts.MaxSize {
 		return "552 5.3.4 message too big"
 	}
-	s.mail, s.chunks = &Message{Conn: s.id, From: from, Params: params}, false
+	s.mail, s.chunks = &Message{Conn: s.meter.ID, From: from, Params: params}, false
 	return "250 2.1.0 sender ok"
 }
 

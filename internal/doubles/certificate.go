@@ -1,4 +1,4 @@
-package pop3test
+package doubles
 
 import (
 	"crypto/ecdsa"
@@ -11,12 +11,13 @@ import (
 	"math/big"
 	"net"
 	"time"
+
+	"github.com/mailconn/mailconn/connection"
 )
 
-// NewCertificate makes a self-signed certificate (ECDSA, P-256) for host names and IP addresses, valid until notAfter
-// (which may be in the past: an expired one) and for a year before that. Put it into Options.TLS. Its PEM text is what
-// a client must trust; [Server.Config] returns it.
-func NewCertificate(notAfter time.Time, hosts ...string) (tls.Certificate, error) {
+// NewCertificate makes a self-signed certificate (ECDSA, P-256) with a common name for host names and IP addresses, valid
+// until notAfter (which may be in the past: an expired one) and for a year before that.
+func NewCertificate(name string, notAfter time.Time, hosts ...string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -27,7 +28,7 @@ func NewCertificate(notAfter time.Time, hosts ...string) (tls.Certificate, error
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: "pop3test"},
+		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             notAfter.AddDate(-1, 0, 0),
 		NotAfter:              notAfter,
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
@@ -53,15 +54,15 @@ func NewCertificate(notAfter time.Time, hosts ...string) (tls.Certificate, error
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
 }
 
-// serverTLS returns conf, or one with a certificate of its own for the loopback if it has none, and the PEM text that
-// clients must trust.
-func serverTLS(conf *tls.Config) (*tls.Config, string, error) {
+// ServerTLS returns conf, or one with a certificate of its own for the loopback, with that common name, if it has none,
+// and the PEM text that clients must trust. conf may be nil.
+func ServerTLS(name string, conf *tls.Config) (*tls.Config, string, error) {
 	if conf == nil {
 		conf = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	conf = conf.Clone()
 	if len(conf.Certificates) == 0 && conf.GetCertificate == nil {
-		cert, err := NewCertificate(time.Now().AddDate(0, 6, 0), "localhost", "127.0.0.1", "::1")
+		cert, err := NewCertificate(name, time.Now().AddDate(0, 6, 0), "localhost", "127.0.0.1", "::1")
 		if err != nil {
 			return nil, "", err
 		}
@@ -73,4 +74,14 @@ func serverTLS(conf *tls.Config) (*tls.Config, string, error) {
 	chain := conf.Certificates[0].Certificate
 	root := chain[len(chain)-1]
 	return conf, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root})), nil
+}
+
+// Env returns an environment that trusts the certificate of ServerTLS, for drivers whose settings do not.
+func Env(caPEM string) *connection.Env {
+	if caPEM == "" {
+		return &connection.Env{}
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(caPEM))
+	return &connection.Env{TLS: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
 }
