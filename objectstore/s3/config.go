@@ -1,11 +1,13 @@
 package s3
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/objectstore"
@@ -39,6 +41,14 @@ const (
 	EncryptionKMS = "aws:kms" // with the key Config.KMSKey of the provider's key service, or its default key (SSE-KMS)
 )
 
+// Keys are what signs requests.
+type Keys struct {
+	AccessKey    string
+	SecretKey    connection.Secret
+	SessionToken connection.Secret // of temporary keys
+	Expires      time.Time         // zero = never
+}
+
 // Config are the settings of a store. Identity is the access key and Credential the secret key. Location is a region, a
 // host or a URL; empty means Amazon's us-east-1. Bucket is the name of an existing bucket.
 type Config struct {
@@ -46,31 +56,26 @@ type Config struct {
 	objectstore.Settings
 	objectstore.Tuning
 	connection.TLSSettings
-	ConnectTimeout  connection.Duration `json:"connect_timeout,omitempty" label:"Connect timeout" default:"30s" help:"for dialling and TLS together; 0 = none"`
-	SessionToken    connection.Secret   `json:"session_token,omitzero" label:"Session token" help:"belongs to temporary access keys; they stop working when it expires"`
-	Region          string              `json:"region,omitempty" label:"Region" help:"which signatures are for, if location does not tell; default us-east-1"`
-	PathStyle       string              `json:"path_style,omitempty" label:"Bucket in path" default:"auto" enum:"auto,on,off" help:"on: https://host/bucket; off: https://bucket.host; auto: on, unless the host is Amazon's"`
-	UnsignedPayload string              `json:"unsigned_payload,omitempty" label:"Unsigned payload" default:"auto" enum:"auto,always" help:"leave the octets out of the signature: auto does so over TLS only"`
-	StorageClass    string              `json:"storage_class,omitempty" label:"Storage class" help:"of what is put, such as STANDARD_IA, GLACIER or DEEP_ARCHIVE; empty: the bucket's own"`
-	RetentionMode   string              `json:"retention_mode,omitempty" label:"Retention mode" default:"governance" enum:"governance,compliance" help:"of retention that is set: compliance can be shortened by nobody"`
-	RestoreTier     string              `json:"restore_tier,omitempty" label:"Restore tier" default:"Standard" enum:"Standard,Bulk,Expedited" help:"how fast, and at what price, objects come back from a cold class"`
-	Encryption      string              `json:"encryption,omitempty" label:"Encryption" enum:"AES256,aws:kms" help:"how the server is to encrypt what is put: AES256 with its own keys, aws:kms with kms_key; empty: the bucket's own way"`
-	KMSKey          string              `json:"kms_key,omitempty" label:"KMS key" help:"id or ARN of the key for encryption aws:kms; empty: the account's default key"`
+	ConnectTimeout connection.Duration `json:"connect_timeout,omitempty" label:"Connect timeout" default:"30s" help:"for dialling and TLS together; 0 = none"`
+	// Keys, if not nil, is asked for keys instead of Identity, Credential and SessionToken, which must then be empty: before the
+	// first request, when the keys it gave expire, and when the server says that they have. It is for programs whose keys
+	// come from a role, a profile or a metadata service, and may be called from several goroutines.
+	Keys            func(ctx context.Context) (Keys, error) `json:"-"`
+	SessionToken    connection.Secret                       `json:"session_token,omitzero" label:"Session token" help:"belongs to temporary access keys; they stop working when it expires"`
+	Region          string                                  `json:"region,omitempty" label:"Region" help:"which signatures are for, if location does not tell; default us-east-1"`
+	PathStyle       string                                  `json:"path_style,omitempty" label:"Bucket in path" default:"auto" enum:"auto,on,off" help:"on: https://host/bucket; off: https://bucket.host; auto: on, unless the host is Amazon's"`
+	UnsignedPayload string                                  `json:"unsigned_payload,omitempty" label:"Unsigned payload" default:"auto" enum:"auto,always" help:"leave the octets out of the signature: auto does so over TLS only"`
+	StorageClass    string                                  `json:"storage_class,omitempty" label:"Storage class" help:"of what is put, such as STANDARD_IA, GLACIER or DEEP_ARCHIVE; empty: the bucket's own"`
+	RetentionMode   string                                  `json:"retention_mode,omitempty" label:"Retention mode" default:"governance" enum:"governance,compliance" help:"of retention that is set: compliance can be shortened by nobody"`
+	RestoreTier     string                                  `json:"restore_tier,omitempty" label:"Restore tier" default:"Standard" enum:"Standard,Bulk,Expedited" help:"how fast, and at what price, objects come back from a cold class"`
+	Encryption      string                                  `json:"encryption,omitempty" label:"Encryption" enum:"AES256,aws:kms" help:"how the server is to encrypt what is put: AES256 with its own keys, aws:kms with kms_key; empty: the bucket's own way"`
+	KMSKey          string                                  `json:"kms_key,omitempty" label:"KMS key" help:"id or ARN of the key for encryption aws:kms; empty: the account's default key"`
 }
 
 // Validate implements connection.Config.
 func (c Config) Validate() error {
-	switch {
-	case c.Settings.Identity == "":
-		return errors.New("identity: missing: want the access key")
-	case hasControl(c.Settings.Identity):
-		return errors.New("identity: holds control characters")
-	case c.Credential.IsZero():
-		return errors.New("credential: missing: want the secret key")
-	case hasControl(c.Credential.Reveal()):
-		return errors.New("credential: holds control characters: a line end was copied with it")
-	case hasControl(c.SessionToken.Reveal()):
-		return errors.New("session_token: holds control characters: a line end was copied with it")
+	if err := c.checkKeys(); err != nil {
+		return err
 	}
 	if err := checkBucket(c.Bucket); err != nil {
 		return err
@@ -109,6 +114,28 @@ func (c Config) Validate() error {
 		return err
 	}
 	return c.TLSSettings.Validate()
+}
+
+func (c Config) checkKeys() error {
+	if c.Keys != nil {
+		if c.Settings.Identity != "" || !c.Credential.IsZero() || !c.SessionToken.IsZero() {
+			return errors.New("identity: Keys gives the keys: leave identity, credential and session_token empty")
+		}
+		return nil
+	}
+	switch {
+	case c.Settings.Identity == "":
+		return errors.New("identity: missing: want the access key")
+	case hasControl(c.Settings.Identity):
+		return errors.New("identity: holds control characters")
+	case c.Credential.IsZero():
+		return errors.New("credential: missing: want the secret key")
+	case hasControl(c.Credential.Reveal()):
+		return errors.New("credential: holds control characters: a line end was copied with it")
+	case hasControl(c.SessionToken.Reveal()):
+		return errors.New("session_token: holds control characters: a line end was copied with it")
+	}
+	return nil
 }
 
 func hasControl(s string) bool {

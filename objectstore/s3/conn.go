@@ -1,11 +1,15 @@
 package s3
 
 import (
+	"context"
 	"crypto/md5" //nolint:gosec // the digest of Content-MD5, which the protocol demands
 	"errors"
+	"fmt"
 	"net/url"
 	"sync"
 	"sync/atomic"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/internal/httpx"
@@ -55,6 +59,7 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 	if err != nil {
 		return nil, invalid(err)
 	}
+	b.keys = aws.NewCredentialsCache(aws.CredentialsProviderFunc(cfg.retrieve))
 	b.target.Store(b.newTarget(p))
 	if p.aws {
 		b.conditions.Store(obeyed)
@@ -64,6 +69,24 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 		Features: objectstore.Features{IfAbsent: true, Meta: true, Class: true, Lock: true},
 	}, env)
 	return &Conn{Store: b.store, b: b}, nil
+}
+
+// errKeys is that of a source of keys.
+var errKeys = errors.New("no keys")
+
+// retrieve returns the keys to sign with.
+func (c Config) retrieve(ctx context.Context) (aws.Credentials, error) {
+	keys := Keys{AccessKey: c.Settings.Identity, SecretKey: c.Credential, SessionToken: c.SessionToken}
+	if c.Keys != nil {
+		var err error
+		if keys, err = c.Keys(ctx); err != nil {
+			return aws.Credentials{}, fmt.Errorf("%w: %w", errKeys, err)
+		}
+	}
+	return aws.Credentials{
+		AccessKeyID: keys.AccessKey, SecretAccessKey: keys.SecretKey.Reveal(), SessionToken: keys.SessionToken.Reveal(), Source: DriverName,
+		CanExpire: !keys.Expires.IsZero(), Expires: keys.Expires,
+	}, nil
 }
 
 // Info implements connection.Connection. The endpoint is the host and the bucket.
@@ -79,6 +102,7 @@ type backend struct {
 	cfg    Config
 	env    *connection.Env
 	http   *httpx.Client
+	keys   *aws.CredentialsCache
 	store  *objectstore.Store
 	target atomic.Pointer[target]
 

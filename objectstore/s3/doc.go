@@ -13,6 +13,9 @@
 // request is made there and the region remembered. A temporary redirect is followed once, to the same host, or between
 // Amazon's.
 //
+// Keys that change, of a role or a profile, come from Config.Keys, which is a program's to set: this package reads neither
+// the environment nor Amazon's files.
+//
 // # Integrity
 //
 // Every put and part carries Content-MD5, which the server checks before anything becomes visible; the object's SHA-256 is

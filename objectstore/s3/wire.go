@@ -36,13 +36,10 @@ type target struct {
 // newTarget makes the client for p. The library neither retries, nor reads the environment, nor adds checksums that many
 // servers do not know, nor sets its clock by what a server says.
 func (b *backend) newTarget(p place) *target {
-	creds := aws.Credentials{
-		AccessKeyID: b.cfg.Settings.Identity, SecretAccessKey: b.cfg.Credential.Reveal(), SessionToken: b.cfg.SessionToken.Reveal(), Source: DriverName,
-	}
 	noExpress := true
 	return &target{p, sdk.New(sdk.Options{
 		Region:             p.region,
-		Credentials:        aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return creds, nil }),
+		Credentials:        b.keys,
 		HTTPClient:         wire{b.http.Transport()},
 		Retryer:            aws.NopRetryer{},
 		EndpointResolverV2: resolver{p.url()},
@@ -238,7 +235,7 @@ func (p progress) Read(buf []byte) (int, error) {
 }
 
 // do makes a request. If the server says that the bucket is in another region, or for the moment elsewhere, it makes a
-// second one there, and remembers the region.
+// second one there, and remembers the region; likewise with new keys if those that Config.Keys gave have expired.
 func (b *backend) do(ctx context.Context, x exchange, ask func(ctx context.Context, c *sdk.Client) error) error {
 	t := b.target.Load()
 	a, err := b.once(ctx, t, x, ask)
@@ -246,6 +243,10 @@ func (b *backend) do(ctx context.Context, x exchange, ask func(ctx context.Conte
 		return err
 	}
 	next := b.follow(t, a)
+	if b.cfg.Keys != nil && (a.Code == "ExpiredToken" || a.Code == "InvalidToken" || a.Code == "TokenRefreshRequired") {
+		b.keys.Invalidate()
+		next = t
+	}
 	if next == nil {
 		return err
 	}
@@ -263,6 +264,8 @@ func (b *backend) once(ctx context.Context, t *target, x exchange, ask func(ctx 
 		err = x.err
 	case ctx.Err() != nil:
 		err = ctx.Err()
+	case errors.Is(err, errKeys):
+		err = &connection.Error{Kind: connection.ErrAuth, Err: err, Hint: "the program's source of keys gives none"}
 	case !errors.As(err, &known):
 		err = &connection.Error{Kind: connection.ErrProtocol, Err: err}
 	}
