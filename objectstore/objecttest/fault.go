@@ -20,7 +20,8 @@ func (f Fault) String() string { return f.name }
 type planned struct {
 	fault      Fault
 	op         string
-	skip, left int // left < 0: all
+	upload     bool // only requests with a body of an object's size
+	skip, left int  // left < 0: all
 }
 
 // An exchange is a request that meets its fault.

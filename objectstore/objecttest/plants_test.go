@@ -252,6 +252,7 @@ var plants = []planted{
 		bug: "has no condition and says nothing", rule: "E50-no-if-absent", bent: bent{features: func(f *objectstore.Features) { f.IfAbsent = false }},
 		harness: onPut(func(_ string, o *connection.PutOptions) { o.IfAbsent = false }),
 	},
+	{bug: "asks again who was refused in the middle", rule: "E51-early-refusal", bent: asKind(connection.ErrPermission, connection.ErrUnavailable)},
 	{bug: "ignores options that it has not", rule: "E66-lacking-options", harness: onPut(func(_ string, o *connection.PutOptions) { o.Class = "" })},
 	{bug: "does not hold what is locked", rule: "E67-retained", flaws: flaws{unlocked: true}},
 	{bug: "forgets the lock of a put", rule: "E67-retained", harness: onPut(func(_ string, o *connection.PutOptions) { o.Lock = connection.Lock{} })},

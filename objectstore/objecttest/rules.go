@@ -42,6 +42,7 @@ var rules = []rule{
 	{"E47-lost-reply-if-absent", "A put with IfAbsent whose answer is lost succeeds if the object is ours, and is ErrExists if it is another's.", checkLostIfAbsent},
 	{"E49-if-absent-large", "Put with IfAbsent holds for objects in parts too: one of several writers wins, and what is there stays.", checkIfAbsentLarge},
 	{"E50-no-if-absent", "Where the server has no conditional put IfAbsent is ErrUnsupported and stores nothing; emulate_if_absent looks first.", checkNoIfAbsent},
+	{"E51-early-refusal", "A put that is refused before its octets have come harms no other request; who waits for 100 Continue sends none.", checkEarlyRefusal},
 	{"E66-lacking-options", "An option that the store cannot obey is ErrUnsupported before any request, and nothing is stored.", checkLackingOptions},
 	{"E67-retained", "An object put under retention can be neither replaced nor deleted, and its retention not shortened.", checkRetained},
 

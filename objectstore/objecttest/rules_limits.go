@@ -93,7 +93,7 @@ func checkStall(x *exam) {
 		}
 	}
 	var trials []trial
-	for _, v := range verbs("stalled/other") {
+	for _, v := range verbs("stalls/other") {
 		if v.name == "get" || v.name == "stat" {
 			continue // they need what is there
 		}
@@ -109,8 +109,8 @@ func checkStall(x *exam) {
 		}
 	}
 	trials = append(trials,
-		trial{"put that is taken and not answered", upload(silent), put("stalled/silent", medium)},
-		trial{"put that is not listened to", upload(deaf), put("stalled/deaf", medium)},
+		trial{"put that is taken and not answered", upload(silent), put("stalls/silent", medium)},
+		trial{"put that is not listened to", upload(deaf), put("stalls/deaf", medium)},
 		trial{"get whose request is not answered", first(silent), get},
 		trial{"stat whose request is not answered", first(silent), func(s connection.ObjectStore) error { _, err := s.Stat(x.ctx, "stalled"); return err }},
 	)
@@ -124,7 +124,7 @@ func checkStall(x *exam) {
 		}, get})
 	}
 	if part := x.h.Parts; part > 0 {
-		trials = append(trials, trial{"put of parts of which one is not listened to", upload(deaf), put("stalled/parts", 2*part+1)})
+		trials = append(trials, trial{"put of parts of which one is not listened to", upload(deaf), put("stalls/parts", 2*part+1)})
 	}
 	x.each(len(trials), func(i int) {
 		s, l := x.open(impatient)
@@ -133,7 +133,7 @@ func checkStall(x *exam) {
 			x.fail("%s: %v", trials[i].name, err)
 		}
 	})
-	all := verbs("stalled/for/ever")
+	all := verbs("stalls/for-ever")
 	x.each(len(all), func(i int) {
 		s, l := x.open(func(t *objectstore.Tuning) {
 			impatient(t)
@@ -221,7 +221,7 @@ func checkPresigned(x *exam) {
 	s, l := x.open(nil)
 	p := can[connection.Presigner](x, s)
 	raw := octets(1, medium)
-	for _, key := range []string{"signed", "signed/a b+c%41é&=?#"} {
+	for _, key := range []string{"signed.eml", "signed/a b+c%41é&=?#"} {
 		x.put(s, key, raw)
 		get, err := p.Presign(x.ctx, http.MethodGet, key, time.Hour)
 		x.unsupported(err)
@@ -229,8 +229,6 @@ func checkPresigned(x *exam) {
 		if text := fmt.Sprintf("%v %+v %#v", get, get, get); strings.Contains(text, "://") {
 			x.fail("a presigned URL prints as %s", text)
 		}
-		put, err := p.Presign(x.ctx, http.MethodPut, key, time.Hour)
-		x.ok("presign", err)
 		ask := func(method, url string, body []byte) (int, []byte) {
 			r, err := http.NewRequestWithContext(x.ctx, method, url, bytes.NewReader(body))
 			if err != nil {
@@ -257,14 +255,20 @@ func checkPresigned(x *exam) {
 			x.fail("PUT to a URL presigned for GET: status %d", code)
 		}
 		x.holds(s, "after PUT to a URL presigned for GET", key, raw)
+		if code, _ := ask(http.MethodGet, strings.Replace(get.Reveal(), "signed", "signee", 1), nil); code < 400 {
+			x.fail("GET of a presigned URL whose key was changed: status %d", code)
+		}
+		put, err := p.Presign(x.ctx, http.MethodPut, key, time.Hour)
+		x.note("presign", err)
+		if errors.Is(err, connection.ErrUnsupported) {
+			continue // its URLs can only read
+		}
+		x.ok("presign", err)
 		if code, _ := ask(http.MethodPut, put.Reveal(), octets(3, 10)); code/100 != 2 {
 			x.fail("PUT to a presigned URL: status %d", code)
 		}
 		if got, _, err := x.tryGet(s, key, nil); err != nil || !bytes.Equal(got, octets(3, 10)) {
 			x.fail("after PUT to a presigned URL: %s, error %v", differ(got, octets(3, 10)), err)
-		}
-		if code, _ := ask(http.MethodGet, strings.Replace(get.Reveal(), "signed", "signee", 1), nil); code < 400 {
-			x.fail("GET of a presigned URL whose key was changed: status %d", code)
 		}
 	}
 }

@@ -133,7 +133,7 @@ func (w *waiting) Read([]byte) (int, error) {
 
 func checkLeftovers(x *exam) {
 	x.needParts()
-	s, l := x.wired(once)
+	s, l := x.wired(func(t *objectstore.Tuning) { t.MaxAttempts, t.PartWorkers = 1, 1 }) // a part after the other
 	lister := can[connection.IncompleteLister](x, s)
 	for _, err := range lister.Incomplete(x.ctx) {
 		x.unsupported(err)
@@ -348,13 +348,13 @@ func checkDeleteMany(x *exam) {
 	for i := 0; i < len(keys); i += 83 {
 		there = append(there, keys[i])
 	}
-	x.fill(s, append(slices.Clone(there), "d", "e/00000"))
+	x.fill(s, append(slices.Clone(there), "d0", "e/00000"))
 	l.repair()
 	x.within(3*x.patience(), "Delete of 2,500 keys", func() { x.ok("delete", s.Delete(x.ctx, keys...)) })
 	if c, ok := s.(interface {
 		Capabilities() objectstore.Capabilities
-	}); ok && c.Capabilities().BulkDelete && len(l.passed()) > 60 {
+	}); ok && c.Capabilities().BulkDelete && !c.Capabilities().Lock && len(l.passed()) > 60 { // locks may need a look at each
 		x.fail("Delete of 2,500 keys took %d requests from a store that deletes in bulk", len(l.passed()))
 	}
-	x.listed(s, "after Delete of 2,500 keys", nil, []string{"d", "e/00000"})
+	x.listed(s, "after Delete of 2,500 keys", nil, []string{"d0", "e/00000"})
 }

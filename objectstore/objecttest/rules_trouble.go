@@ -257,6 +257,34 @@ func checkNoIfAbsent(x *exam) {
 	x.holds(s, "after Puts with emulate_if_absent", "key", octets(1, medium))
 }
 
+func checkEarlyRefusal(x *exam) {
+	if x.h.Server == nil {
+		x.skip("the harness has no Server")
+	}
+	s := x.store()
+	x.put(s, "there", octets(1, medium))
+	srv := x.h.Server()
+	for round := range x.h.times(20) {
+		key := fmt.Sprint("refused/", round)
+		srv.ForgetRequests()
+		srv.failUploads(1, EarlyStatus(http.StatusForbidden, ""))
+		x.want("put that is refused", x.tryPut(x.ctx, s, key, bytes.NewReader(x.large(2)), nil), connection.ErrPermission, connection.ErrAuth)
+		srv.ClearFaults()
+		for _, r := range srv.Requests() {
+			if r.Fault != "" && r.Header.Get("Expect") != "" && r.Size > 0 {
+				x.fail("a request that waits for 100 Continue and is refused sends %d octets", r.Size)
+			}
+		}
+		if got, _, err := x.tryGet(s, "there", nil); err != nil || !bytes.Equal(got, octets(1, medium)) {
+			x.fail("Get behind a put that was refused: %s, error %v", differ(got, octets(1, medium)), err)
+		}
+		x.put(s, "next", octets(3, medium))
+		_, err := s.Stat(x.ctx, key)
+		x.want("stat of what was refused", err, connection.ErrNotFound)
+	}
+	x.clean(s, "after puts that were refused")
+}
+
 func checkLackingOptions(x *exam) {
 	s, l := x.open(nil)
 	f := x.features(s)

@@ -59,17 +59,17 @@ func (s *Server) begin(r *http.Request) (*Request, Fault) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.take(entry.Op)
+	f := s.take(entry)
 	entry.Fault = f.name
 	s.log = append(s.log, entry)
 	return entry, f
 }
 
-// take returns the fault that applies to a request for op, and counts it.
-func (s *Server) take(op string) Fault {
+// take returns the fault that applies to a request, and counts it.
+func (s *Server) take(entry *Request) Fault {
 	for _, p := range s.faults {
 		switch {
-		case p.op != "" && p.op != op || p.left == 0:
+		case p.op != "" && p.op != entry.Op || p.left == 0 || p.upload && entry.Length >= 0 && entry.Length < substance:
 		case p.skip > 0:
 			p.skip--
 		default:

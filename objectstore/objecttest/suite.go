@@ -63,6 +63,9 @@ type Harness struct {
 	// None of them speaks the protocol.
 	At func(t testing.TB, env *connection.Env, tuning objectstore.Tuning, url string) connection.ObjectStore
 
+	// Server is the fake behind the bucket, if there is one: its frame is what all fakes share.
+	Server func() *Server
+
 	// NoBucket opens a connection to a bucket that is not there.
 	NoBucket Opener
 

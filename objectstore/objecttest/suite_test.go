@@ -32,6 +32,7 @@ func toyHarness(f flaws, b *bent) Harness {
 		Lag:       func(_ testing.TB, d time.Duration) { srv.Lag(d) },
 		Damage:    func(_ testing.TB, key string) { srv.damage(key) },
 		Plant:     func(_ testing.TB, key string, raw []byte) bool { return srv.plant(key, raw) },
+		Server:    func() *Server { return &srv.Server },
 		NoBucket:  open(toySecret, "no-such-bucket"),
 		Denied:    open(toyDenied, "bucket"),
 		Strangers: map[string]Opener{"credential": open("wrong-wrong-wrong", "bucket")},
