@@ -21,6 +21,27 @@
 //
 // # A store under test
 //
-// [Run] holds any connection.ObjectStore against the edge cases that object stores are known for, each a named subtest,
-// besides the promises that connectiontest.Run checks.
+// [Run] holds any connection.ObjectStore against the edge cases that object stores are known for, each a named subtest; a
+// failure prints what was expected. It breaks the network below the driver, through Env.HTTPClient, so that it does the
+// same with a fake and with a real server. [Rules] lists the rules; Harness.Skip leaves some out, with a reason that the
+// test output shows. What a [Harness] leaves out is skipped and says so.
+//
+//	func TestEdgeCases(t *testing.T) {
+//		var srv *objecttest.S3
+//		objecttest.Run(t, objecttest.Harness{
+//			Reset: func(t testing.TB) { srv = objecttest.NewS3(t, nil) },
+//			Open: func(t testing.TB, env *connection.Env, tuning objectstore.Tuning) connection.ObjectStore {
+//				c, err := mydriver.Open(mydriver.Config{URL: srv.URL(), Tuning: tuning}, env)
+//				if err != nil {
+//					t.Fatal(err)
+//				}
+//				return c
+//			},
+//			Tuned: true,
+//			Parts: 5 << 20,
+//		})
+//	}
+//
+// The promises of package connection are connectiontest.Run's to check: the tests of a driver call both. What concerns one
+// protocol alone, such as its tokens and redirects, is the engine's own to test.
 package objecttest
