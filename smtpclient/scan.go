@@ -1,8 +1,8 @@
 package smtpclient
 
 import (
+	"bytes"
 	"encoding/binary"
-	"math/bits"
 )
 
 // maxTextLine is the longest line of a message without its end (RFC 5322, 2.1.1).
@@ -20,83 +20,84 @@ type scan struct {
 	firstNUL int64
 	longest  int64 // line, without its end
 
-	line    int64 // where the line begins that is not ended yet
-	inLine  bool  // something of that line was seen
+	line    int64 // octets of the line that is not ended yet
+	inLine  bool  // something of a line was seen
 	lastCR  bool  // the last octet was CR
 	foundCR bool
 }
 
-// write takes the next octets. It never fails. It looks at eight octets at a time, and only at control characters one by
-// one.
+// write takes the next octets. It never fails.
 func (s *scan) write(p []byte) {
 	if len(p) == 0 {
 		return
 	}
-	if s.lastCR && p[0] != '\n' {
-		s.loneCR(s.size - 1)
-	}
-	if !s.inLine && p[0] == '.' {
-		s.dots++
-	}
-	const space, high = 0x2020202020202020, 0x8080808080808080
-	seen, at := uint64(0), 0
-	for ; len(p)-at >= 8; at += 8 {
-		w := binary.LittleEndian.Uint64(p[at:])
-		seen |= w
-		// High where an octet is less than a space, and at times where the octet before it is.
-		for low := (w - space) &^ w & high; low != 0; low &= low - 1 {
-			s.control(p, at+bits.TrailingZeros64(low)/8)
+	if !s.nul {
+		if i := bytes.IndexByte(p, 0); i >= 0 {
+			s.nul, s.firstNUL = true, s.size+int64(i)
 		}
 	}
-	for ; at < len(p); at++ {
-		seen |= uint64(p[at])
-		s.control(p, at)
+	s.eightBit = s.eightBit || hasEightBit(p)
+	crs := int64(bytes.Count(p, crByte))
+	s.cr += crs
+	before := s.crlf
+	pendingCR := s.lastCR
+	s.lines(p)
+	if !s.foundCR && (pendingCR || crs > 0) && (pendingCR != s.lastCR || crs != s.crlf-before) {
+		s.findCR(p, pendingCR)
 	}
-	s.eightBit = s.eightBit || seen&high != 0
 	s.size += int64(len(p))
-	s.inLine, s.lastCR = s.line < s.size, p[len(p)-1] == '\r'
 }
 
-// control looks at one octet of p.
-func (s *scan) control(p []byte, i int) {
-	at := s.size + int64(i)
-	switch p[i] {
-	case '\n':
+var crByte = []byte{'\r'}
+
+// lines counts line ends, line lengths and dots.
+func (s *scan) lines(p []byte) {
+	for from := 0; from < len(p); {
+		if !s.inLine && p[from] == '.' {
+			s.dots++
+		}
+		i := bytes.IndexByte(p[from:], '\n')
+		if i < 0 {
+			s.line += int64(len(p) - from)
+			s.inLine, s.lastCR = true, p[len(p)-1] == '\r'
+			return
+		}
+		end := from + i
+		length := s.line + int64(i)
 		s.lf++
-		length := at - s.line
-		if i > 0 && p[i-1] == '\r' || i == 0 && s.lastCR {
+		if i > 0 && p[end-1] == '\r' || i == 0 && s.lastCR {
 			s.crlf++
 			length--
 		}
 		s.longest = max(s.longest, length)
-		s.line = at + 1
-		if i+1 < len(p) && p[i+1] == '.' {
-			s.dots++
-		}
-	case '\r':
-		s.cr++
-		if i+1 < len(p) && p[i+1] != '\n' {
-			s.loneCR(at)
-		}
-	case 0:
-		if !s.nul {
-			s.nul, s.firstNUL = true, at
-		}
+		s.line, s.inLine, s.lastCR = 0, false, false
+		from = end + 1
 	}
 }
 
-// loneCR notes the first CR that no LF follows.
-func (s *scan) loneCR(at int64) {
-	if !s.foundCR {
-		s.foundCR, s.firstCR = true, at
+// findCR looks for the first CR that no LF follows.
+func (s *scan) findCR(p []byte, pending bool) {
+	if pending && p[0] != '\n' {
+		s.foundCR, s.firstCR = true, s.size-1
+		return
+	}
+	for from := 0; ; {
+		i := bytes.IndexByte(p[from:], '\r')
+		if i < 0 || from+i+1 == len(p) {
+			return
+		}
+		if from += i + 1; p[from] != '\n' {
+			s.foundCR, s.firstCR = true, s.size+int64(from-1)
+			return
+		}
 	}
 }
 
 // end says that there are no more octets.
 func (s *scan) end() {
-	s.longest = max(s.longest, s.size-s.line)
-	if s.lastCR {
-		s.loneCR(s.size - 1)
+	s.longest = max(s.longest, s.line)
+	if s.lastCR && !s.foundCR {
+		s.foundCR, s.firstCR = true, s.size-1
 	}
 }
 
@@ -110,4 +111,22 @@ func (s *scan) unfinished() bool { return s.inLine }
 // binary reports whether it is more than 8BITMIME permits (RFC 6152, 2; RFC 3030, 3).
 func (s *scan) binary() bool {
 	return s.nul || s.bareLF() > 0 || s.bareCR() > 0 || s.longest > maxTextLine
+}
+
+// hasEightBit looks at eight octets at a time.
+func hasEightBit(p []byte) bool {
+	const high = 0x8080808080808080
+	for len(p) >= 32 {
+		w := binary.LittleEndian.Uint64(p) | binary.LittleEndian.Uint64(p[8:]) | binary.LittleEndian.Uint64(p[16:]) | binary.LittleEndian.Uint64(p[24:])
+		if w&high != 0 {
+			return true
+		}
+		p = p[32:]
+	}
+	for _, c := range p {
+		if c >= 0x80 {
+			return true
+		}
+	}
+	return false
 }

@@ -17,9 +17,11 @@ func plainScan(octets []byte) scan {
 		text, ended := bytes.CutSuffix(line, []byte("\n"))
 		if ended {
 			want.lf++
-			want.line += int64(len(line))
 		}
-		want.inLine = !ended && len(text) > 0
+		want.line, want.inLine = 0, !ended && len(text) > 0
+		if want.inLine {
+			want.line, want.lastCR = int64(len(text)), bytes.HasSuffix(text, []byte("\r"))
+		}
 		if whole, crlf := bytes.CutSuffix(text, []byte("\r")); crlf && ended {
 			want.crlf++
 			text = whole
@@ -39,7 +41,6 @@ func plainScan(octets []byte) scan {
 			want.eightBit = true
 		}
 	}
-	want.lastCR = bytes.HasSuffix(octets, []byte("\r"))
 	return want
 }
 

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/mailconn/mailconn/connection"
 )
@@ -106,9 +104,7 @@ func (c *Conn) how(from string, o *connection.SendOptions) how {
 	return h
 }
 
-func ascii(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
-}
+func ascii(s string) bool { return !hasEightBit([]byte(s)) }
 
 // deliver sends d over a session. It tries a second time, over a new one, where the first try has left nothing with the
 // server: see the package comment.
