@@ -23,7 +23,7 @@ type SwiftOptions struct {
 	Containers []string      // that are there from the start; nil = {"mail"}
 	TokenLife  time.Duration // of the tokens, in whole seconds; 0 = a day
 	MaxFile    int64         // the largest object of one request; 0 = 5 GiB and 2 octets
-	RateLimit  float64       // writes to a container in a second, before 498 is the answer; 0 = no limit
+	RateLimit  float64       // writes in a second to a container that is not empty, before 498 is the answer; 0 = no limit
 	Dir        string        // where to keep everything, on a file system with user xattrs; "" = os.TempDir
 }
 

@@ -95,6 +95,9 @@ func (s *SwiftServer) proxyConfig(common, host string, ports map[string]int) str
 	var b strings.Builder
 	fmt.Fprintf(&b, "[DEFAULT]\n%sbind_port = %d\n[pipeline:main]\npipeline = %s proxy-server\n", common, ports["proxy"], strings.Join(filters, " "))
 	b.WriteString("[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\nallow_account_management = true\n")
+	if s.opts.RateLimit > 0 {
+		b.WriteString("recheck_container_existence = 1\n") // an empty container has no limit
+	}
 	slices.Sort(filters)
 	for _, name := range slices.Compact(filters) {
 		egg := strings.ReplaceAll(name, "-", "_")

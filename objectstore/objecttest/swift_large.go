@@ -181,8 +181,7 @@ func (s *Swift) deleteLarge(w http.ResponseWriter, container, name string) {
 		result.NotFound = 1
 	case o.segments == nil:
 		result.Status = "400 Bad Request"
-		result.Errors = append(result.Errors, [2]string{"/" + container + "/" + (&url.URL{Path: name}).EscapedPath(), "400 Bad Request"})
-		result.Body = "Not an SLO manifest"
+		result.Errors = append(result.Errors, [2]string{(&url.URL{Path: "/" + container + "/" + name}).EscapedPath(), "Not an SLO manifest"})
 	default:
 		for _, g := range o.segments {
 			s.count(&result, g.container, g.name)

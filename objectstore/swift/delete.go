@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -64,6 +65,9 @@ func (b *backend) deleteOne(ctx context.Context, container, name string) error {
 	return nil
 }
 
+// notLarge is what the middleware slo says of an object that is none of its own.
+const notLarge = "Not an SLO manifest"
+
 // deleteLarge removes a large object with its segments.
 func (b *backend) deleteLarge(ctx context.Context, key string) error {
 	a, err := b.send(ctx, &request{
@@ -78,7 +82,7 @@ func (b *backend) deleteLarge(ctx context.Context, key string) error {
 	if err := decode(ctx, a.body, maxManifest, &said); err != nil {
 		return err
 	}
-	if strings.Contains(said.Body, "Not an SLO manifest") || said.names("Not an SLO manifest") {
+	if strings.Contains(said.Body, notLarge) || slices.ContainsFunc(said.Errors, func(e [2]string) bool { return strings.Contains(e[1], notLarge) }) {
 		// It was replaced by a small one since.
 		return gone(b.missing(ctx, b.deleteOne(ctx, b.place.container, key)))
 	}
@@ -107,16 +111,6 @@ func outcome(body []byte) *result {
 	return &r
 }
 
-// names reports whether one of the errors is the one given.
-func (r *result) names(status string) bool {
-	for _, e := range r.Errors {
-		if strings.Contains(e[1], status) {
-			return true
-		}
-	}
-	return false
-}
-
 // err returns the failure that the result tells of as a whole: that of the first error, if there is one.
 func (r *result) err() error {
 	if len(r.Errors) > 0 {
@@ -135,7 +129,12 @@ func lineError(line, text string) error {
 	if err != nil {
 		return &connection.Error{Kind: connection.ErrCorrupt, Err: errors.New(httpx.Clean(line + " " + text))} // "Etag Mismatch"
 	}
-	return statusError(status, http.Header{}, reason+" "+text)
+	e := statusError(status, http.Header{}, reason+" "+text)
+	if e.Kind == connection.ErrAuth {
+		// The token has ended under the request. The next one finds that out at its head, where it is healed.
+		e.Kind, e.Hint = connection.ErrUnavailable, ""
+	}
+	return e
 }
 
 // MaxDelete implements objectstore.BulkDeleter.

@@ -2,6 +2,7 @@ package swift
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -191,18 +192,32 @@ func (b *backend) putManifest(ctx context.Context, key string, manifest []byte, 
 		header: h, body: bytes.NewReader(manifest), size: int64(len(manifest)),
 	})
 	if err != nil {
-		err = kindFor(kindFor(err, "412", connection.ErrExists), "409", connection.ErrUnavailable)
-		if code(err) == "400" {
-			err = kindFor(err, "400", connection.ErrCorrupt) // a segment is missing or not what it was
+		var r *refusedError
+		if errors.As(err, &r) {
+			err = cmp.Or(outcome(r.body).segmentError(), err)
 		}
-		return info, b.missing(ctx, err)
+		return info, b.missing(ctx, kindFor(kindFor(err, "412", connection.ErrExists), "409", connection.ErrUnavailable))
 	}
 	defer a.discard()
 	// The status is sent before the segments were looked at; what came of it is in the body.
-	if err := outcome(httpx.ReadLimited(a.body)).err(); err != nil {
-		return info, kindFor(kindFor(err, "412", connection.ErrExists), "400", connection.ErrCorrupt)
+	said := outcome(httpx.ReadLimited(a.body))
+	if err := cmp.Or(said.segmentError(), said.err()); err != nil {
+		return info, kindFor(err, "412", connection.ErrExists)
 	}
 	return connection.ObjectInfo{ETag: etagOf(a.header), Modified: modifiedOf(a.header)}, nil
+}
+
+// segmentError returns what the server says of the first segment that it could not take, nil if it says nothing of any: a
+// segment that is missing or differs is damage, one that it could not look at is not.
+func (r *result) segmentError() error {
+	if len(r.Errors) == 0 {
+		return nil
+	}
+	err := lineError(r.Errors[0][1], "")
+	if connection.KindOf(err) == connection.ErrNotFound {
+		return kindFor(err, "404", connection.ErrCorrupt)
+	}
+	return err
 }
 
 func (b *backend) forgetUpload(upload string) {

@@ -220,7 +220,14 @@ func TestErrorsInTheBodyOfSuccess(t *testing.T) {
 	srv.Fail("BulkDelete", -1, objecttest.Status(http.StatusOK, `{"Response Status":"401 Unauthorized","Response Body":"","Errors":[]}`))
 	put(t, c, "x", nil)
 	put(t, c, "y", nil)
-	if err := c.Delete(t.Context(), "x", "y"); connection.KindOf(err) != connection.ErrAuth {
+	if err := c.Delete(t.Context(), "x", "y"); connection.KindOf(err) != connection.ErrUnavailable {
+		t.Errorf("got error %v", err)
+	}
+	// A token that ends under a request is found out by the next.
+	srv.ClearFaults()
+	srv.Fail("BulkDelete", 1, objecttest.Status(http.StatusOK, `{"Response Status":"400 Bad Request","Errors":[["/archive/x","401 Unauthorized"],["/archive/y","401 Unauthorized"]]}`))
+	srv.ExpireTokens()
+	if err := c.Delete(t.Context(), "x", "y"); err != nil {
 		t.Errorf("got error %v", err)
 	}
 }

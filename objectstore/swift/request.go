@@ -214,5 +214,16 @@ func refusal(req *http.Request, resp *http.Response, text string) error {
 			Hint: "location: give the address that the server redirects to, if it is the right one; the credential does not follow by itself",
 		}
 	}
-	return statusError(resp.StatusCode, resp.Header, text)
+	e := statusError(resp.StatusCode, resp.Header, text)
+	e.Err = &refusedError{e.Err, []byte(text)}
+	return e
 }
+
+// A refusedError keeps the body of an answer that is not 2xx for those who can read more out of it.
+type refusedError struct {
+	err  error
+	body []byte
+}
+
+func (e *refusedError) Error() string { return e.err.Error() }
+func (e *refusedError) Unwrap() error { return e.err }
