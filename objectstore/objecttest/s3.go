@@ -37,7 +37,7 @@ type S3Options struct {
 	PageSize int
 	// MinPart is the smallest part that is not the last one of an upload; 0 = 5 MiB.
 	MinPart int64
-	// Classes are the storage classes that the server knows; nil = all of Amazon's.
+	// Classes are the storage classes that the server knows; nil = all of Amazon's. "*" is any.
 	Classes []string
 	// KMSKeys are the keys of the key service; nil = there is no such service.
 	KMSKeys []string

@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // s3MaxPut is the largest body of one request.
@@ -87,13 +88,16 @@ func (s *S3) describe(r *s3Request) (o s3Object, refusal *s3Error) {
 	for name := range h {
 		if short, ok := strings.CutPrefix(strings.ToLower(name), "x-amz-meta-"); ok {
 			o.meta[short] = strings.Join(h.Values(name), ",")
+			if strings.ContainsFunc(o.meta[short], func(r rune) bool { return r > unicode.MaxASCII }) {
+				return o, s3Refuse(http.StatusInternalServerError, "InternalError", "We encountered an internal error. Please try again.") // as some servers do
+			}
 			size += len(short) + len(o.meta[short])
 		}
 	}
 	if size > 2048 {
 		return o, s3Refuse(http.StatusBadRequest, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size")
 	}
-	if o.class != "" && !slices.Contains(s.opts.Classes, o.class) {
+	if o.class != "" && !slices.Contains(s.opts.Classes, o.class) && !slices.Contains(s.opts.Classes, "*") {
 		return o, s3Refuse(http.StatusBadRequest, "InvalidStorageClass", "The storage class you specified is not valid")
 	}
 	o.sse, o.kmsKey = h.Get("X-Amz-Server-Side-Encryption"), h.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id")

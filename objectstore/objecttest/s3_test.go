@@ -178,3 +178,43 @@ func TestS3PartsAreWhole(t *testing.T) {
 		t.Errorf("again: got %s", raw)
 	}
 }
+
+// TestS3Oddities shows what servers do otherwise than Amazon's, as far as a driver's tests do not.
+func TestS3Oddities(t *testing.T) {
+	put := func(s *S3, path string, before func(r *http.Request)) string {
+		t.Helper()
+		_, raw := askS3(t, s, http.MethodPut, path, "0123456789", before, nil)
+		return raw
+	}
+	s := NewS3(t, &S3Options{ResolvesDots: true, DropsFirstSlash: true, HidesChildren: true, IgnoresRange: true, Classes: []string{"*"}})
+	for _, path := range []string{"/archive/a/../b", "/archive//c", "/archive/c/d"} {
+		if raw := put(s, path, nil); raw != "" {
+			t.Errorf("%s: %s", path, raw)
+		}
+	}
+	if got := s.Objects(); len(got) != 3 || got["b"] == nil || got["c"] == nil {
+		t.Errorf("got %q", got)
+	}
+	if _, raw := askS3(t, s, http.MethodGet, "/archive?list-type=2", "", nil, nil); !strings.Contains(raw, "<Key>c</Key>") || strings.Contains(raw, "c/d") {
+		t.Errorf("the listing is %s", raw)
+	}
+	get := func(s *S3) (int, string) {
+		return askS3(t, s, http.MethodGet, "/archive/b", "", func(r *http.Request) { r.Header.Set("Range", "bytes=3-4") }, nil)
+	}
+	if status, raw := get(s); status != http.StatusOK || raw != "0123456789" {
+		t.Errorf("a range: got %d %s", status, raw)
+	}
+	s = NewS3(t, nil)
+	put(s, "/archive/b", nil)
+	if status, raw := get(s); status != http.StatusPartialContent || raw != "34" {
+		t.Errorf("a range: got %d %s", status, raw)
+	}
+	if _, refusal := s.describe(&s3Request{Request: &http.Request{Header: http.Header{"X-Amz-Meta-A": {"é"}}}}); refusal == nil || refusal.status != http.StatusInternalServerError {
+		t.Errorf("metadata that is not ASCII: got %+v", refusal)
+	}
+	for class, known := range map[string]bool{"GLACIER": true, "NEVER_HEARD_OF": false} {
+		if _, refusal := s.describe(&s3Request{Request: &http.Request{Header: http.Header{"X-Amz-Storage-Class": {class}}}}); (refusal == nil) != known {
+			t.Errorf("%s: got %+v", class, refusal)
+		}
+	}
+}

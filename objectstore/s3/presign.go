@@ -16,7 +16,7 @@ import (
 // maxPresign is the longest life of a URL (S3 user guide, "Download and upload objects with presigned URLs").
 const maxPresign = 7 * day
 
-// Presign implements objectstore.Presigner. It does no I/O: the URL is for the region that is known now.
+// Presign implements objectstore.Presigner. It asks no server: the URL is for the region that is known now.
 func (b *backend) Presign(ctx context.Context, method, key string, expires time.Duration) (connection.Secret, error) {
 	if expires > maxPresign {
 		return connection.Secret{}, &connection.Error{Kind: connection.ErrInvalid, Err: fmt.Errorf("expires %s: at most %s", expires, maxPresign)}
