@@ -13,8 +13,9 @@ import (
 	"github.com/mailconn/mailconn/objectstore"
 )
 
-// pageSize is how many entries of a listing are asked for at once: as many as the service gives.
-const pageSize = 5000
+// pageSize is how many entries of a listing are asked for at once. The service gives up to 5,000, but then a page may hold
+// 46 MB of metadata, and is in memory several times while it is read.
+const pageSize = 2500
 
 // List implements objectstore.Backend: List Blobs. The service does not know After, so its pages begin at the prefix.
 func (b *backend) List(ctx context.Context, req *objectstore.ListRequest) (*objectstore.Page, error) {

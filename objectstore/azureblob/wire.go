@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
@@ -15,7 +16,7 @@ import (
 
 // How much of an answer is read: of one that holds no object, and of one that is an error.
 const (
-	maxAnswer = 64 << 20
+	maxAnswer = 32 << 20 // a page of pageSize entries, each with as much metadata as the service takes
 	maxError  = 64 << 10
 )
 
@@ -49,9 +50,11 @@ func (l *limited) Do(req *http.Request) (*http.Response, error) {
 	}
 	switch {
 	case resp.StatusCode >= http.StatusBadRequest:
-		resp.Body = &answer{resp.Body, req, io.LimitReader(resp.Body, maxError)}
-	case req.Method != http.MethodGet || req.URL.Query().Get("comp") != "":
-		resp.Body = &answer{resp.Body, req, &capped{resp.Body, maxAnswer}}
+		resp.Body = &answer{body: resp.Body, req: req, r: io.LimitReader(resp.Body, maxError)}
+	case req.Method != http.MethodGet:
+		resp.Body = &answer{body: resp.Body, req: req, r: &capped{resp.Body, maxError}}
+	case req.URL.Query().Get("comp") != "" || req.URL.Query().Get("restype") != "":
+		resp.Body = &answer{body: resp.Body, req: req, r: &capped{resp.Body, maxAnswer}}
 	}
 	return resp, nil
 }
@@ -61,12 +64,17 @@ type answer struct {
 	body io.Closer
 	req  *http.Request
 	r    io.Reader
+	told time.Time
 }
+
+// tellEvery is how often the watchdog is told: octets may come one by one.
+const tellEvery = 50 * time.Millisecond
 
 // Read implements io.Reader.
 func (a *answer) Read(p []byte) (int, error) {
 	n, err := a.r.Read(p)
-	if n > 0 {
+	if n > 0 && time.Since(a.told) > tellEvery {
+		a.told = time.Now()
 		objectstore.Progress(a.req.Context())
 	}
 	return n, err
