@@ -135,26 +135,46 @@ func (m *meter) explain(err error, o *connection.PutOptions) error {
 	return err
 }
 
-// sending is the body of one attempt: size octets of r from base on, and no others.
+// sending is the body of one attempt: size octets of r from base on, and no others. net/http may go on reading a body when
+// the answer has come already; after end it reads nothing more.
 type sending struct {
+	mu   sync.Mutex // guards r and what follows
+
 	r    io.ReadSeeker
 	base int64
 	size int64
 	w    *watchdog
 	gauge
-	at  int64
-	far int64 // the furthest place that was read
-	err error // of r, or because it is no longer what it was
+	at    int64
+	far   int64 // the furthest place that was read
+	err   error // of r, or because it is no longer what it was
+	ended bool
 }
 
 // done reports whether everything was taken.
-func (b *sending) done() bool { return b.far == b.size && b.err == nil }
+func (b *sending) done() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.far == b.size && b.err == nil
+}
+
+// end waits for a Read under way, and lets no other touch r.
+func (b *sending) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+}
 
 func (b *sending) Read(p []byte) (int, error) {
-	b.w.kick()
-	if b.err != nil {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.ended:
+		return 0, errAttemptOver
+	case b.err != nil:
 		return 0, b.err
 	}
+	b.w.kick()
 	if b.at == b.size {
 		return 0, io.EOF
 	}
@@ -174,7 +194,14 @@ func (b *sending) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
+var errAttemptOver = errors.New("the attempt is over")
+
 func (b *sending) Seek(offset int64, whence int) (int64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return 0, errAttemptOver
+	}
 	switch whence {
 	case io.SeekCurrent:
 		offset += b.at

@@ -167,6 +167,7 @@ func (s *Store) attempt(ctx context.Context, body *sending, send func(ctx contex
 		return err
 	}
 	err := s.try(ctx, body.done, func(ctx context.Context, w *watchdog) error {
+		defer body.end()
 		body.w = w
 		return send(ctx, body)
 	})

@@ -162,6 +162,9 @@ func (o *ObjectStore) Put(ctx context.Context, key string, r io.Reader, opts *co
 	if err != nil {
 		return none, err
 	}
+	if opt.Progress != nil {
+		opt.Progress(int64(len(data)))
+	}
 	sum := sha256.Sum256(data)
 	digest := hex.EncodeToString(sum[:])
 	if opt.SHA256 != "" && opt.SHA256 != digest {

@@ -133,6 +133,9 @@ func (c *Conn) fill(ctx context.Context, f *os.File, r io.Reader, o *connection.
 		if _, err := f.Write(buf[:n]); err != nil {
 			return err
 		}
+		if o.Progress != nil {
+			o.Progress(rec.Size)
+		}
 	}
 	if o.Size > 0 && rec.Size < o.Size {
 		return &connection.Error{

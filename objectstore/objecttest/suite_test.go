@@ -66,7 +66,6 @@ func TestFileStore(t *testing.T) {
 			return c
 		},
 		Features: objectstore.Features{IfAbsent: true, Meta: true, Lock: true},
-		Skip:     map[string]string{"progress": "the file store does not tell how far it is"},
 	})
 }
 
@@ -81,7 +80,6 @@ func TestMemory(t *testing.T) {
 		Damage:   func(_ testing.TB, key string) { double.Damage(key) },
 		Skip: map[string]string{
 			"E3-E7-bad-keys": "the double's Copy looks for its source before it looks at the key",
-			"progress":       "the double does not tell how far it is",
 			"E78-metadata":   "the double keeps any metadata",
 		},
 	})
