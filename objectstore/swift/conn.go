@@ -1,7 +1,7 @@
 package swift
 
 import (
-	"crypto/md5" //nolint:gosec // what Swift checks
+	"crypto/md5"
 	"errors"
 
 	"github.com/mailconn/mailconn/connection"

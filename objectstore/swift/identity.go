@@ -263,10 +263,10 @@ func (a *asker) check() error {
 }
 
 // StorageUrl implements swift.Authenticator.
-func (a *asker) StorageUrl(bool) string { return a.storage } //nolint:revive,staticcheck // the library's name
+func (a *asker) StorageUrl(bool) string { return a.storage }
 
 // Token implements swift.Authenticator.
 func (a *asker) Token() string { return a.token }
 
 // CdnUrl implements swift.Authenticator.
-func (a *asker) CdnUrl() string { return "" } //nolint:revive,staticcheck // the library's name
+func (a *asker) CdnUrl() string { return "" }

@@ -114,7 +114,7 @@ func (a *account) login(ctx context.Context) (*session, error) {
 	a.mu.Unlock()
 	ask := &asker{place: a.place, forms: forms}
 	ctx, met := withMeeting(ctx)
-	met.identity = true
+	met.identity, met.secrets = true, []string{a.place.credential.Reveal()}
 	c := &swift.Connection{Auth: ask, Transport: a.guard, UserAgent: userAgent, Retries: noRetry, ConnectTimeout: never, Timeout: never}
 	if err := c.Authenticate(ctx); err != nil {
 		return nil, a.explain(met.cause(err))

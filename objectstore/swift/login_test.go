@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -333,6 +334,43 @@ func TestStorageInTheClear(t *testing.T) {
 	}
 	if err := errors.Join(c.Close(), allowed.Close()); err != nil {
 		t.Error(err)
+	}
+}
+
+// E82: a server that repeats what it was told has its words left out.
+func TestServerThatRepeatsSecrets(t *testing.T) {
+	const credential, token = "canary of the credential", "canary-of-the-token"
+	for _, status := range []int{http.StatusForbidden, http.StatusServiceUnavailable, http.StatusBadRequest} {
+		known := false
+		transport := transportFunc(func(r *http.Request) (*http.Response, error) {
+			w := httptest.NewRecorder()
+			switch {
+			case known && r.URL.Path == "/auth/v1.0":
+				w.Header().Set("X-Auth-Token", token)
+				w.Header().Set("X-Storage-Url", "http://127.0.0.1:1/v1/AUTH_mail")
+			default:
+				w.WriteHeader(status)
+				_, _ = fmt.Fprintf(w, "refused: %q %s", r.Header, url.QueryEscape(r.Header.Get("X-Auth-Key")))
+			}
+			return w.Result(), nil
+		})
+		s := connection.Settings{Driver: "swift", Config: []byte(`{"location":"http://127.0.0.1:1/auth/v1.0","identity":"mail:archiver","credential":"` + credential + `","bucket":"archive","max_attempts":1}`)}
+		for _, known = range []bool{false, true} {
+			c := open(t, s, &connection.Env{HTTPClient: &http.Client{Transport: transport}}, nil)
+			_, err := c.Put(t.Context(), "key", strings.NewReader("octets"), nil)
+			report, _ := c.Test(t.Context(), nil)
+			for _, text := range []string{fmt.Sprint(err), fmt.Sprintf("%+v", err), report.String()} {
+				if strings.Contains(text, "canary") {
+					t.Errorf("%d: %s", status, text)
+				}
+			}
+			if err == nil {
+				t.Error("got no error")
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

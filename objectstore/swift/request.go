@@ -3,6 +3,7 @@ package swift
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -85,6 +86,7 @@ func (b *backend) sendWith(ctx context.Context, s *session, r *request) (*answer
 		target = s.library.StorageUrl
 	}
 	ctx, met := withMeeting(ctx)
+	met.secrets = []string{s.library.AuthToken, b.place.credential.Reveal()}
 	_, _, err := s.library.Call(ctx, target, opts) //nolint:bodyclose // met has it: the library's reader starts a goroutine for each Read
 	if err != nil {
 		return nil, met.cause(err)
@@ -119,7 +121,8 @@ func (l *leash) cut() {
 
 // A meeting is what the guard saw of the requests under one context. The library flattens it.
 type meeting struct {
-	identity bool // the identity service is asked
+	identity bool     // the identity service is asked
+	secrets  []string // what a server may repeat and nobody may see
 	answer   *answer
 	err      error
 }
@@ -143,6 +146,18 @@ func (m *meeting) cause(err error) error {
 		return err
 	}
 	return &connection.Error{Kind: connection.ErrProtocol, Err: err}
+}
+
+// discreet returns text, or nothing if it holds a secret.
+func (m *meeting) discreet(text []byte) []byte {
+	for _, secret := range m.secrets {
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), base64.StdEncoding.EncodeToString([]byte(secret))} {
+			if bytes.Contains(text, []byte(form)) {
+				return nil
+			}
+		}
+	}
+	return text
 }
 
 // A guard stands between the library and the network: it follows no redirect, bounds what is read of a refusal, and keeps
@@ -180,7 +195,7 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	text := httpx.ReadLimited(resp.Body)
 	_ = resp.Body.Close() // the rest is of no interest
-	m.err = refusal(req, resp, string(text))
+	m.err = refusal(req, resp, m.discreet(text))
 	if resp.StatusCode/100 == 3 {
 		return nil, m.err // the library would follow it, with the token
 	}
@@ -206,7 +221,7 @@ func keepCatalogue(resp *http.Response) error {
 }
 
 // refusal makes the error of an answer that is not 2xx.
-func refusal(req *http.Request, resp *http.Response, text string) error {
+func refusal(req *http.Request, resp *http.Response, text []byte) error {
 	if resp.StatusCode/100 == 3 {
 		return &connection.Error{
 			Kind: connection.ErrConfig, Code: strconv.Itoa(resp.StatusCode),
@@ -214,8 +229,8 @@ func refusal(req *http.Request, resp *http.Response, text string) error {
 			Hint: "location: give the address that the server redirects to, if it is the right one; the credential does not follow by itself",
 		}
 	}
-	e := statusError(resp.StatusCode, resp.Header, text)
-	e.Err = &refusedError{e.Err, []byte(text)}
+	e := statusError(resp.StatusCode, resp.Header, string(text))
+	e.Err = &refusedError{e.Err, text}
 	return e
 }
 

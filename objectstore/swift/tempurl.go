@@ -3,7 +3,7 @@ package swift
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // older clusters know no other
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
