@@ -138,7 +138,7 @@ func (m *meter) explain(err error, o *connection.PutOptions) error {
 // sending is the body of one attempt: size octets of r from base on, and no others. net/http may go on reading a body when
 // the answer has come already; after end it reads nothing more.
 type sending struct {
-	mu   sync.Mutex // guards r and what follows
+	mu sync.Mutex // guards r and what follows
 
 	r    io.ReadSeeker
 	base int64

@@ -36,6 +36,7 @@ type Conn struct {
 	err   error // the first that ended the connection
 	limit time.Duration
 	timer *time.Timer
+	due   time.Time // when timer fires; zero if it does not
 }
 
 func newConn(p *Peer, conn net.Conn) *Conn {
@@ -51,20 +52,30 @@ func (c *Conn) Watch(limit time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.limit = limit
-	switch {
-	case c.err != nil, limit <= 0 && c.timer == nil:
-	case limit <= 0:
-		c.timer.Stop()
-	case c.timer == nil:
-		c.timer = time.AfterFunc(limit, c.check)
-	default:
-		c.timer.Reset(limit)
+	if c.err == nil && limit > 0 {
+		c.checkIn(limit)
+	}
+}
+
+// checkIn has check run when d is over. A timer that fires sooner stays as it is, since check finds out what is left: to
+// set one for each command costs more than to have it fire for nothing now and then. c.mu must be held.
+func (c *Conn) checkIn(d time.Duration) {
+	due := time.Now().Add(d)
+	if !c.due.IsZero() && !due.Before(c.due) {
+		return
+	}
+	c.due = due
+	if c.timer == nil {
+		c.timer = time.AfterFunc(d, c.check)
+	} else {
+		c.timer.Reset(d)
 	}
 }
 
 // check runs when the limit may be over, and otherwise comes back when it will be.
 func (c *Conn) check() {
 	c.mu.Lock()
+	c.due = time.Time{}
 	limit := c.limit
 	if c.err != nil || limit <= 0 {
 		c.mu.Unlock()
@@ -75,7 +86,7 @@ func (c *Conn) check() {
 		left = limit
 	}
 	if left > 0 {
-		c.timer.Reset(left)
+		c.checkIn(left)
 		c.mu.Unlock()
 		return
 	}
