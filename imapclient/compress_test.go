@@ -1,6 +1,7 @@
 package imapclient_test
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -218,5 +219,22 @@ func TestSendID(t *testing.T) {
 		if len(all) != test.want+1 || all[len(all)-1].Name != "AUTHENTICATE" {
 			t.Errorf("%+v: got %v, want ID before the login", test, all)
 		}
+	}
+}
+
+// A message of 2 MiB comes and goes through compression as it is.
+func TestCompressLarge(t *testing.T) {
+	srv := imaptest.NewServer(t, nil)
+	raw := []byte(text(2 << 20))
+	c := open(t, srv.Config(), nil)
+	if _, err := c.Append(t.Context(), "INBOX", bytes.NewReader(raw), nil); err != nil {
+		t.Fatal(err)
+	}
+	if all := srv.Messages(); len(all) != 1 || !bytes.Equal(all[0].Raw, raw) {
+		t.Errorf("the server has %d messages, or another one", len(all))
+	}
+	wantBodies(t, bodies(t, collect(t, c, nil)), string(raw))
+	if n := len(srv.Transcript("COMPRESS")); n == 0 {
+		t.Error("nothing was compressed")
 	}
 }
