@@ -18,7 +18,11 @@ const (
 	forgetOver = 100_000
 )
 
-const uidlChanged = "uidl_changed: the server has given all messages other UIDLs"
+// The details of events about UIDLs.
+const (
+	uidlChanged = "uidl_changed: the server has given all messages other UIDLs"
+	uidlReused  = "uidl_reused: the server has given the UIDL of one message to another"
+)
 
 // errReplaced says that the session is another one, so that the listing is to be looked at again. It is no failure.
 var errReplaced = errors.New("the session was replaced")
@@ -155,7 +159,7 @@ func (f *fetch) work(s *session) (work []entry, err error) {
 		}
 		work = append(work, e)
 	}
-	if f.begun && !known && len(work) > 0 && len(f.seen) >= len(work) && s.count > 0 && s.count == f.count && s.octets >= 0 && s.octets == f.octets {
+	if f.begun && !known && len(others) == 0 && len(work) > 0 && len(f.seen) >= len(work) && s.count > 0 && s.count == f.count && s.octets >= 0 && s.octets == f.octets {
 		f.conn.emit(connection.Event{Kind: connection.EventQuirk, Detail: uidlChanged, Count: s.count})
 		if !f.opts.Follow {
 			work = nil
@@ -191,7 +195,18 @@ func (f *fetch) others(s *session) (map[uint32]bool, error) {
 			others[all[i].e.num] = true
 		}
 	}
+	if len(others) > 0 {
+		f.reused()
+	}
 	return others, err
+}
+
+// reused tells, once, that a Ref does not stand for one message alone.
+func (f *fetch) reused() {
+	if !f.warned {
+		f.warned = true
+		f.conn.emit(connection.Event{Kind: connection.EventQuirk, Detail: uidlReused})
+	}
 }
 
 // retrieve reads messages of the session of that number, for as long as it is the Conn's and nobody else wants it. It

@@ -22,7 +22,8 @@ const maxDeletes = 500
 //
 // A message that was read in another session is deleted only if it is the same one: LIST must tell its size again, and
 // where several messages have one UIDL, or the UIDL looks like a message number, its header must be the same. Otherwise
-// the error is ErrStale. ErrUncertain means that QUIT went out and its effect could not be found out.
+// the error is ErrStale, as it is for such a Ref of a message that this Conn has not read. ErrUncertain means that QUIT
+// went out and its effect could not be found out.
 func (c *Conn) Delete(ctx context.Context, refs ...connection.Ref) error {
 	const op = "delete"
 	if !c.cfg.deletes() {

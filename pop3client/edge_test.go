@@ -487,7 +487,8 @@ func TestFollowOfNumberUIDLs(t *testing.T) {
 		srv := pop3test.NewServer(t, &pop3test.Options{Quirks: pop3test.Quirks{NumberUIDL: true}})
 		cfg := emptying(srv.Config())
 		cfg.PollingIdleMax = connection.Duration(50 * time.Millisecond)
-		c := open(t, cfg, nil)
+		env, events := observed(connection.EventQuirk)
+		c := open(t, cfg, env)
 		deliver := func(n int) []string { return srv.Deliver(fmt.Appendf(nil, "Subject: %d\r\n\r\nx\r\n", n)) }
 		uidls := deliver(0)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -511,5 +512,8 @@ func TestFollowOfNumberUIDLs(t *testing.T) {
 			uidls = deliver(n)
 		}
 		cancel()
+		if got := events(); len(got) != 1 || !strings.HasPrefix(got[0].Detail, "uidl_reused") {
+			t.Errorf("got events %v, want one uidl_reused", got)
+		}
 	}
 }

@@ -97,6 +97,7 @@ type fetch struct {
 	culprits map[string]int      // sessions that broke at a message
 	failures retry
 	reached  bool // a session was had before
+	warned   bool // of UIDLs that stand for one message and then for another
 }
 
 // A question asks the caller's FetchOptions.Skip, which only the caller's goroutine may call.

@@ -107,7 +107,8 @@ func (y *syncing) work(s *session) ([]entry, error) {
 	same := make(map[string]bool, len(met))
 	for i, m := range met {
 		if same[m.e.id] = still[i]; !still[i] {
-			gone = append(gone, m.e.id) // another message has its UIDL
+			gone = append(gone, m.e.id)
+			y.reused()
 		}
 	}
 	if y.vanished(unlisted) {
@@ -209,12 +210,13 @@ func (y *syncing) moved() {
 	}
 }
 
-// checkpoint offers a Checkpoint for all that was told, unless it is the one before.
+// checkpoint offers a Checkpoint for all that was told, unless it is the one before. The taker is woken with what follows,
+// or by the end.
 func (y *syncing) checkpoint() {
 	y.changed = 0
 	if cp := y.past.encode(); cp != y.offered {
 		y.offered = cp
-		y.queue.add(item{change: &connection.Change{Op: connection.Progressed, Checkpoint: cp}})
+		y.queue.stage(item{change: &connection.Change{Op: connection.Progressed, Checkpoint: cp}})
 	}
 }
 
