@@ -234,3 +234,14 @@ func TestTimedOutPut(t *testing.T) {
 		t.Errorf("put of what is there: %v", err)
 	}
 }
+
+// A page of somebody else's, though it says 200, is not taken for a listing.
+func TestSomebodyElsesPage(t *testing.T) {
+	srv := newFake(t, nil)
+	c := openWith(t, srv, nil, nil)
+	srv.Fail("ListBlobs", 1, objecttest.Status(200, "<html><body>Please log in to this network</body></html>", "Content-Type: text/html"))
+	var e *connection.Error
+	if err := listError(t.Context(), c); !errors.As(err, &e) || e.Kind != connection.ErrProtocol || !strings.HasPrefix(e.Hint, "location: ") {
+		t.Errorf("got error %v, want %q with a hint at the location", err, connection.ErrProtocol)
+	}
+}

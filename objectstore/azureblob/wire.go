@@ -1,7 +1,10 @@
 package azureblob
 
 import (
+	"bufio"
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -53,10 +56,30 @@ func (l *limited) Do(req *http.Request) (*http.Response, error) {
 		resp.Body = &answer{body: resp.Body, req: req, r: io.LimitReader(resp.Body, maxError)}
 	case req.Method != http.MethodGet:
 		resp.Body = &answer{body: resp.Body, req: req, r: &capped{resp.Body, maxError}}
-	case req.URL.Query().Get("comp") != "" || req.URL.Query().Get("restype") != "":
-		resp.Body = &answer{body: resp.Body, req: req, r: &capped{resp.Body, maxAnswer}}
+	case req.URL.Query().Get("comp") != "":
+		r := bufio.NewReader(&capped{resp.Body, maxAnswer})
+		if err := document(r); err != nil {
+			return nil, errors.Join(err, resp.Body.Close())
+		}
+		resp.Body = &answer{body: resp.Body, req: req, r: r}
 	}
 	return resp, nil
+}
+
+// document makes sure that a document of the service begins in r: proxies and other servers have pages of their own, of any
+// length.
+func document(r *bufio.Reader) error {
+	head, err := r.Peek(512)
+	if err == nil || err == io.EOF { //nolint:errorlint // only the bare one is the end
+		if bytes.Contains(head, []byte("<EnumerationResults")) || bytes.Contains(head, []byte("<BlockList")) {
+			return nil
+		}
+		err = fmt.Errorf("an answer that begins with %.40q", head)
+	}
+	if connection.KindOf(err) == connection.ErrNetwork {
+		return err
+	}
+	return &connection.Error{Kind: connection.ErrProtocol, Hint: "location: the server does not answer as Azure's blob service does", Err: err}
 }
 
 // An answer is a body that the library reads to its end. The Store's watchdog is told that it moves.
