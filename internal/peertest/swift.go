@@ -204,7 +204,7 @@ func (s *SwiftServer) makeContainers(ctx context.Context) error {
 // Request makes a request without a body as User, for a path below the account: "/container/object". It returns the headers
 // of the answer, and an error unless that says yes.
 func (s *SwiftServer) Request(ctx context.Context, method, path string, header http.Header) (http.Header, error) {
-	h, err := s.request(ctx, http.MethodGet, s.AuthURL, http.Header{"X-Auth-User": {s.User}, "X-Auth-Key": {s.Key}})
+	h, err := s.LogIn(ctx, s.User)
 	if err != nil {
 		return nil, err
 	}
@@ -214,6 +214,11 @@ func (s *SwiftServer) Request(ctx context.Context, method, path string, header h
 	}
 	header.Set("X-Auth-Token", h.Get("X-Auth-Token"))
 	return s.request(ctx, method, h.Get("X-Storage-Url")+path, header)
+}
+
+// LogIn returns what the server says to a user of its: X-Auth-Token and X-Storage-Url.
+func (s *SwiftServer) LogIn(ctx context.Context, user string) (http.Header, error) {
+	return s.request(ctx, http.MethodGet, s.AuthURL, http.Header{"X-Auth-User": {user}, "X-Auth-Key": {s.Key}})
 }
 
 // request makes a request without a body, and returns the headers of an answer that says yes.

@@ -16,7 +16,7 @@ func TestSwiftServes(t *testing.T) {
 	if _, err := s.Request(t.Context(), http.MethodHead, "/three", nil); err == nil {
 		t.Error("it has a container that nobody made")
 	}
-	reader, err := s.request(t.Context(), http.MethodGet, s.AuthURL, http.Header{"X-Auth-User": {s.Reader}, "X-Auth-Key": {s.Key}})
+	reader, err := s.LogIn(t.Context(), s.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

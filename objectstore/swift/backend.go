@@ -97,7 +97,12 @@ func (b *backend) Get(ctx context.Context, key string, req *objectstore.GetReque
 	if req.IfMatch != "" {
 		h["If-Match"] = strconv.Quote(req.IfMatch)
 	}
-	a, err := b.send(ctx, &request{method: http.MethodGet, container: b.place.container, object: key, header: h})
+	r := &request{method: http.MethodGet, container: b.place.container, object: key, header: h}
+	a, err := b.send(ctx, r)
+	if code(err) == "404" {
+		// An object server that is just replacing the object may have it neither way for a moment.
+		a, err = b.send(ctx, r)
+	}
 	switch code(err) {
 	case "416":
 		return nil, objectstore.ErrRange

@@ -137,6 +137,21 @@ func TestThrottling(t *testing.T) {
 	}
 }
 
+// An object that is just being replaced may be missing for a moment.
+func TestMissingForAMoment(t *testing.T) {
+	srv := objecttest.NewSwift(t, nil)
+	c := conn(t, srv, nil)
+	put(t, c, "key", []byte("octets"))
+	srv.Fail("GetObject", 1, objecttest.Status(http.StatusNotFound, "<h1>Not Found</h1>"))
+	if got := get(t, c, "key"); string(got) != "octets" {
+		t.Errorf("got %q", got)
+	}
+	srv.ForgetRequests()
+	if _, err := c.Get(t.Context(), "none", nil); connection.KindOf(err) != connection.ErrNotFound || len(srv.Requests()) > 3 {
+		t.Errorf("got error %v after %q", err, srv.Ops())
+	}
+}
+
 // A user who may only read reads, and is told why he cannot write.
 func TestReader(t *testing.T) {
 	srv := objecttest.NewSwift(t, &objecttest.SwiftOptions{Reader: true})

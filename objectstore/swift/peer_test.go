@@ -3,8 +3,10 @@ package swift_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -168,6 +170,50 @@ func TestRealSwiftThatThrottles(t *testing.T) {
 		t.Error("the server never said 498: nothing is shown")
 	}
 	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Rackspace's way in, with a catalogue of two regions, before a real Swift.
+func TestRackspaceBeforeRealSwift(t *testing.T) {
+	srv := peertest.Swift(t, nil)
+	identity := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var ask struct {
+			Auth struct {
+				APIKey struct{ Username, APIKey string } `json:"RAX-KSKEY:apiKeyCredentials"`
+			}
+		}
+		if err := json.NewDecoder(r.Body).Decode(&ask); err != nil || r.URL.Path != "/v2.0/tokens" || ask.Auth.APIKey.APIKey != "the API key" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		h, err := srv.LogIn(r.Context(), ask.Auth.APIKey.Username)
+		if err != nil {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"access":{"token":{"id":%q},"serviceCatalog":[{"type":"object-store","endpoints":[
+			{"region":"LON","publicURL":"http://127.0.0.1:1/v1/none"},{"region":"DFW","publicURL":%q}]}]}}`, h.Get("X-Auth-Token"), h.Get("X-Storage-Url")) // the client has gone
+	}))
+	defer identity.Close()
+	settings := func(region string) connection.Settings {
+		raw, err := json.Marshal(map[string]string{"location": identity.URL + "/v2.0", "region": region, "identity": srv.User, "credential": "the API key", "bucket": "mail"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return connection.Settings{Driver: "rackspace-cloudfiles", Config: raw}
+	}
+	c := open(t, settings("DFW"), nil, parts)
+	data := octets(1, 200<<10)
+	put(t, c, "key", data)
+	if got := get(t, c, "key"); !bytes.Equal(got, data) {
+		t.Error("the object differs")
+	}
+	wrong := open(t, settings("NOPE"), nil, nil)
+	if _, err := wrong.Stat(t.Context(), "key"); !strings.Contains(fmt.Sprint(err), "it has DFW, LON") {
+		t.Errorf("unknown region: got error %v", err)
+	}
+	if err := errors.Join(c.Close(), wrong.Close()); err != nil {
 		t.Error(err)
 	}
 }
