@@ -53,24 +53,10 @@ func (c conformance) config(cfg imapclient.Config) imapclient.Config {
 	return cfg
 }
 
-// one is a connection without the list of its mailboxes, which does no I/O.
-type one struct {
-	connection.Source
-	connection.Syncer
-	connection.Appender
-	connection.Opener
-	connection.FolderLister
-	connection.Marker
-}
-
 // run checks the promises. h has what is the server's own; config makes a Config for its mode.
 func (c conformance) run(t *testing.T, h connectiontest.Harness, config func() imapclient.Config) {
 	h.Open = func(t testing.TB, env *connection.Env) connection.Connection {
-		conn := open(t, c.config(config()), env)
-		if c.stalls {
-			return one{conn, conn, conn, conn, conn, conn}
-		}
-		return conn
+		return open(t, c.config(config()), env)
 	}
 	normalize := h.Normalize
 	h.Normalize = func(s connectiontest.Sample) ([]byte, string) {

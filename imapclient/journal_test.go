@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,62 @@ func TestJournalOfSilentServer(t *testing.T) {
 			srv.Close() // for a Close that has something to finish
 			if err := c.Close(); err != nil && name != "never" && name != "at the mark" {
 				t.Errorf("Close: %v", err)
+			}
+		})
+	}
+}
+
+// Each verb ends with its ctx, whatever command the server does not answer. One that the server may have obeyed is
+// uncertain.
+func TestSilentAtEachVerb(t *testing.T) {
+	for name, verb := range map[string]struct {
+		command string
+		call    func(context.Context, *imapclient.Conn, connection.Ref) error
+	}{
+		"test": {"SELECT", func(ctx context.Context, c *imapclient.Conn, _ connection.Ref) error {
+			_, err := c.Test(ctx, nil)
+			return err
+		}},
+		"folders": {"LIST", func(ctx context.Context, c *imapclient.Conn, _ connection.Ref) (last error) {
+			for _, err := range c.Folders(ctx, "") {
+				last = err
+			}
+			return last
+		}},
+		"sync": {"UID FETCH", func(ctx context.Context, c *imapclient.Conn, _ connection.Ref) (last error) {
+			for _, err := range c.Sync(ctx, "", nil) {
+				last = err
+			}
+			return last
+		}},
+		"open": {"UID FETCH", func(ctx context.Context, c *imapclient.Conn, ref connection.Ref) error {
+			_, err := c.Open(ctx, ref)
+			return err
+		}},
+		"append": {"APPEND", func(ctx context.Context, c *imapclient.Conn, _ connection.Ref) error {
+			_, err := c.Append(ctx, "INBOX", strings.NewReader("Subject: x\r\n\r\n"), nil)
+			return err
+		}},
+		"mark": {"UID STORE", func(ctx context.Context, c *imapclient.Conn, ref connection.Ref) error {
+			return c.Mark(ctx, []connection.Ref{ref}, connection.FlagSeen)
+		}},
+		"delete": {"UID STORE", func(ctx context.Context, c *imapclient.Conn, ref connection.Ref) error { return c.Delete(ctx, ref) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they wait
+			srv := imaptest.NewServer(t, nil)
+			srv.Deliver(letters(1)...)
+			cfg := srv.Config()
+			cfg.DeleteMode = imapclient.DeleteFlag
+			c := open(t, cfg, nil)
+			ref := refs(t, c)[0]
+			srv.Stall(verb.command)
+			deadline := time.Now().Add(300 * time.Millisecond)
+			ctx, cancel := context.WithDeadline(t.Context(), deadline)
+			defer cancel()
+			err := verb.call(ctx, c, ref)
+			if late := time.Since(deadline); !errors.Is(err, context.DeadlineExceeded) || late < 0 || late > 3*time.Second {
+				t.Errorf("got %v, %v after the deadline", err, late)
 			}
 		})
 	}
