@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/internal/httpx"
@@ -91,7 +92,11 @@ func (f *fence) roundTrip(req *http.Request, x *exchange) (*http.Response, error
 	if err != nil {
 		return nil, err
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(spaced(op, x.reply)))
+	shown := x.reply
+	if resp.StatusCode == http.StatusOK && (op == opAuthorize || op == opUploadURL || op == opPartURL) {
+		shown = spaced(shown)
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(shown))
 	return resp, nil
 }
 
@@ -153,17 +158,28 @@ func (p *progress) Read(buf []byte) (int, error) {
 }
 
 // spaced writes JSON that holds a token so that package base's log recognizes it, and leaves it out: it looks for a space
-// behind the colon.
-func spaced(op string, reply []byte) []byte {
-	switch op {
-	case opAuthorize, opUploadURL, opPartURL:
-		var b bytes.Buffer
-		if json.Indent(&b, reply, "", " ") == nil {
-			return b.Bytes()
-		}
-		return nil // whatever it is, it must not be printed
+// behind the colon. Without such JSON there is nothing that may be printed.
+func spaced(reply []byte) []byte {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(reply, &fields) != nil || len(fields) == 0 {
+		return nil
 	}
-	return reply
+	const token = "authorizationToken"
+	var b bytes.Buffer
+	separator := "{"
+	for name, value := range fields {
+		if strings.EqualFold(name, token) {
+			name = token // to encoding/json that is one name
+		}
+		quoted, _ := json.Marshal(name) // a string never fails
+		b.WriteString(separator)
+		b.Write(quoted)
+		b.WriteString(": ")
+		b.Write(value)
+		separator = ","
+	}
+	b.WriteByte('}')
+	return b.Bytes()
 }
 
 // An account is the answer of b2_authorize_account.

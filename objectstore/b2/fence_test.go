@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -68,6 +69,24 @@ func TestVerbsForTheLog(t *testing.T) {
 	}
 	if err := c.Delete(t.Context(), "k", "large"); err != nil {
 		t.Error(err)
+	}
+}
+
+// An answer of 64 KiB must not become more on its way to package base.
+func TestNestedAnswerTakesNoMemory(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nested := strings.Repeat(`{"a":`, 5000) + "1" + strings.Repeat("}", 5000)
+		_, _ = fmt.Fprintf(w, `{"authorizationToken":"t","x":%s,"apiInfo":{"storageApi":{"apiUrl":"http://%s","downloadUrl":"http://%[2]s"}}}`, nested, r.Host)
+	}))
+	defer srv.Close()
+	c := at(t, srv.URL, nil)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := c.Stat(t.Context(), "k")
+	runtime.ReadMemStats(&after)
+	wantKind(t, "a bucket that is not listed", err, connection.ErrConfig)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 20<<20 {
+		t.Errorf("%d octets were allocated", n)
 	}
 }
 
