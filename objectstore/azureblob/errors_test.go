@@ -245,3 +245,20 @@ func TestSomebodyElsesPage(t *testing.T) {
 		t.Errorf("got error %v, want %q with a hint at the location", err, connection.ErrProtocol)
 	}
 }
+
+// The library makes a text of each error, with a line for every bracket of JSON. A server must not use it to fill the memory.
+func TestNestedError(t *testing.T) {
+	srv := newFake(t, nil)
+	c := openWith(t, srv, nil, nil)
+	srv.Fail("GetBlob", -1, objecttest.Status(400, strings.Repeat("[", 1<<20), "Content-Type: application/json"))
+	used := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, err := c.Get(b.Context(), "key", nil)
+			wants(b, "get", err, connection.ErrRejected)
+		}
+	})
+	if got := used.AllocedBytesPerOp(); got > 4<<20 {
+		t.Errorf("%d octets of memory for one error", got)
+	}
+}

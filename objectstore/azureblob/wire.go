@@ -14,13 +14,14 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/httpx"
 	"github.com/mailconn/mailconn/objectstore"
 )
 
 // How much of an answer is read: of one that holds no object, and of one that is an error.
 const (
 	maxAnswer = 32 << 20 // a page of pageSize entries, each with as much metadata as the service takes
-	maxError  = 64 << 10
+	maxError  = 64 << 10 // as httpx.ReadLimited
 )
 
 // apiVersion is the version of the service's protocol that is spoken: the first with all that is used here, the Cold tier
@@ -53,7 +54,7 @@ func (l *limited) Do(req *http.Request) (*http.Response, error) {
 	}
 	switch {
 	case resp.StatusCode >= http.StatusBadRequest:
-		resp.Body = &answer{body: resp.Body, req: req, r: io.LimitReader(resp.Body, maxError)}
+		resp.Body = refusal(&answer{body: resp.Body, req: req, r: io.LimitReader(resp.Body, maxError)})
 	case req.Method != http.MethodGet:
 		resp.Body = &answer{body: resp.Body, req: req, r: &capped{resp.Body, maxError}}
 	case req.URL.Query().Get("comp") != "":
@@ -64,6 +65,17 @@ func (l *limited) Do(req *http.Request) (*http.Response, error) {
 		resp.Body = &answer{body: resp.Body, req: req, r: r}
 	}
 	return resp, nil
+}
+
+// refusal reads the body of an error, and returns it if it can be the service's XML. Of JSON the library would make a text
+// with a line for each bracket, which a nested one of 64 KiB blows up to 100 MB.
+func refusal(body io.ReadCloser) io.ReadCloser {
+	text := bytes.TrimLeft(httpx.ReadLimited(body), "\ufeff \t\r\n")
+	_ = body.Close() // the status is the news, not the text
+	if !bytes.HasPrefix(text, []byte("<")) {
+		text = nil
+	}
+	return io.NopCloser(bytes.NewReader(text))
 }
 
 // document makes sure that a document of the service begins in r: proxies and other servers have pages of their own, of any
