@@ -179,36 +179,6 @@ func (f *fetch) work(s *session) (work []entry, err error) {
 	return work, nil
 }
 
-// others returns the numbers of the entries that were seen, but are other messages now. The turn must be held.
-func (f *fetch) others(s *session) (map[uint32]bool, error) {
-	var all []memory
-	for i := range s.entries {
-		e := &s.entries[i]
-		if known, ok := f.doubts[e.key()]; ok {
-			all = append(all, memory{e, known})
-		}
-	}
-	still, err := s.still(f.ctx, f.op, all)
-	others := make(map[uint32]bool)
-	for i, ok := range still {
-		if !ok {
-			others[all[i].e.num] = true
-		}
-	}
-	if len(others) > 0 {
-		f.reused()
-	}
-	return others, err
-}
-
-// reused tells, once, that a Ref does not stand for one message alone.
-func (f *fetch) reused() {
-	if !f.warned {
-		f.warned = true
-		f.conn.emit(connection.Event{Kind: connection.EventQuirk, Detail: uidlReused})
-	}
-}
-
 // retrieve reads messages of the session of that number, for as long as it is the Conn's and nobody else wants it. It
 // returns how many of wanted were dealt with.
 func (f *fetch) retrieve(number uint64, wanted []entry) (done int, err error) {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"slices"
+
+	"github.com/mailconn/mailconn/connection"
 )
 
 // doubtful reports whether the id may stand for another message in another session: one of several with one UIDL, or a
@@ -110,4 +112,34 @@ func (s *session) still(ctx context.Context, op string, all []memory) ([]bool, e
 		is[i] = all[i].f.size < 0 || all[i].e.size < 0 || all[i].f.size == all[i].e.size
 	}
 	return is, nil
+}
+
+// others returns the numbers of the entries that were seen, but are other messages now. The turn must be held.
+func (f *fetch) others(s *session) (map[uint32]bool, error) {
+	var all []memory
+	for i := range s.entries {
+		e := &s.entries[i]
+		if known, ok := f.doubts[e.key()]; ok {
+			all = append(all, memory{e, known})
+		}
+	}
+	still, err := s.still(f.ctx, f.op, all)
+	others := make(map[uint32]bool)
+	for i, ok := range still {
+		if !ok {
+			others[all[i].e.num] = true
+		}
+	}
+	if len(others) > 0 {
+		f.reused()
+	}
+	return others, err
+}
+
+// reused tells, once, that a Ref does not stand for one message alone.
+func (f *fetch) reused() {
+	if !f.warned {
+		f.warned = true
+		f.conn.emit(connection.Event{Kind: connection.EventQuirk, Detail: uidlReused})
+	}
 }
