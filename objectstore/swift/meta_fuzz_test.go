@@ -52,7 +52,9 @@ func FuzzAnswers(f *testing.F) {
 		if _, whole := r.failed("c", 1); whole && r.Deleted+r.NotFound+len(r.Errors) < 1 {
 			t.Error("nothing accounts for the name")
 		}
-		listedTime(text)
+		if at := listedTime(text); at.Nanosecond() != 0 {
+			t.Errorf("the time %q is %s, not in whole seconds", text, at)
+		}
 		readMeta(http.Header{metaPrefix + "A": {text}, http.CanonicalHeaderKey(metaPrefix + packName + "0"): {string(body)}})
 	})
 }
