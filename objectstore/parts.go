@@ -73,7 +73,9 @@ func (s *Store) putParts(ctx context.Context, e PartPutter, key string, p *paylo
 		})
 	}
 	if err != nil && connection.KindOf(err) != connection.ErrUncertain {
-		err = errors.Join(err, s.abort(ctx, e, key, upload))
+		if left := s.abort(ctx, e, key, upload); left != nil {
+			err = errors.Join(err, left)
+		}
 	}
 	return info, err
 }

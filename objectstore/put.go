@@ -58,7 +58,10 @@ func (s *Store) put(ctx context.Context, key string, r io.Reader, o *connection.
 		info.Key, info.Size, info.SHA256 = key, body.size, body.sha256
 		countOctets(ctx, body.size)
 	}
-	return info, errors.Join(err, body.close())
+	if closed := body.close(); closed != nil {
+		err = errors.Join(err, closed)
+	}
+	return info, err
 }
 
 // checkPut refuses what the rules forbid and what the engine has not.

@@ -256,7 +256,7 @@ var plantedFetches = []planted{
 				return b.Mailbox.Fetch(context.WithoutCancel(ctx), opts)
 			}
 		}),
-		also: []string{CanceledAtOnce, FetchFollow, NoGoroutineLeft},
+		also: []string{CanceledAtOnce, FetchFollow, NoGoroutineLeft, StallEnds},
 	},
 	{
 		bug: "ends without an error when its context is done", rule: FetchFollow,
