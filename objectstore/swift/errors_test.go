@@ -235,13 +235,13 @@ func TestUnsupported(t *testing.T) {
 func TestEarlyRefusal(t *testing.T) {
 	srv := objecttest.NewSwift(t, nil)
 	c := conn(t, srv, nil)
-	put(t, c, "first", nil)
+	put(t, c, "first", []byte("octets"))
 	srv.Fail("PutObject", 3, objecttest.EarlyStatus(400, "no", "Connection: close"))
 	for i := range 3 {
 		if _, err := c.Put(t.Context(), fmt.Sprint("key", i), bytes.NewReader(octets(1, 2<<20)), nil); connection.KindOf(err) != connection.ErrRejected {
 			t.Errorf("got error %v", err)
 		}
-		if got := get(t, c, "first"); len(got) != 0 {
+		if got := get(t, c, "first"); string(got) != "octets" {
 			t.Errorf("got %q", got)
 		}
 	}
