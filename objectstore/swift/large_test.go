@@ -98,6 +98,29 @@ func TestSegmentsGoWithTheirObject(t *testing.T) {
 	}
 }
 
+// E46: when the answer to a manifest is lost, the manifest that is put again replaces itself, and keeps its segments.
+func TestManifestThatReplacesItself(t *testing.T) {
+	srv := objecttest.NewSwift(t, nil)
+	c := conn(t, srv, parts)
+	old, data := octets(1, 200<<10), octets(2, 200<<10)
+	put(t, c, "key", old)
+	srv.FailAfter("PutManifest", 1, 1, objecttest.LoseReply()) // the first of a put finds the key taken
+	put(t, c, "key", data)
+	if n := len(srv.Requests("PutManifest")); n < 4 {
+		t.Fatalf("%d manifests were put: nothing is shown", n)
+	}
+	if got := get(t, c, "key"); !bytes.Equal(got, data) {
+		t.Errorf("got %d octets that differ", len(got))
+	}
+	// What the lost one replaced nobody has removed; it is found.
+	if n, err := c.AbortIncomplete(t.Context(), time.Now().Add(time.Hour)); n != 1 || err != nil {
+		t.Errorf("aborted %d, error %v; want 1", n, err)
+	}
+	if got := get(t, c, "key"); !bytes.Equal(got, data) {
+		t.Errorf("after AbortIncomplete: got %d octets that differ", len(got))
+	}
+}
+
 // E17, and what other programs leave behind: uploads without an object that refers to them, and only those.
 func TestIncomplete(t *testing.T) {
 	srv := objecttest.NewSwift(t, nil)
