@@ -5,6 +5,7 @@ import (
 	"crypto/md5" //nolint:gosec // the digest of Content-MD5, which the protocol demands
 	"errors"
 	"fmt"
+	"hash"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -64,8 +65,12 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 	if p.aws {
 		b.conditions.Store(obeyed)
 	}
+	var wire func() hash.Hash                                                  // none: the signature is for the SHA-256 of the body, which servers check
+	if p.scheme == "https" || cfg.UnsignedPayload == UnsignedAlways || p.aws { // Amazon wants it in buckets with a default retention
+		wire = md5.New
+	}
 	b.store = objectstore.New(b, objectstore.Options{
-		Driver: DriverName, Endpoint: p.endpoint(), ID: cfg.ID, Tuning: cfg.Tuning, Wire: md5.New,
+		Driver: DriverName, Endpoint: p.endpoint(), ID: cfg.ID, Tuning: cfg.Tuning, Wire: wire,
 		Features: objectstore.Features{IfAbsent: true, Meta: true, Class: true, Lock: true},
 	}, env)
 	return &Conn{Store: b.store, b: b}, nil

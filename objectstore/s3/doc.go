@@ -18,9 +18,9 @@
 //
 // # Integrity
 //
-// Every put and part carries Content-MD5, which the server checks before anything becomes visible; the object's SHA-256 is
-// kept with it in the metadata "mailconn-sha256" and checked when it is read. Over TLS the signature does not cover the
-// octets, over plain HTTP it does. ETags are never taken for an MD5: those of parts and of encrypted objects are none.
+// Every put and part carries a digest that the server checks before anything becomes visible: over TLS Content-MD5, over
+// plain HTTP the SHA-256 that its signature is for, unless unsigned_payload is "always". The object's SHA-256 is kept with it
+// in the metadata "mailconn-sha256" and checked when it is read. ETags are never taken for an MD5: those of parts and of encrypted objects are none.
 //
 // # Put if absent
 //

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"crypto/md5" //nolint:gosec // the digest of Content-MD5, which the protocol demands
 	"encoding/base64"
 	"errors"
 	"io"
@@ -94,6 +95,12 @@ func (b *backend) put(ctx context.Context, key string, body io.ReadSeeker, req *
 	}
 	in.Metadata, in.CacheControl = metadata(req.Meta, req.SHA256)
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus = b.lock(req.Lock)
+	if req.Lock != (connection.Lock{}) && in.ContentMD5 == nil {
+		// With a lock S3 wants it whatever the signature covers.
+		if in.ContentMD5, err = digestOf(body); err != nil {
+			return info, err
+		}
+	}
 	if req.IfAbsent {
 		// Any ETag: RFC 9110, section 13.1.2.
 		in.IfNoneMatch = optional("*")
@@ -134,6 +141,17 @@ func digest(sum []byte) *string {
 	}
 	text := base64.StdEncoding.EncodeToString(sum)
 	return &text
+}
+
+func digestOf(body io.ReadSeeker) (*string, error) {
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	sum := md5.New() //nolint:gosec // as the protocol demands
+	if _, err := io.Copy(sum, body); err != nil {
+		return nil, err
+	}
+	return digest(sum.Sum(nil)), nil
 }
 
 func optional(s string) *string {

@@ -45,37 +45,40 @@ func TestRequestsAreFew(t *testing.T) {
 	}
 }
 
-// TestDigestsOnTheWire shows what guards a body: its MD5 always, and the signature where nothing else does.
+// TestDigestsOnTheWire shows what guards a body: its MD5, or the signature.
 func TestDigestsOnTheWire(t *testing.T) {
 	body := []byte("Subject: x\r\n\r\n")
 	sha, sum := sha256.Sum256(body), md5.Sum(body)
 	for _, tt := range []struct {
 		name, unsigned string
 		cert           objecttest.Certificate
+		lock           bool
 		want           string
+		md5            bool
 	}{
-		{"http", "auto", "", hex.EncodeToString(sha[:])},
-		{"http, unsigned", "always", "", "UNSIGNED-PAYLOAD"},
-		{"https", "auto", objecttest.CertGood, "UNSIGNED-PAYLOAD"},
+		{"http", "auto", "", false, hex.EncodeToString(sha[:]), false},
+		{"http, with a lock", "auto", "", true, hex.EncodeToString(sha[:]), true},
+		{"http, unsigned", "always", "", false, "UNSIGNED-PAYLOAD", true},
+		{"https", "auto", objecttest.CertGood, false, "UNSIGNED-PAYLOAD", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			srv := objecttest.NewS3(t, &objecttest.S3Options{ServerOptions: objecttest.ServerOptions{TLS: tt.cert}})
+			srv := objecttest.NewS3(t, &objecttest.S3Options{Lock: true, ServerOptions: objecttest.ServerOptions{TLS: tt.cert}})
 			c := open(t, srv.Settings(), nil, map[string]any{"unsigned_payload": tt.unsigned, "single_put_limit": 1 << 20})
-			put(t, c, "k", body, nil)
+			put(t, c, "k", body, &connection.PutOptions{Lock: connection.Lock{LegalHold: tt.lock}})
 			h := srv.Requests("PutObject")[0].Header
 			if got := h.Get("X-Amz-Content-Sha256"); got != tt.want {
 				t.Errorf("the signature is for %s, want %s", got, tt.want)
 			}
-			if got := h.Get("Content-Md5"); got != base64.StdEncoding.EncodeToString(sum[:]) {
-				t.Errorf("Content-MD5 is %q", got)
+			if got := h.Get("Content-Md5"); tt.md5 != (got == base64.StdEncoding.EncodeToString(sum[:])) || !tt.md5 && got != "" {
+				t.Errorf("Content-MD5 is %q, want one: %t", got, tt.md5)
 			}
 			put(t, c, "large", make([]byte, 2<<20), nil)
 			part := srv.Requests("UploadPart")[0].Header
 			if got := part.Get("X-Amz-Content-Sha256"); (got == "UNSIGNED-PAYLOAD") != (tt.want == "UNSIGNED-PAYLOAD") {
 				t.Errorf("the signature of a part is for %s", got)
 			}
-			if part.Get("Content-Md5") == "" {
-				t.Error("a part has no Content-MD5")
+			if got := part.Get("Content-Md5"); (got != "") != (tt.md5 && !tt.lock) {
+				t.Errorf("Content-MD5 of a part is %q", got)
 			}
 			for _, r := range srv.Requests() {
 				if te := r.Header.Get("Transfer-Encoding"); te != "" || r.Length < 0 {
