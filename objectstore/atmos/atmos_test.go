@@ -192,7 +192,7 @@ func TestMissingBucket(t *testing.T) {
 	}
 	for verb, err := range map[string]error{"put": putErr, "get": getErr, "stat": statErr, "list": listErr, "delete": c.Delete(t.Context(), "k"), "lock": c.Lock(t.Context(), "k", connection.Lock{RetainUntil: time.Now().Add(time.Hour)})} {
 		var e *connection.Error
-		if !errors.As(err, &e) || e.Kind != connection.ErrConfig || !strings.HasPrefix(e.Hint, "Bucket UID: ") {
+		if !errors.As(err, &e) || e.Kind != connection.ErrConfig || !strings.HasPrefix(e.Hint, "bucket: ") {
 			t.Errorf("%s: got %v, want ErrConfig with a hint about the bucket", verb, err)
 		}
 	}
@@ -338,7 +338,7 @@ func TestReportNamesTheSettings(t *testing.T) {
 	for field, change := range map[string]map[string]any{
 		"credential": {"credential": "d3Jvbmc="},
 		"identity":   {"identity": "nobody"},
-		"Bucket UID": {"bucket": "none"},
+		"bucket: ":   {"bucket": "none"},
 	} {
 		report, err := open(t, srv, nil, change).Test(t.Context(), nil)
 		if err == nil || !strings.Contains(report.String(), "Hint: "+field) {

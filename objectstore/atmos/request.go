@@ -205,7 +205,7 @@ func (b *backend) bucketError(err error) error {
 	}
 	return &connection.Error{
 		Kind: connection.ErrConfig, Code: e.Code, Err: errors.New("bucket: there is no directory " + b.bucket + " at the top of the namespace"),
-		Hint: "Bucket UID: create the directory " + b.bucket + ", or correct the name; it is never created by itself",
+		Hint: "bucket: create the directory " + b.bucket + ", or correct Bucket UID; it is never created by itself",
 	}
 }
 

@@ -183,7 +183,7 @@ func TestBucket(t *testing.T) {
 	for when, errs := range all {
 		for verb, err := range errs {
 			var e *connection.Error
-			if !errors.As(err, &e) || e.Kind != connection.ErrConfig || !strings.HasPrefix(e.Hint, "Bucket UID: ") {
+			if !errors.As(err, &e) || e.Kind != connection.ErrConfig || !strings.HasPrefix(e.Hint, "bucket: ") {
 				t.Errorf("%s, %s: got %v, want ErrConfig with a hint about the bucket", when, verb, err)
 			}
 		}

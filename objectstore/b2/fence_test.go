@@ -241,7 +241,7 @@ func TestReport(t *testing.T) {
 
 	for hint, conn := range map[string]*b2.Conn{
 		"identity or credential": open(t, srv, nil, map[string]any{"credential": "K005wrong"}),
-		"Bucket UID":             open(t, srv, nil, map[string]any{"bucket": "none"}),
+		"bucket: ":               open(t, srv, nil, map[string]any{"bucket": "none"}),
 		"location":               open(t, srv, nil, map[string]any{"location": "http://" + objecttest.DeadAddr(t)}),
 	} {
 		report, err := conn.Test(t.Context(), nil)

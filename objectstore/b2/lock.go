@@ -20,7 +20,7 @@ func (b *backend) mayReplace(ctx context.Context, s *session, key string, lock c
 	case lock != (connection.Lock{}) && !s.mayLock():
 		return &connection.Error{
 			Kind: connection.ErrUnsupported, Err: errors.New("the bucket has no file lock"),
-			Hint: "Bucket UID: use a bucket that was made with file lock (Object Lock), or switch it on",
+			Hint: "bucket: use a bucket that was made with file lock (Object Lock), or switch it on",
 		}
 	case !s.mayLock(), !s.lock.known && !s.can("readFileRetentions"): // then looking would tell nothing
 		return nil

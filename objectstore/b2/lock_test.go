@@ -126,7 +126,7 @@ func TestBucketWithoutFileLock(t *testing.T) {
 	_, err := c.Put(t.Context(), "k", strings.NewReader("x"), &connection.PutOptions{Lock: lock})
 	wantKind(t, "put", err, connection.ErrUnsupported)
 	var e *connection.Error
-	if !errors.As(err, &e) || !strings.HasPrefix(e.Hint, "Bucket UID: ") {
+	if !errors.As(err, &e) || !strings.HasPrefix(e.Hint, "bucket: ") {
 		t.Errorf("got hint %q", e.Hint)
 	}
 	if n := count(srv); n["b2_upload_file"]+n["b2_get_upload_url"] > 0 {

@@ -126,7 +126,7 @@ func lockOf(reply []byte, id string) fileLock {
 func (b *backend) noBucket() *connection.Error {
 	return &connection.Error{
 		Kind: connection.ErrConfig, Err: errors.New("bucket: there is no bucket " + b.cfg.Bucket + ", by ID or by name, that this application key may see"),
-		Hint: "Bucket UID: create the bucket " + b.cfg.Bucket + ", or correct the ID or name; it is never created by itself",
+		Hint: "bucket: create the bucket " + b.cfg.Bucket + ", or correct Bucket UID, its ID or name; it is never created by itself",
 	}
 }
 
