@@ -97,6 +97,6 @@ func (b *backend) missing(ctx context.Context, err error) error {
 func (b *backend) noContainer(err error) error {
 	return &connection.Error{
 		Kind: connection.ErrConfig, Code: code(err), Err: errors.New("there is no container " + b.place.container),
-		Hint: "bucket: create the container " + b.place.container + " first, or correct the name; it is never created by itself",
+		Hint: "bucket: create the container " + b.place.container + " first, or correct Bucket UID; it is never created by itself",
 	}
 }
