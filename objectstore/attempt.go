@@ -142,15 +142,28 @@ func (s *Store) stalled(sent bool) error {
 	return e
 }
 
+// tryWhole is try for a request that is sent at once and may have been carried out whenever it has no answer.
+func (s *Store) tryWhole(ctx context.Context, attempt func(ctx context.Context, w *watchdog) error) error {
+	err := s.try(ctx, func() bool { return true }, attempt)
+	if err != nil && ctx.Err() != nil && connection.KindOf(err) != connection.ErrUncertain {
+		return &connection.Error{Kind: connection.ErrUncertain, Err: err} // we stopped listening for the answer
+	}
+	return err
+}
+
 // repeat runs attempts until one succeeds, fails for good, or the budget is spent. The request must be idempotent.
 func (s *Store) repeat(ctx context.Context, op string, attempt func(ctx context.Context, w *watchdog) error) error {
 	b := s.newBudget()
+	return s.repeatWithin(ctx, &b, op, attempt)
+}
+
+func (s *Store) repeatWithin(ctx context.Context, b *budget, op string, attempt func(ctx context.Context, w *watchdog) error) error {
 	for {
 		err := s.try(ctx, nil, attempt)
 		if err == nil {
 			return nil
 		}
-		if !s.again(ctx, &b, op, err) {
+		if !s.again(ctx, b, op, err) {
 			return b.wrap(err)
 		}
 	}

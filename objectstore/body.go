@@ -16,8 +16,9 @@ import (
 // A payload is a body that can be read again.
 type payload struct {
 	size   int64
-	sha256 string
-	wire   []byte // digest by Options.Wire, nil without one
+	sha256 string          // "" = not known
+	lock   connection.Lock // under which it is to be stored
+	wire   []byte          // digest by Options.Wire, nil without one
 	reader func() (r io.ReadSeeker, base int64)
 	at     io.ReaderAt // reads the same from any place, by several goroutines; nil = it cannot
 	own    bool        // nobody else can change it meanwhile
@@ -219,6 +220,11 @@ func (b *sending) Seek(offset int64, whence int) (int64, error) {
 		return 0, b.err
 	}
 	b.at = offset
+	if offset == 0 {
+		// What was read so far was hashed, not sent.
+		b.move(-b.far)
+		b.far = 0
+	}
 	return offset, nil
 }
 

@@ -268,6 +268,9 @@ func (b *resumer) resume(err error) error {
 			return err
 		}
 		b.drop()
+		if b.budget.failed == 0 {
+			b.budget = b.s.newBudget() // whoever reads may have taken his time
+		}
 		if !b.s.again(b.ctx, &b.budget, "get", err) {
 			return b.budget.wrap(err)
 		}
@@ -307,7 +310,7 @@ func (b *resumer) cause(err error) error {
 func (b *resumer) drop() {
 	b.mu.Lock()
 	body, stop := b.body, b.stop
-	b.body, b.stop = nil, nil
+	b.body, b.dog, b.stop = nil, nil, nil
 	b.mu.Unlock()
 	if body != nil {
 		stop()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 )
@@ -152,13 +153,56 @@ func (s *Store) eachFails(ctx context.Context, keys []string, err error) error {
 	return errors.Join(errs...)
 }
 
+// A patience ends a Delete of many keys when none has succeeded for Tuning.MaxElapsed: each of them would fail as the last.
+type patience struct {
+	mu   sync.Mutex
+	s    *Store
+	ends time.Time
+	last error // temporary
+}
+
+func (s *Store) newPatience() *patience {
+	return &patience{s: s, ends: time.Now().Add(s.tuning.MaxElapsed.D())}
+}
+
+// budget returns that of the next request, or the error by which it need not be made.
+func (p *patience) budget() (budget, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last != nil && time.Now().After(p.ends) {
+		return budget{}, p.last
+	}
+	b := p.s.newBudget()
+	if p.last != nil {
+		b.deadline = p.ends
+	}
+	return b, nil
+}
+
+// learn takes note of what became of a request.
+func (p *patience) learn(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil && repeatable(err) {
+		p.last = err
+		return
+	}
+	p.last, p.ends = nil, time.Now().Add(p.s.tuning.MaxElapsed.D())
+}
+
 func (s *Store) deleteEach(ctx context.Context, keys []string, valid []int, errs []error) {
 	next := make(chan int)
+	p := s.newPatience()
 	var wg sync.WaitGroup
 	for range min(s.tuning.Workers, len(valid)) {
 		wg.Go(func() {
 			for i := range next {
-				errs[i] = s.repeat(ctx, "delete", func(ctx context.Context, _ *watchdog) error { return s.backend.Delete(ctx, keys[i]) })
+				b, err := p.budget()
+				if err == nil {
+					err = s.repeatWithin(ctx, &b, "delete", func(ctx context.Context, _ *watchdog) error { return s.backend.Delete(ctx, keys[i]) })
+					p.learn(err)
+				}
+				errs[i] = err
 			}
 		})
 	}
@@ -172,15 +216,28 @@ func (s *Store) deleteEach(ctx context.Context, keys []string, valid []int, errs
 // deleteBulk removes the keys by requests for several, and repeats those that may succeed yet.
 func (s *Store) deleteBulk(ctx context.Context, bulk BulkDeleter, keys []string, valid []int, errs []error) {
 	size := max(1, bulk.MaxDelete())
+	p := s.newPatience()
 	for len(valid) > 0 {
 		part := valid[:min(size, len(valid))]
 		valid = valid[len(part):]
-		for b := s.newBudget(); len(part) > 0; {
+		b, err := p.budget()
+		if err != nil {
+			for _, i := range part {
+				errs[i] = err
+			}
+			continue
+		}
+		for len(part) > 0 {
 			part = s.deletePart(ctx, bulk, keys, part, errs)
-			if len(part) > 0 && !s.again(ctx, &b, "delete", errs[part[0]]) {
+			if len(part) == 0 {
+				p.learn(nil)
+				break
+			}
+			if err := errs[part[0]]; !s.again(ctx, &b, "delete", err) {
 				for _, i := range part {
 					errs[i] = b.wrap(errs[i])
 				}
+				p.learn(err)
 				break
 			}
 		}

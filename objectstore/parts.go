@@ -16,8 +16,11 @@ import (
 	"github.com/mailconn/mailconn/connection"
 )
 
-// abortWithin is how long an upload that failed is being removed, whatever became of the caller's context.
-const abortWithin = 30 * time.Second
+// How long an upload that failed is being removed, and that if the caller's context has ended: somebody waits.
+const (
+	abortWithin = 30 * time.Second
+	abortSoon   = 5 * time.Second
+)
 
 // maxPut returns the largest object that the engine takes by one request.
 func maxPut(p PartPutter) int64 {
@@ -62,13 +65,10 @@ func (s *Store) putParts(ctx context.Context, e PartPutter, key string, p *paylo
 	parts, err := s.sendParts(ctx, e, key, upload, p, size, g)
 	if err == nil {
 		info, err = s.decide(ctx, key, p, func() (info connection.ObjectInfo, err error) {
-			err = s.try(ctx, func() bool { return true }, func(ctx context.Context, _ *watchdog) error {
+			err = s.tryWhole(ctx, func(ctx context.Context, _ *watchdog) error {
 				info, err = e.Complete(ctx, key, upload, parts, req)
 				return err
 			})
-			if err != nil && ctx.Err() != nil && connection.KindOf(err) != connection.ErrUncertain {
-				err = &connection.Error{Kind: connection.ErrUncertain, Err: err} // we stopped listening for the answer
-			}
 			return info, err
 		})
 	}
@@ -82,7 +82,11 @@ func (s *Store) putParts(ctx context.Context, e PartPutter, key string, p *paylo
 
 // abort removes an upload. Its error is told, but does not hide why the upload failed.
 func (s *Store) abort(ctx context.Context, e PartPutter, key, upload string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortWithin)
+	limit := abortWithin
+	if ctx.Err() != nil {
+		limit = abortSoon
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	err := s.repeat(ctx, "abort", func(ctx context.Context, _ *watchdog) error { return e.Abort(ctx, key, upload) })
 	if err != nil {

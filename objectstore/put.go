@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 )
@@ -44,6 +45,7 @@ func (s *Store) put(ctx context.Context, key string, r io.Reader, o *connection.
 	if err != nil {
 		return connection.ObjectInfo{}, err
 	}
+	body.lock = o.Lock
 	req := PutRequest{
 		Size: body.size, SHA256: body.sha256, Wire: body.wire, IfAbsent: o.IfAbsent,
 		ContentType: o.ContentType, Meta: maps.Clone(o.Meta), Class: o.Class, Lock: o.Lock,
@@ -127,7 +129,7 @@ func (s *Store) decide(ctx context.Context, key string, p *payload, attempt func
 			doubt = true
 		case b.failed > 0 && (kind == connection.ErrExists || kind == connection.ErrNotFound):
 			// Perhaps it is our own of an earlier attempt that exists, or whose upload is no more.
-			if info, ok := s.holds(ctx, key, p); ok {
+			if info, ok := s.holds(ctx, key, p, &b); ok {
 				return info, nil
 			}
 			return info, b.wrap(err)
@@ -138,7 +140,7 @@ func (s *Store) decide(ctx context.Context, key string, p *payload, attempt func
 		if !doubt {
 			return info, b.wrap(err)
 		}
-		if info, ok := s.holds(ctx, key, p); ok {
+		if info, ok := s.holds(ctx, key, p, &b); ok {
 			return info, nil
 		}
 		if connection.KindOf(err) != connection.ErrUncertain {
@@ -148,10 +150,18 @@ func (s *Store) decide(ctx context.Context, key string, p *payload, attempt func
 	}
 }
 
-// holds reports whether key holds what p is. A doubt that Stat cannot settle stays one.
-func (s *Store) holds(ctx context.Context, key string, p *payload) (info connection.ObjectInfo, same bool) {
-	info, err := s.stat(ctx, key)
-	return info, err == nil && info.Size == p.size && info.SHA256 == p.sha256
+// holds reports whether key holds what p is, under a lock that is no weaker. A doubt that Stat cannot settle stays one. It
+// asks again no longer than what is left of the budget.
+func (s *Store) holds(ctx context.Context, key string, p *payload, b *budget) (info connection.ObjectInfo, same bool) {
+	left := s.newBudget()
+	left.deadline = b.deadline
+	err := s.repeatWithin(ctx, &left, "stat", func(ctx context.Context, _ *watchdog) (err error) {
+		info, err = s.backend.Stat(ctx, key)
+		return err
+	})
+	same = err == nil && p.sha256 != "" && info.SHA256 == p.sha256 && info.Size == p.size &&
+		!info.Lock.RetainUntil.Before(p.lock.RetainUntil.Truncate(time.Second)) && (info.Lock.LegalHold || !p.lock.LegalHold)
+	return info, same
 }
 
 // sendOnce makes one attempt of a whole put.

@@ -18,7 +18,8 @@ type Settings struct {
 }
 
 // Tuning are the settings by which a [Store] repeats, waits and gives up. Engines that go over a network embed them. A
-// zero field means its default.
+// zero field means its default, but for NoDataTimeout: there it means none, and only JSON that leaves it out gets 60s. In
+// Go set it, or give each verb a context that ends.
 type Tuning struct {
 	Workers        int                 `json:"workers,omitempty" label:"Workers" min:"1" max:"1024" help:"requests in flight when many keys are deleted; default 16"`
 	MaxAttempts    int                 `json:"max_attempts,omitempty" label:"Attempts" min:"1" max:"1000" help:"how often one request is tried; default 5"`

@@ -57,8 +57,8 @@ func (s *Store) copy(ctx context.Context, dst, src string, o *connection.PutOpti
 		IfAbsent: o.IfAbsent, Replace: o.ContentType != "" || o.Meta != nil,
 		ContentType: o.ContentType, Meta: maps.Clone(o.Meta), Class: o.Class, Lock: o.Lock,
 	}
-	info, err := s.decide(ctx, dst, &payload{size: from.Size, sha256: from.SHA256}, func() (info connection.ObjectInfo, err error) {
-		err = s.try(ctx, func() bool { return true }, func(ctx context.Context, _ *watchdog) error {
+	info, err := s.decide(ctx, dst, &payload{size: from.Size, sha256: from.SHA256, lock: o.Lock}, func() (info connection.ObjectInfo, err error) {
+		err = s.tryWhole(ctx, func(ctx context.Context, _ *watchdog) error {
 			info, err = e.Copy(ctx, dst, src, req)
 			return err
 		})
