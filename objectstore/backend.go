@@ -58,7 +58,7 @@ type PartLimits struct {
 type PartRequest struct {
 	Number int // from 1
 	Size   int64
-	Wire   []byte // digest of the part by Options.Wire
+	Wire   []byte // digest of the part by Options.Wire, or its SHA-256
 }
 
 // A Part is a part that has been stored.
@@ -177,6 +177,8 @@ type Options struct {
 	Features Features
 	Tuning   Tuning
 	Wire     func() hash.Hash // the digest that the server checks, md5.New say; nil = none. Requests carry its sums
+	// WireSHA256 stands in for Wire where that is the SHA-256: PutRequest.SHA256 is it then, and PartRequest.Wire.
+	WireSHA256 bool
 	// WireWhole wants PutRequest.Wire also for objects that go in parts. Without it that is nil there, and the octets are
 	// hashed once less.
 	WireWhole bool

@@ -22,6 +22,8 @@ type payload struct {
 	reader func() (r io.ReadSeeker, base int64)
 	at     io.ReaderAt // reads the same from any place, by several goroutines; nil = it cannot
 	own    bool        // nobody else can change it meanwhile
+	parts  int64       // size of its parts, 0 = not decided
+	sums   [][]byte    // digests of its parts, nil = not known
 	close  func() error
 }
 
@@ -39,8 +41,14 @@ func (s *Store) rereadable(ctx context.Context, r io.Reader, o *connection.PutOp
 		m.max = o.Size
 	}
 	if start, seeker, ok := seekable(r); ok {
-		if _, err := io.CopyBuffer(io.Discard, onlyReader{m}, make([]byte, 128<<10)); err != nil {
+		if err := s.sumParts(m, p, start, seeker); err != nil {
+			return nil, err
+		}
+		if _, err := copyThrough(io.Discard, m); err != nil {
 			return nil, m.explain(err, o)
+		}
+		if m.parts != nil {
+			p.sums = m.parts.end()
 		}
 		p.reader = func() (io.ReadSeeker, int64) { return seeker, start }
 		p.at, _ = r.(io.ReaderAt)
@@ -71,8 +79,76 @@ func (s *Store) rereadable(ctx context.Context, r io.Reader, o *connection.PutOp
 	return p, nil
 }
 
-// onlyReader hides WriteTo.
-type onlyReader struct{ io.Reader }
+// sumParts has m make the digests of the parts, so that a large object is not read once more for them.
+func (s *Store) sumParts(m *meter, p *payload, start int64, seeker io.Seeker) error {
+	e, ok := s.backend.(PartPutter)
+	if !ok || s.partHash() == nil {
+		return nil
+	}
+	end, err := seeker.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = seeker.Seek(start, io.SeekStart)
+	}
+	if err != nil {
+		return fmt.Errorf("reading what is to be stored: %w", err)
+	}
+	if end-start <= min(s.tuning.SinglePutLimit, maxPut(e)) {
+		return nil
+	}
+	if p.parts, err = partSize(end-start, s.tuning.PartSize, e.PartLimits()); err != nil {
+		return err
+	}
+	m.parts = &partSums{make: s.partHash(), size: p.parts}
+	return nil
+}
+
+// partHash returns the digest of parts that the server checks, nil if it checks none.
+func (s *Store) partHash() func() hash.Hash {
+	if s.opts.WireSHA256 {
+		return sha256.New
+	}
+	return s.opts.Wire
+}
+
+// copyBuffers are those of copyThrough.
+var copyBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
+// copyThrough is io.Copy with a buffer that is used again. It hides WriteTo and ReadFrom, which would bring their own.
+func copyThrough(w io.Writer, r io.Reader) (int64, error) {
+	buf := copyBuffers.Get().(*[64 << 10]byte)
+	defer copyBuffers.Put(buf)
+	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, buf[:])
+}
+
+// partSums makes a digest of each part of what is written to it.
+type partSums struct {
+	make func() hash.Hash
+	size int64
+	now  hash.Hash // nil: the part begins
+	in   int64     // octets of it
+	sums [][]byte
+}
+
+func (s *partSums) write(p []byte) {
+	for len(p) > 0 {
+		if s.now == nil {
+			s.now, s.in = s.make(), 0
+		}
+		n := min(int64(len(p)), s.size-s.in)
+		_, _ = s.now.Write(p[:n]) // a hash never fails
+		p = p[n:]
+		if s.in += n; s.in == s.size {
+			s.sums, s.now = append(s.sums, s.now.Sum(nil)), nil
+		}
+	}
+}
+
+func (s *partSums) end() [][]byte {
+	if s.now != nil {
+		s.sums, s.now = append(s.sums, s.now.Sum(nil)), nil
+	}
+	return s.sums
+}
 
 // seekable reports whether r can seek in fact: a pipe has the method too.
 func seekable(r io.Reader) (start int64, s io.ReadSeeker, ok bool) {
@@ -95,7 +171,8 @@ type meter struct {
 	over bool
 	err  error // of r
 
-	wireMax int64 // no wire digest of more than this; 0 = of any size
+	wireMax int64     // no wire digest of more than this; 0 = of any size
+	parts   *partSums // nil: none are wanted
 }
 
 var errOver = errors.New("over the limit")
@@ -112,6 +189,9 @@ func (m *meter) Read(p []byte) (int, error) {
 	}
 	if m.wire != nil {
 		_, _ = m.wire.Write(p[:n])
+	}
+	if m.parts != nil {
+		m.parts.write(p[:n])
 	}
 	if m.max > 0 && m.n > m.max {
 		m.over = true

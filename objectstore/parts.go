@@ -49,9 +49,11 @@ func partSize(size, want int64, l PartLimits) (int64, error) {
 
 // putParts stores p in parts. Whatever fails before the last request is removed again.
 func (s *Store) putParts(ctx context.Context, e PartPutter, key string, p *payload, req *PutRequest, g gauge) (info connection.ObjectInfo, err error) {
-	size, err := partSize(p.size, s.tuning.PartSize, e.PartLimits())
-	if err != nil {
-		return info, err
+	size := p.parts
+	if size == 0 {
+		if size, err = partSize(p.size, s.tuning.PartSize, e.PartLimits()); err != nil {
+			return info, err
+		}
 	}
 	var upload string
 	// An answer that is lost leaves an upload without a name behind: IncompleteLister finds it.
@@ -175,7 +177,7 @@ type source struct {
 func (s *Store) newSource(p *payload) *source {
 	r, base := p.reader()
 	src := &source{s: s, p: p, r: r, base: base}
-	if !p.own {
+	if !p.own && p.sums == nil {
 		src.hash = sha256.New()
 	}
 	if p.at == nil {
@@ -204,33 +206,44 @@ func (s *source) next(p *part, size int64) (release func(), err error) {
 		p.body = func() io.ReadSeeker { return bytes.NewReader(buf[:p.Size]) }
 	}
 	s.done += p.Size
+	if i := p.Number - 1; s.p.sums != nil {
+		if i >= len(s.p.sums) {
+			release()
+			return nil, unlike(io.ErrUnexpectedEOF)
+		}
+		p.Wire = s.p.sums[i] // the server refuses octets that have another
+		return release, nil
+	}
+	if err := s.digest(p); err != nil {
+		release()
+		return nil, unlike(err)
+	}
+	return release, nil
+}
+
+// digest reads a part for its digest.
+func (s *source) digest(p *part) error {
 	var sums []io.Writer
 	if s.hash != nil {
 		sums = append(sums, s.hash)
 	}
 	var wire hash.Hash
-	if s.s.opts.Wire != nil {
-		wire = s.s.opts.Wire()
+	if h := s.s.partHash(); h != nil {
+		wire = h()
 		sums = append(sums, wire)
 	}
-	if len(sums) > 0 {
-		n, err := io.CopyBuffer(onlyWriter{io.MultiWriter(sums...)}, onlyReader{p.body()}, make([]byte, 64<<10))
-		if err == nil && n < p.Size {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			release()
-			return nil, unlike(err)
-		}
+	if len(sums) == 0 {
+		return nil
+	}
+	n, err := copyThrough(io.MultiWriter(sums...), p.body())
+	if err == nil && n < p.Size {
+		err = io.ErrUnexpectedEOF
 	}
 	if wire != nil {
 		p.Wire = wire.Sum(nil)
 	}
-	return release, nil
+	return err
 }
-
-// onlyWriter hides ReadFrom.
-type onlyWriter struct{ io.Writer }
 
 // verify returns an error if what was read is not what was read the first time.
 func (s *source) verify() error {
