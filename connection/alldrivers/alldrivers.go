@@ -26,10 +26,9 @@ func New() *connection.Registry {
 		imapclient.Driver(),
 		maildir.Driver(),
 		pop3client.Driver(),
-		s3.Driver(),
 		smtpclient.Driver(),
 	}
-	drivers = append(drivers, s3.Aliases()...)
+	drivers = append(drivers, s3.Drivers()...)
 	drivers = append(drivers, swift.Drivers()...)
 	return connection.NewRegistry(drivers...)
 }

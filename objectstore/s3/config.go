@@ -170,10 +170,11 @@ func checkBucket(name string) error {
 // Driver returns the driver, for a connection.Registry.
 func Driver() connection.Driver { return connection.NewDriver(DriverName, Open) }
 
-// Aliases returns the driver under the further names that settings of other programs give it: "aws-s3", and "minio",
-// which wants a host or URL in Location.
-func Aliases() []connection.Driver {
+// Drivers returns all drivers of this package, under all names that Settings may use: "s3", "aws-s3", and "minio", which
+// wants a host or URL in Location.
+func Drivers() []connection.Driver {
 	return []connection.Driver{
+		Driver(),
 		Driver().Alias("aws-s3"),
 		connection.NewDriver("minio", func(c Config, env *connection.Env) (*Conn, error) {
 			if p, err := c.place(); err == nil && p.aws {

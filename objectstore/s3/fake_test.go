@@ -30,7 +30,7 @@ func open(t testing.TB, settings connection.Settings, env *connection.Env, more 
 		t.Fatal(err)
 	}
 	settings.Config = raw
-	c, err := connection.NewRegistry(append(s3.Aliases(), s3.Driver())...).Open(settings, env)
+	c, err := connection.NewRegistry(s3.Drivers()...).Open(settings, env)
 	if err != nil {
 		t.Fatal(err)
 	}
