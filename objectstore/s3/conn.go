@@ -70,7 +70,7 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 		wire = md5.New
 	}
 	b.store = objectstore.New(b, objectstore.Options{
-		Driver: DriverName, Endpoint: p.endpoint(), ID: cfg.ID, Tuning: cfg.Tuning, Wire: wire,
+		Driver: DriverName, Endpoint: p.endpoint(), ID: cfg.ID, Tuning: cfg.Tuning, Wire: wire, WireSHA256: wire == nil,
 		Features: objectstore.Features{IfAbsent: true, Meta: true, Class: true, Lock: true},
 	}, env)
 	return &Conn{Store: b.store, b: b}, nil

@@ -2,6 +2,8 @@ package s3
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -65,9 +67,15 @@ func (b *backend) create(ctx context.Context, key string, req *objectstore.PutRe
 func (b *backend) PutPart(ctx context.Context, key, upload string, body io.ReadSeeker, req *objectstore.PartRequest) (tag string, err error) {
 	number := int32(req.Number)
 	in := &sdk.UploadPartInput{
-		Bucket: &b.cfg.Bucket, Key: &key, UploadId: &upload, PartNumber: &number, ContentLength: &req.Size, ContentMD5: digest(req.Wire),
+		Bucket: &b.cfg.Bucket, Key: &key, UploadId: &upload, PartNumber: &number, ContentLength: &req.Size,
 	}
-	err = b.do(ctx, exchange{octets: true}, func(ctx context.Context, c *sdk.Client) error {
+	x := exchange{octets: true}
+	if len(req.Wire) == sha256.Size {
+		x.sha256 = hex.EncodeToString(req.Wire) // for the signature
+	} else {
+		in.ContentMD5 = digest(req.Wire)
+	}
+	err = b.do(ctx, x, func(ctx context.Context, c *sdk.Client) error {
 		if _, err := body.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
