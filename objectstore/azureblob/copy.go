@@ -161,7 +161,7 @@ func (b *backend) copyBlocks(ctx context.Context, info connection.ObjectInfo, sr
 		})
 		b.staged.Store(upload, err != nil)
 		if err != nil {
-			return info, errors.Join(b.fail(ctx, err, connection.ErrChanged), b.abandon(ctx, info.Key, upload))
+			return info, errors.Join(withoutDoubt(b.fail(ctx, err, connection.ErrChanged)), b.abandon(ctx, info.Key, upload))
 		}
 		objectstore.Progress(ctx)
 		ids = append(ids, id)
@@ -174,6 +174,14 @@ func (b *backend) copyBlocks(ctx context.Context, info connection.ObjectInfo, sr
 		err = errors.Join(err, b.abandon(ctx, info.Key, upload))
 	}
 	return info, err
+}
+
+// withoutDoubt is the error of a block: what became of it is of no interest, since without a list there is no object.
+func withoutDoubt(err error) error {
+	if connection.KindOf(err) == connection.ErrUncertain {
+		return &connection.Error{Kind: connection.ErrNetwork, Err: err}
+	}
+	return err
 }
 
 // abandon removes the blocks of a copy that failed.

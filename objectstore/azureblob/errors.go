@@ -117,10 +117,10 @@ func (b *backend) answered(resp *azcore.ResponseError, unmet connection.Kind) er
 		e.Kind = unmet
 	case code == bloberror.SourceConditionNotMet:
 		e.Kind = connection.ErrChanged
-	case code == bloberror.OperationTimedOut && changes(resp.RawResponse):
-		e.Kind = connection.ErrUncertain // the service itself does not know
 	case known:
 		e.Kind = kind
+	case doubtful(resp.StatusCode) && changes(resp.RawResponse):
+		e.Kind = connection.ErrUncertain
 	case strings.HasPrefix(resp.ErrorCode, "BlobImmutable"):
 		e.Kind = connection.ErrLocked
 	case resp.StatusCode == http.StatusConflict:
@@ -128,6 +128,12 @@ func (b *backend) answered(resp *azcore.ResponseError, unmet connection.Kind) er
 	}
 	e.Hint = b.hint(code, e)
 	return e
+}
+
+// doubtful reports whether an answer leaves open what the service has done: it broke down on the way, as with
+// OperationTimedOut, or a gateway before it speaks.
+func doubtful(status int) bool {
+	return status == http.StatusInternalServerError || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 }
 
 // changes reports whether an answer is to a request that was to change something.
@@ -184,7 +190,7 @@ func (b *backend) hint(code bloberror.Code, e *connection.Error) string {
 	case code == bloberror.ContainerBeingDeleted:
 		return fmt.Sprintf("bucket: the container %q is being deleted", b.cfg.Bucket)
 	case e.Kind == connection.ErrConfig:
-		return fmt.Sprintf("bucket: there is no container %q in the account %q; create it first", b.cfg.Bucket, b.cfg.Settings.Identity)
+		return fmt.Sprintf("bucket: there is no container %q in the account %q; create it first, or correct Bucket UID", b.cfg.Bucket, b.cfg.Settings.Identity)
 	case code == bloberror.LeaseIDMissing:
 		return "another program holds a lease on the object"
 	case code == bloberror.InvalidBlobTier:
