@@ -20,7 +20,8 @@ import (
 const defaultType = "application/octet-stream"
 
 // Copy implements objectstore.Copier. Copy Blob does it in one request, but knows neither an encryption scope nor another
-// content type: then the copy is made of blocks.
+// content type, and if it fails, what it was to replace is gone: then the copy is made of blocks, which is seen only when it
+// is whole.
 func (b *backend) Copy(ctx context.Context, dst, src string, req *objectstore.CopyRequest) (connection.ObjectInfo, error) {
 	p, err := b.properties(ctx, src)
 	if err != nil {
@@ -47,13 +48,26 @@ func (b *backend) Copy(ctx context.Context, dst, src string, req *objectstore.Co
 	if s.scope != nil || contentType != deref(p.ContentType) || len(meta) == 0 && len(p.Metadata) > 0 {
 		return b.copyBlocks(ctx, info, src, p, meta, s)
 	}
-	return b.copyBlob(ctx, info, src, p, req.Replace, meta, s)
+	if !req.IfAbsent {
+		switch _, err := b.properties(ctx, dst); {
+		case err == nil:
+			return b.copyBlocks(ctx, info, src, p, meta, s)
+		case !errors.Is(err, connection.ErrNotFound):
+			return info, err
+		}
+	}
+	copied, err := b.copyBlob(ctx, info, src, p, req.Replace, meta, s)
+	if errors.Is(err, connection.ErrExists) && !req.IfAbsent { // since a moment ago
+		return b.copyBlocks(ctx, info, src, p, meta, s)
+	}
+	return copied, err
 }
 
-// copyBlob copies by Copy Blob, which the service may do at once or later.
+// copyBlob copies by Copy Blob to a key that holds nothing, which the service may do at once or later. ErrExists if somebody
+// has written it meanwhile.
 func (b *backend) copyBlob(ctx context.Context, info connection.ObjectInfo, src string, p *blob.GetPropertiesResponse, replace bool, meta map[string]*string, s *settings) (connection.ObjectInfo, error) {
 	opts := &blob.StartCopyFromURLOptions{
-		Tier: s.tier, AccessConditions: s.absent, LegalHold: s.hold, ImmutabilityPolicyExpiry: s.until, ImmutabilityPolicyMode: s.mode,
+		Tier: s.tier, AccessConditions: putIfAbsent(), LegalHold: s.hold, ImmutabilityPolicyExpiry: s.until, ImmutabilityPolicyMode: s.mode,
 		SourceModifiedAccessConditions: &blob.SourceModifiedAccessConditions{SourceIfMatch: p.ETag},
 	}
 	if replace {
@@ -61,7 +75,7 @@ func (b *backend) copyBlob(ctx context.Context, info connection.ObjectInfo, src 
 	}
 	resp, err := b.blob(info.Key).StartCopyFromURL(ctx, b.blob(src).URL(), opts)
 	if err != nil {
-		return info, refused(b.fail(ctx, err, late(s.absent != nil)), s.absent != nil)
+		return info, refused(b.fail(ctx, err, connection.ErrExists), true)
 	}
 	b.sawVersion(resp.VersionID)
 	info.ETag, info.Modified, info.Version = etag(resp.ETag), deref(resp.LastModified), deref(resp.VersionID)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/objectstore/azureblob"
@@ -101,6 +102,55 @@ func TestCopyLater(t *testing.T) {
 	if _, ok := srv.Objects()["to"]; ok || len(srv.Requests("AbortCopyBlob")) == 0 {
 		t.Errorf("the copy goes on, or left an empty object: %v", srv.Ops())
 	}
+}
+
+// A copy over what is there replaces it when it is whole, and not at all if it is given up.
+func TestCopyOver(t *testing.T) {
+	for name, opts := range map[string]*connection.PutOptions{"as it is": nil, "other metadata": {Meta: map[string]string{"a": "b"}, ContentType: "application/octet-stream"}} {
+		t.Run(name, func(t *testing.T) {
+			srv := newFake(t, &objecttest.AzureOptions{CopyLater: true})
+			c := openWith(t, srv, nil, nil)
+			put(t, c, "from", "text", nil)
+			put(t, c, "to", "old mail", nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			srv.Fail("CopyBlob", -1, objecttest.Hook(func() { time.AfterFunc(200*time.Millisecond, cancel) }))
+			srv.Fail("PutBlockList", 1, objecttest.Hook(cancel))
+			if _, err := c.Copy(ctx, "to", "from", opts); err == nil {
+				t.Error("the copy was done although its context has ended")
+			}
+			srv.ClearFaults()
+			if got := string(srv.Objects()["to"]); got != "old mail" && got != "text" {
+				t.Errorf("a copy that was given up leaves %q", got)
+			}
+			if _, err := c.Copy(t.Context(), "to", "from", opts); err != nil {
+				t.Fatal(err)
+			}
+			holds(t, c, "to", "text")
+			if ops := srv.Ops(); slices.Contains(ops, "CopyBlob") {
+				t.Errorf("it was made by %v, of which Copy Blob empties what is there", ops)
+			}
+			if _, err := c.Copy(t.Context(), "to", "to", opts); err != nil {
+				t.Errorf("copy onto itself: %v", err)
+			}
+			holds(t, c, "to", "text")
+		})
+	}
+}
+
+// What somebody writes when nothing was there a moment ago is not emptied either.
+func TestCopyOverWhatIsNew(t *testing.T) {
+	srv := newFake(t, &objecttest.AzureOptions{CopyLater: true})
+	c := openWith(t, srv, nil, nil)
+	put(t, c, "from", "text", nil)
+	srv.Fail("CopyBlob", 1, objecttest.Hook(func() { srv.Add("to", []byte("new mail")) }))
+	srv.Fail("PutBlockList", 1, objecttest.Status(400, "", "x-ms-error-code: InvalidInput"))
+	_, err := c.Copy(t.Context(), "to", "from", nil)
+	wants(t, "copy that fails in the end", err, connection.ErrRejected)
+	holds(t, c, "to", "new mail")
+	if _, err := c.Copy(t.Context(), "to", "from", nil); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, c, "to", "text")
 }
 
 // A source that is replaced in between is not mixed with its successor.

@@ -48,9 +48,9 @@
 //
 // # Copies
 //
-// A copy inside the account is Copy Blob, which the service may do in the background: until it is done, dst is empty, and if
-// it fails dst is gone. With another content type or an encryption scope, which Copy Blob does not know, the copy is made of
-// blocks, and visible only when it is whole.
+// A copy inside the account to a key that holds nothing is Copy Blob, which the service may do in the background: until it is
+// done dst is empty, and if it fails dst is removed again. Over an object that is there, with another content type or with an
+// encryption scope, the copy is made of blocks: dst is what it was until the copy is whole.
 //
 // # Signed URLs
 //

@@ -130,8 +130,8 @@ func (b *backend) answered(resp *azcore.ResponseError, unmet connection.Kind) er
 	return e
 }
 
-// doubtful reports whether an answer leaves open what the service has done: it broke down on the way, as with
-// OperationTimedOut, or a gateway before it speaks.
+// doubtful reports whether a status leaves open what the service has done: it gave up half-way (OperationTimedOut, say), or
+// a gateway got no answer from it.
 func doubtful(status int) bool {
 	return status == http.StatusInternalServerError || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 }

@@ -58,8 +58,7 @@ func (b *backend) settings(contentType, class string, md5 []byte, ifAbsent bool,
 		s.scope = &blob.CPKScopeInfo{EncryptionScope: &b.cfg.EncryptionScope}
 	}
 	if ifAbsent {
-		anyTag := azcore.ETagAny
-		s.absent = &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: &anyTag}}
+		s.absent = putIfAbsent()
 	}
 	if lock.LegalHold {
 		s.hold = &lock.LegalHold
@@ -69,6 +68,12 @@ func (b *backend) settings(contentType, class string, md5 []byte, ifAbsent bool,
 		s.until, s.mode = &until, &mode
 	}
 	return s, nil
+}
+
+// putIfAbsent returns the condition that nothing is there.
+func putIfAbsent() *blob.AccessConditions {
+	anyTag := azcore.ETagAny
+	return &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: &anyTag}}
 }
 
 // ready makes sure that an object may be written: that the container has the locks that are wanted, and that what is
