@@ -30,7 +30,7 @@ func (g *guard) repair(line []byte) ([]byte, error) {
 	case kindList, kindMailbox:
 		return g.repairNames(line)
 	}
-	return append(bytes.TrimRight(text, " "), end...), nil
+	return append(bytes.TrimRight(text, " \r"), end...), nil
 }
 
 // rebuilt joins parts, or returns line if that is what they make.
