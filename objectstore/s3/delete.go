@@ -53,13 +53,13 @@ func (b *backend) MaxDelete() int { return maxKeys }
 // DeleteMany implements objectstore.BulkDeleter. A server that cannot is asked for one key after the other.
 func (b *backend) DeleteMany(ctx context.Context, keys []string) ([]error, error) {
 	if b.noBulk.Load() {
-		return b.each(keys, func(key string) error { return b.Delete(ctx, key) }), nil
+		return b.each(ctx, keys, func(key string) error { return b.Delete(ctx, key) }), nil
 	}
 	errs := make([]error, len(keys))
 	if locks, err := b.mayLock(ctx); err != nil {
 		return nil, err
 	} else if locks {
-		errs = b.each(keys, func(key string) error { return b.unlockedNow(ctx, key) })
+		errs = b.each(ctx, keys, func(key string) error { return b.unlockedNow(ctx, key) })
 	}
 	free := make(map[string]int, len(keys))
 	in := &sdk.DeleteObjectsInput{Bucket: &b.cfg.Bucket, Delete: &types.Delete{}}
@@ -86,7 +86,7 @@ func (b *backend) DeleteMany(ctx context.Context, keys []string) ([]error, error
 	if lacksBulk(err) {
 		b.noBulk.Store(true)
 		b.env.Emit(connection.Event{Kind: connection.EventQuirk, Connection: b.eventID(), Detail: "the server has no bulk delete: " + err.Error()})
-		return b.each(keys, func(key string) error { return b.Delete(ctx, key) }), nil
+		return b.each(ctx, keys, func(key string) error { return b.Delete(ctx, key) }), nil
 	}
 	return errs, err
 }
@@ -134,8 +134,8 @@ func (b *backend) outcome(out *sdk.DeleteObjectsOutput, free map[string]int, err
 // withContentMD5 adds the header that many servers want where the library sends a checksum of newer kinds.
 var withContentMD5 = sdk.WithAPIOptions(smithyhttp.AddContentChecksumMiddleware)
 
-// each runs f for the keys, several at a time.
-func (b *backend) each(keys []string, f func(key string) error) []error {
+// each runs f for the keys, several at a time, and tells the watchdog of each that is done: all of them are one attempt.
+func (b *backend) each(ctx context.Context, keys []string, f func(key string) error) []error {
 	workers := b.cfg.Workers
 	if workers == 0 {
 		workers = objectstore.DefaultWorkers
@@ -147,6 +147,7 @@ func (b *backend) each(keys []string, f func(key string) error) []error {
 		wg.Go(func() {
 			for i := range next {
 				errs[i] = f(keys[i])
+				objectstore.Progress(ctx)
 			}
 		})
 	}

@@ -46,8 +46,11 @@ func (b *backend) mayLock(ctx context.Context) (bool, error) {
 		return err
 	})
 	state.asked = time.Now()
+	var other otherRoot
 	switch kind := connection.KindOf(err); {
 	case err == nil:
+	case errors.As(err, &other) && other == "ListBucketResult":
+		// A server that has never heard of locks takes no notice of the question: it lists the bucket (rclone serve s3).
 	case kind == connection.ErrUnsupported, kind == connection.ErrNotFound, kind == connection.ErrRejected, kind == connection.ErrInvalid:
 		// No lock configuration, or a server that has never heard of one.
 	case kind == connection.ErrPermission:

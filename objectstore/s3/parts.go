@@ -171,7 +171,7 @@ func (b *backend) Incomplete(ctx context.Context, token string) (found []connect
 		uploads[i] = found[i].ID
 		at[found[i].ID] = &found[i]
 	}
-	errs := b.each(uploads, func(id string) (err error) {
+	errs := b.each(ctx, uploads, func(id string) (err error) {
 		at[id].Size, err = b.sizeOf(ctx, at[id].Key, id)
 		return err
 	})

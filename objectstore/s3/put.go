@@ -114,6 +114,10 @@ func (b *backend) put(ctx context.Context, key string, body io.ReadSeeker, req *
 		if err != nil {
 			return err
 		}
+		if text(out.ETag) == "" {
+			// Every S3 gives one. What lies before it, and answers 200 with a page to log in say, does not.
+			return &connection.Error{Kind: connection.ErrUncertain, Err: errors.New("the server says that the object is stored, and gives it no ETag")}
+		}
 		info = connection.ObjectInfo{
 			ETag: unquote(out.ETag), Version: version(out.VersionId), ContentType: req.ContentType, Meta: req.Meta,
 			Class: b.class(req.Class), Lock: req.Lock,

@@ -148,6 +148,9 @@ func (x *exchange) receive(r *http.Request, resp *http.Response) error {
 		raw := httpx.ReadLimited(resp.Body)
 		_ = resp.Body.Close() // read as far as it is wanted
 		return x.refused(resp, raw)
+	case x.body && resp.StatusCode == http.StatusPartialContent && resp.Header.Get("Content-Range") == "":
+		_ = resp.Body.Close() // nothing of it is wanted
+		return &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the server answers with a part of the object, and does not tell which")}
 	case x.body:
 		return nil
 	case x.root == "":
@@ -177,11 +180,17 @@ func (x *exchange) receive(r *http.Request, resp *http.Response) error {
 		// S3 answers 200 before it knows, and tells in the body (CompleteMultipartUpload, CopyObject).
 		return x.refused(resp, raw)
 	case root != x.root:
-		return &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("want a document %s, got %.40q", x.root, root)}
+		return &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("want a document %s, got %w", x.root, otherRoot(root))}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(raw))
 	return nil
 }
+
+// An otherRoot is the name of a document that is not the one that was asked for.
+type otherRoot string
+
+// Error implements error.
+func (r otherRoot) Error() string { return fmt.Sprintf("%.40q", string(r)) }
 
 // refused notes an error that the server tells.
 func (x *exchange) refused(resp *http.Response, raw []byte) error {

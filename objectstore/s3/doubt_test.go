@@ -1,0 +1,86 @@
+package s3_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/objectstore/objecttest"
+)
+
+// page is what answers instead of a server that one must log in to first.
+const page = "<!DOCTYPE html><html><body>Please log in</body></html>"
+
+// TestPutThatAPageAnswers: a proxy's 200 is no put.
+func TestPutThatAPageAnswers(t *testing.T) {
+	for name, opts := range map[string]*connection.PutOptions{"put": nil, "put if absent": ifAbsent} {
+		t.Run(name, func(t *testing.T) {
+			srv := objecttest.NewS3(t, nil)
+			srv.Fail("PutObject", -1, objecttest.Status(http.StatusOK, page, "Content-Type: text/html"))
+			_, err := open(t, srv.Settings(), nil, map[string]any{"max_attempts": 1}).Put(t.Context(), "k", bytes.NewReader([]byte("mail")), opts)
+			wantKind(t, "one attempt", err, connection.ErrUncertain)
+			srv.ClearFaults()
+			srv.Fail("PutObject", 1, objecttest.Status(http.StatusOK, page, "Content-Type: text/html"))
+			put(t, open(t, srv.Settings(), nil, nil), "k", []byte("mail"), opts)
+			if got := srv.Objects()["k"]; string(got) != "mail" {
+				t.Errorf("the key holds %q", got)
+			}
+		})
+	}
+}
+
+// TestPartWithoutItsPlace: where the octets of a 206 belong must be told (RFC 9110, section 15.3.7).
+func TestPartWithoutItsPlace(t *testing.T) {
+	srv := objecttest.NewS3(t, nil)
+	srv.Plant("k", []byte("0123456789"))
+	srv.Fail("GetObject", -1, objecttest.Status(http.StatusPartialContent, "56789", `ETag: "x"`))
+	c := open(t, srv.Settings(), nil, map[string]any{"max_attempts": 1})
+	for what, opts := range map[string]*connection.GetOptions{"from the middle": {Offset: 5}, "whole": nil} {
+		o, err := c.Get(t.Context(), "k", opts)
+		if err == nil {
+			_ = o.Body.Close()
+		}
+		wantKind(t, what, err, connection.ErrProtocol)
+	}
+}
+
+// TestServerThatListsInsteadOfLocks: to a server that takes no notice of ?object-lock the question is a listing.
+func TestServerThatListsInsteadOfLocks(t *testing.T) {
+	srv := objecttest.NewS3(t, nil)
+	srv.Fail("GetObjectLockConfiguration", -1, objecttest.Status(http.StatusOK,
+		`<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>archive</Name><IsTruncated>false</IsTruncated></ListBucketResult>`))
+	c := open(t, srv.Settings(), nil, nil)
+	put(t, c, "k", []byte("mail"), nil)
+	if err := c.Delete(t.Context(), "k"); err != nil {
+		t.Error(err)
+	}
+	_, err := c.Put(t.Context(), "l", bytes.NewReader(nil), &connection.PutOptions{Lock: connection.Lock{LegalHold: true}})
+	wantKind(t, "a put with a lock", err, connection.ErrUnsupported)
+
+	// A page says nothing of locks.
+	srv.ClearFaults()
+	srv.Fail("GetObjectLockConfiguration", -1, objecttest.Status(http.StatusOK, page))
+	c = open(t, srv.Settings(), nil, map[string]any{"max_attempts": 1})
+	wantKind(t, "a delete behind a proxy", c.Delete(t.Context(), "k"), connection.ErrProtocol)
+}
+
+// TestManySlowLooksAreProgress: the looks before a bulk delete are one attempt, and longer together than any may be silent.
+func TestManySlowLooksAreProgress(t *testing.T) {
+	srv := objecttest.NewS3(t, &objecttest.S3Options{Lock: true})
+	srv.Fail("HeadObject", -1, objecttest.Hook(func() { <-time.After(60 * time.Millisecond) }))
+	keys := make([]string, 25)
+	for i := range keys {
+		keys[i] = fmt.Sprint(i)
+		srv.Plant(keys[i], []byte("mail"))
+	}
+	c := open(t, srv.Settings(), nil, map[string]any{"workers": 1, "no_data_timeout": "1s", "max_attempts": 1})
+	if err := c.Delete(t.Context(), keys...); err != nil {
+		t.Error(err)
+	}
+	if n := len(srv.Objects()); n != 0 {
+		t.Errorf("%d objects are left", n)
+	}
+}
