@@ -11,6 +11,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/internal/backoff"
+	"github.com/mailconn/mailconn/objectstore"
 )
 
 // What an unfinished upload leaves behind are blocks that belong to no blob. If the key holds nothing else, a listing shows
@@ -29,6 +30,7 @@ func (b *backend) Incomplete(ctx context.Context, token string) ([]connection.In
 		if err != nil {
 			return nil, "", err
 		}
+		objectstore.Progress(ctx) // a page may need thousands of these
 		if ok {
 			found = append(found, one.Incomplete)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -185,4 +186,18 @@ func TestPartLimits(t *testing.T) {
 	cfg.Tuning = objectstore.Tuning{SinglePutLimit: 257 << 20}
 	_, err = azureblob.Open(cfg, nil)
 	wants(t, "a single put that is too large", err, connection.ErrConfig)
+}
+
+// Each empty object costs a request, since it might be an unfinished upload. All of a page together take as long as they need.
+func TestIncompleteAmongEmptyObjects(t *testing.T) {
+	srv := newFake(t, nil)
+	for i := range 20 {
+		srv.Add(fmt.Sprint("empty/", i), nil)
+	}
+	srv.Stage("staged", "block", []byte("text"))
+	c := openWith(t, srv, func(cfg *azureblob.Config) { cfg.NoDataTimeout = connection.Duration(time.Second) }, nil)
+	srv.Fail("GetBlobProperties", -1, objecttest.Hook(func() { <-time.After(100 * time.Millisecond) }))
+	if all := unfinished(t, c); len(all) != 1 || all[0].Key != "staged" {
+		t.Errorf("got %+v, want the one that is staged", all)
+	}
 }
