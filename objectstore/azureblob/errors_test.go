@@ -246,6 +246,19 @@ func TestSomebodyElsesPage(t *testing.T) {
 	}
 }
 
+// A part of an object that does not say which it is could be any.
+func TestPartOfNoKnownPlace(t *testing.T) {
+	srv := newFake(t, nil)
+	put(t, openWith(t, srv, nil, nil), "key", "text", nil)
+	c := openWith(t, srv, nil, misreported(func(r *http.Request) bool { return r.Method == http.MethodGet }, func(resp *http.Response) {
+		resp.StatusCode = http.StatusPartialContent
+		resp.Header.Del("Content-Range")
+	}))
+	for _, opts := range []*connection.GetOptions{{Offset: 2}, {Length: 2}, nil} {
+		wants(t, "get", second(c.Get(t.Context(), "key", opts)), connection.ErrProtocol)
+	}
+}
+
 // The library makes a text of each error, with a line for every bracket of JSON. A server must not use it to fill the memory.
 func TestNestedError(t *testing.T) {
 	srv := newFake(t, nil)

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 
 	"github.com/mailconn/mailconn/connection"
@@ -86,7 +88,8 @@ func (b *backend) Get(ctx context.Context, key string, req *objectstore.GetReque
 	if wanted.Count > math.MaxInt64-wanted.Offset {
 		wanted.Count = blob.CountToEnd
 	}
-	resp, err := b.blob(key).DownloadStream(ctx, &blob.DownloadStreamOptions{Range: wanted, AccessConditions: ifMatch(req.IfMatch)})
+	var raw *http.Response
+	resp, err := b.blob(key).DownloadStream(policy.WithCaptureResponse(ctx, &raw), &blob.DownloadStreamOptions{Range: wanted, AccessConditions: ifMatch(req.IfMatch)})
 	if err != nil {
 		return nil, b.settle(ctx, b.fail(ctx, err, connection.ErrChanged))
 	}
@@ -99,13 +102,13 @@ func (b *backend) Get(ctx context.Context, key string, req *objectstore.GetReque
 		Body: resp.Body,
 	}
 	setMeta(&r.ObjectInfo, resp.Metadata)
-	if resp.ContentRange == nil {
+	if resp.ContentRange == nil && (raw == nil || raw.StatusCode != http.StatusPartialContent) {
 		if resp.ContentLength != nil && *resp.ContentLength >= 0 {
 			r.Size = *resp.ContentLength
 		}
 		return r, nil
 	}
-	if r.Offset, r.Size, err = parseRange(*resp.ContentRange); err != nil {
+	if r.Offset, r.Size, err = parseRange(deref(resp.ContentRange)); err != nil {
 		return nil, errors.Join(&connection.Error{Kind: connection.ErrProtocol, Err: err}, resp.Body.Close())
 	}
 	return r, nil
