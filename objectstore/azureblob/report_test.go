@@ -71,6 +71,20 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// What Test has found out to be ignored is not offered any more.
+func TestIgnoredCondition(t *testing.T) {
+	srv := newFake(t, &objecttest.AzureOptions{Unconditional: true})
+	c := openWith(t, srv, nil, nil)
+	report, err := c.Test(t.Context(), &connection.TestOptions{Write: true})
+	if err != nil || !strings.Contains(report.String(), "does not obey If-None-Match") {
+		t.Errorf("got error %v\n%s", err, report)
+	}
+	if c.Capabilities().IfAbsent {
+		t.Error("put-if-absent is still offered")
+	}
+	wants(t, "put if absent", putError(t.Context(), c, &connection.PutOptions{IfAbsent: true}), connection.ErrUnsupported)
+}
+
 // E41 and the good certificate, by name of the settings that decide.
 func TestCertificates(t *testing.T) {
 	for _, tc := range []struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/internal/probe"
+	"github.com/mailconn/mailconn/objectstore"
 )
 
 // Test implements connection.Connection: resolve, connect, tls, auth, capabilities, open and read, and with Write write and
@@ -35,7 +36,11 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 		return "put if absent, metadata, tiers, copy, presigned URLs, unfinished uploads" + locksOf(failed, &found), "", nil
 	})
 	p.Step("open", func() (string, string, error) { return "container " + b.cfg.Bucket, "", failed })
-	o := probe.BucketOptions{Write: opts != nil && opts.Write, IfAbsent: true, IgnoredHint: "location: the server does not obey If-None-Match, as Azure does: of two writers both may succeed"}
+	o := probe.BucketOptions{
+		Write: opts != nil && opts.Write, IfAbsent: true,
+		Ignored:     func() { c.Learn(func(f *objectstore.Features) { f.IfAbsent = false }) },
+		IgnoredHint: "location: the server does not obey If-None-Match, as Azure does: of two writers both may succeed",
+	}
 	if deref(found.HasImmutabilityPolicy) || deref(found.HasLegalHold) {
 		o.KeepsAll = "the container has an immutability policy or a legal hold: what is written would stay"
 	}

@@ -37,6 +37,8 @@ type AzureOptions struct {
 	// StagesExist applies the conditions of a deletion to what is staged and not committed as if that were a blob. Else it
 	// counts as nothing, as with Azurite.
 	StagesExist bool
+	// Unconditional ignores If-None-Match of whatever writes, as some imitations do.
+	Unconditional bool
 	// NoCodes leaves out the codes of errors, as a proxy does that answers in its own words.
 	NoCodes bool
 }

@@ -250,6 +250,10 @@ func (a *Azure) writable(h http.Header, b *azureBlob) *azureError {
 	case b.copy != nil && b.copy.status == "pending":
 		return azureCopying
 	}
+	if a.opts.Unconditional {
+		h = h.Clone()
+		h.Del("If-None-Match")
+	}
 	return azureConditions(h, b)
 }
 
