@@ -72,6 +72,7 @@ func headersOf(req *objectstore.PutRequest) swift.Headers {
 
 // write makes a request that makes an object visible.
 func (b *backend) write(ctx context.Context, r *request) (info connection.ObjectInfo, err error) {
+	r.decides = true
 	a, err := b.send(ctx, r)
 	if err != nil {
 		// A conflict is a writer whose clock is ahead of the server's that answers: repeated, it gets a later time.

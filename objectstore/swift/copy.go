@@ -84,7 +84,7 @@ func (b *backend) copyLarge(ctx context.Context, dst string, lines []manifestLin
 		objectstore.Progress(ctx)
 	}
 	info, err := b.finish(ctx, dst, upload, segments, h)
-	if err != nil && connection.KindOf(err) != connection.ErrUncertain {
+	if err != nil && ctx.Err() == nil && connection.KindOf(err) != connection.ErrUncertain {
 		err = b.abandon(ctx, dst, upload, err)
 	}
 	return info, err

@@ -74,6 +74,15 @@ func kindFor(err error, status string, kind connection.Kind) error {
 	return &again
 }
 
+// inDoubt gives the failure of a server that was to make an object visible its true Kind: a gateway does not know what the
+// cluster has done, nor a proxy that too few of the object servers have answered. 501 and 507 are refusals, and stay.
+func inDoubt(err error) error {
+	if connection.KindOf(err) != connection.ErrUnavailable {
+		return err
+	}
+	return kindFor(err, code(err), connection.ErrUncertain)
+}
+
 // missing decides what a 404 is about, which it does not say: the object or the container.
 func (b *backend) missing(ctx context.Context, err error) error {
 	if connection.KindOf(err) != connection.ErrNotFound {

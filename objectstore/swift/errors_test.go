@@ -90,7 +90,9 @@ func TestStatuses(t *testing.T) {
 		{"PutObject", "Put", objecttest.Status(413, "<h1>Request Entity Too Large</h1>"), connection.ErrTooLarge},
 		{"PutObject", "Put", objecttest.Status(413, "<p>Upload exceeds quota.</p>"), connection.ErrQuota},
 		{"PutObject", "Put", objecttest.Status(507, "<h1>Insufficient Storage</h1>"), connection.ErrQuota},
-		{"PutObject", "Put", objecttest.Status(503, "<h1>Service Unavailable</h1>"), connection.ErrUnavailable},
+		{"PutObject", "Put", objecttest.Status(503, "<h1>Service Unavailable</h1>"), connection.ErrUncertain},
+		{"PutObject", "Put", objecttest.Status(501, "<h1>Not Implemented</h1>"), connection.ErrUnsupported},
+		{"HeadObject", "Stat", objecttest.Status(503, "<h1>Service Unavailable</h1>"), connection.ErrUnavailable},
 		{"PutObject", "Put", objecttest.Status(409, "<h1>Conflict</h1>"), connection.ErrUnavailable},
 		{"PutObject", "Put", objecttest.Status(499, "Client Disconnect"), connection.ErrNetwork},
 		{"PutObject", "Put", objecttest.Status(422, "<h1>Unprocessable Entity</h1>"), connection.ErrCorrupt},
@@ -108,7 +110,7 @@ func TestStatuses(t *testing.T) {
 	} {
 		srv := objecttest.NewSwift(t, nil)
 		c := conn(t, srv, map[string]any{"max_attempts": 1})
-		put(t, c, "key", []byte("octets"))
+		put(t, c, "key", []byte("before"))
 		srv.Fail(test.op, -1, test.fault)
 		if err := verbs(c)[test.verb](t); connection.KindOf(err) != test.want {
 			t.Errorf("%s: got error %v, want %v", test.op, err, test.want)

@@ -62,6 +62,7 @@ type largeObjects struct {
 type upload struct {
 	parts int  // the highest number so far
 	doubt bool // a part was left without an answer
+	used  bool // its manifest was sent: it may be what an object is made of
 }
 
 // present reports whether there are large objects, as far as is known.
@@ -115,6 +116,15 @@ func (l *largeObjects) doubt(name string) {
 	l.uploads[name] = u
 }
 
+// mayBeUsed says that the manifest of an upload is about to be put.
+func (l *largeObjects) mayBeUsed(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.uploads[name]
+	u.used = true
+	l.uploads[name] = u
+}
+
 func (b *backend) segmentHint(err error) error {
 	var e *connection.Error
 	if !errors.As(err, &e) || e.Kind != connection.ErrPermission && e.Kind != connection.ErrNotFound {
@@ -139,7 +149,7 @@ func (b *backend) PutPart(ctx context.Context, key, upload string, body io.ReadS
 	keyOf(h, key)
 	a, err := b.send(ctx, &request{method: http.MethodPut, container: b.place.segments, object: segmentName(upload, req.Number), header: h, body: body, size: req.Size})
 	if err != nil {
-		if ctx.Err() != nil || connection.KindOf(err) == connection.ErrUncertain {
+		if ctx.Err() != nil || connection.KindOf(inDoubt(err)) == connection.ErrUncertain {
 			b.large.doubt(upload)
 		}
 		return "", b.segmentHint(err)
@@ -177,6 +187,7 @@ func (b *backend) finish(ctx context.Context, key, upload string, segments []seg
 	if err != nil {
 		return connection.ObjectInfo{}, err
 	}
+	b.large.mayBeUsed(upload)
 	h[metaPrefix+uploadName] = upload
 	h["Accept"] = "application/json"
 	info, err := b.overwrite(ctx, key, h, func() (connection.ObjectInfo, error) { return b.putManifest(ctx, key, manifest, h) })
@@ -189,7 +200,7 @@ func (b *backend) finish(ctx context.Context, key, upload string, segments []seg
 func (b *backend) putManifest(ctx context.Context, key string, manifest []byte, h swift.Headers) (info connection.ObjectInfo, err error) {
 	a, err := b.send(ctx, &request{
 		method: http.MethodPut, container: b.place.container, object: key, query: url.Values{"multipart-manifest": {"put"}},
-		header: h, body: bytes.NewReader(manifest), size: int64(len(manifest)),
+		header: h, body: bytes.NewReader(manifest), size: int64(len(manifest)), decides: true,
 	})
 	if err != nil {
 		var r *refusedError
@@ -201,7 +212,7 @@ func (b *backend) putManifest(ctx context.Context, key string, manifest []byte, 
 	defer a.discard()
 	// The status is sent before the segments were looked at; what came of it is in the body.
 	said := outcome(httpx.ReadLimited(a.body))
-	if err := cmp.Or(said.segmentError(), said.err()); err != nil {
+	if err := cmp.Or(said.segmentError(), inDoubt(said.err())); err != nil {
 		return info, kindFor(err, "412", connection.ErrExists)
 	}
 	return connection.ObjectInfo{ETag: etagOf(a.header), Modified: modifiedOf(a.header)}, nil
@@ -230,11 +241,17 @@ func (b *backend) forgetUpload(upload string) {
 var lateParts = [...]time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
 
 // Abort implements objectstore.PartPutter. A listing may not show yet what this connection has just put, so the names of
-// that are not asked for. A part that is obeyed even later is what Incomplete finds.
-func (b *backend) Abort(ctx context.Context, _, upload string) error {
+// that are not asked for. A part that is obeyed even later is what Incomplete finds. Nothing is removed of an upload whose
+// manifest an earlier try has put after all.
+func (b *backend) Abort(ctx context.Context, key, upload string) error {
 	b.large.mu.Lock()
 	u := b.large.uploads[upload]
 	b.large.mu.Unlock()
+	if u.used {
+		if used, err := b.refersTo(ctx, key, upload); err != nil || used {
+			return err
+		}
+	}
 	var names []string
 	for n := range u.parts {
 		names = append(names, segmentName(upload, n+1))

@@ -33,6 +33,7 @@ type request struct {
 	header    swift.Headers
 	body      io.ReadSeeker // nil: none
 	size      int64
+	decides   bool // it makes an object visible: a failure of the server behind its last octet leaves that in doubt
 }
 
 // An answer is what the server said, with a 2xx status. The caller closes body.
@@ -69,6 +70,7 @@ func (b *backend) sendWith(ctx context.Context, s *session, r *request) (*answer
 	header := swift.Headers{}
 	maps.Copy(header, r.header)
 	opts := swift.RequestOpts{Operation: r.method, Container: r.container, ObjectName: r.object, Parameters: r.query, Headers: header}
+	whole := func() bool { return true }
 	if r.body != nil && r.size > 0 {
 		if _, err := r.body.Seek(0, io.SeekStart); err != nil {
 			return nil, err
@@ -77,6 +79,7 @@ func (b *backend) sendWith(ctx context.Context, s *session, r *request) (*answer
 		body := &leash{r: r.body}
 		defer body.cut()
 		opts.Body = body
+		whole = func() bool { return body.taken() >= r.size }
 	}
 	if opts.Body != nil || r.method == http.MethodPut || r.method == http.MethodPost {
 		header["Content-Length"] = strconv.FormatInt(r.size, 10)
@@ -89,7 +92,11 @@ func (b *backend) sendWith(ctx context.Context, s *session, r *request) (*answer
 	met.secrets = []string{s.library.AuthToken, b.place.credential.Reveal()}
 	_, _, err := s.library.Call(ctx, target, opts) //nolint:bodyclose // met has it: the library's reader starts a goroutine for each Read
 	if err != nil {
-		return nil, met.cause(err)
+		err = met.cause(err)
+		if r.decides && whole() {
+			err = inDoubt(err)
+		}
+		return nil, err
 	}
 	return met.answer, nil
 }
@@ -98,6 +105,7 @@ func (b *backend) sendWith(ctx context.Context, s *session, r *request) (*answer
 type leash struct {
 	mu  sync.Mutex
 	r   io.Reader
+	n   int64 // octets taken
 	off bool
 }
 
@@ -110,7 +118,15 @@ func (l *leash) Read(p []byte) (int, error) {
 	if l.off {
 		return 0, errOff
 	}
-	return l.r.Read(p)
+	n, err := l.r.Read(p)
+	l.n += int64(n)
+	return n, err
+}
+
+func (l *leash) taken() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n
 }
 
 func (l *leash) cut() {
