@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -16,13 +17,28 @@ import (
 
 // Delete implements objectstore.Backend. In a bucket with versions it writes a marker, and says so by an event.
 func (b *backend) Delete(ctx context.Context, key string) error {
-	if err := b.unlocked(ctx, key); err != nil {
-		if connection.KindOf(err) == connection.ErrNotFound {
-			return nil
-		}
+	switch err := b.unlocked(ctx, key); {
+	case connection.KindOf(err) == connection.ErrNotFound:
+		return b.gone(ctx, key)
+	case err != nil:
 		return err
 	}
 	return b.delete(ctx, key)
+}
+
+// gone returns nil if nothing is under key. It is asked when an answer says 404 that bears no code, such as any to HEAD:
+// that may be a proxy's word. GET has a body for the server's own.
+func (b *backend) gone(ctx context.Context, key string) error {
+	reply, err := b.Get(ctx, key, &objectstore.GetRequest{Length: 1})
+	switch {
+	case err == nil:
+		_ = reply.Body.Close() // nothing of it is wanted
+	case connection.KindOf(err) == connection.ErrNotFound:
+		return nil
+	case connection.KindOf(err) != connection.ErrArchived && !errors.Is(err, objectstore.ErrRange):
+		return err
+	}
+	return &connection.Error{Kind: connection.ErrUnavailable, Err: errors.New("the answer was 404, but the object is there")}
 }
 
 func (b *backend) delete(ctx context.Context, key string) error {
@@ -34,10 +50,13 @@ func (b *backend) delete(ctx context.Context, key string) error {
 		}
 		return err
 	})
-	if err = b.missing(ctx, err); connection.KindOf(err) == connection.ErrNotFound {
+	switch {
+	case hasCode(err, "NoSuchKey"):
 		return nil
+	case connection.KindOf(err) == connection.ErrNotFound:
+		return b.gone(ctx, key)
 	}
-	return worm(err)
+	return worm(b.missing(ctx, err))
 }
 
 // marked tells that a key is only hidden.
@@ -59,7 +78,16 @@ func (b *backend) DeleteMany(ctx context.Context, keys []string) ([]error, error
 	if locks, err := b.mayLock(ctx); err != nil {
 		return nil, err
 	} else if locks {
-		errs = b.each(ctx, keys, func(key string) error { return b.unlockedNow(ctx, key) })
+		errs = b.each(ctx, keys, func(key string) error {
+			err := b.unlockedNow(ctx, key)
+			if connection.KindOf(err) != connection.ErrNotFound {
+				return err
+			}
+			if err := b.gone(ctx, key); err != nil {
+				return err
+			}
+			return err
+		})
 	}
 	free := make(map[string]int, len(keys))
 	in := &sdk.DeleteObjectsInput{Bucket: &b.cfg.Bucket, Delete: &types.Delete{}}
@@ -88,7 +116,7 @@ func (b *backend) DeleteMany(ctx context.Context, keys []string) ([]error, error
 		b.env.Emit(connection.Event{Kind: connection.EventQuirk, Connection: b.eventID(), Detail: "the server has no bulk delete: " + err.Error()})
 		return b.each(ctx, keys, func(key string) error { return b.Delete(ctx, key) }), nil
 	}
-	return errs, err
+	return errs, b.missing(ctx, err)
 }
 
 // lacksBulk reports whether a server refuses a request for several keys as such.

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/objectstore/objecttest"
+	"github.com/mailconn/mailconn/objectstore/s3"
 )
 
 // page is what answers instead of a server that one must log in to first.
@@ -65,6 +67,63 @@ func TestServerThatListsInsteadOfLocks(t *testing.T) {
 	srv.Fail("GetObjectLockConfiguration", -1, objecttest.Status(http.StatusOK, page))
 	c = open(t, srv.Settings(), nil, map[string]any{"max_attempts": 1})
 	wantKind(t, "a delete behind a proxy", c.Delete(t.Context(), "k"), connection.ErrProtocol)
+}
+
+// TestIngressWithoutBackend: a 404 to everything does not mean that the objects are gone.
+func TestIngressWithoutBackend(t *testing.T) {
+	for _, locks := range []bool{false, true} {
+		t.Run(fmt.Sprintf("locks %t", locks), func(t *testing.T) {
+			srv := objecttest.NewS3(t, &objecttest.S3Options{Lock: locks})
+			fresh, used := open(t, srv.Settings(), nil, nil), open(t, srv.Settings(), nil, nil)
+			put(t, used, "k", []byte("mail"), nil) // it knows whether there are locks
+			srv.Fail("", -1, objecttest.Status(http.StatusNotFound, "default backend - 404"))
+			for name, c := range map[string]*s3.Conn{"fresh": fresh, "used": used} {
+				for verb, err := range verbs(t, c) {
+					for e := range connection.Errors(err) {
+						if e.Kind != connection.ErrConfig || !strings.HasPrefix(e.Hint, "location") {
+							t.Errorf("%s, %s: got %v, hint %q", name, verb, e, e.Hint)
+						}
+					}
+					if err == nil {
+						t.Errorf("%s, %s: got no error", name, verb)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestOneStray404: a single 404 that the server has not spoken neither hides an object nor its lock.
+func TestOneStray404(t *testing.T) {
+	stray := objecttest.Status(http.StatusNotFound, "default backend - 404")
+	for name, tt := range map[string]struct {
+		op   string
+		lock bool
+		keys []string
+		want connection.Kind
+	}{
+		"to HEAD":                     {"HeadObject", true, []string{"k"}, 0},
+		"to HEAD of several":          {"HeadObject", true, []string{"k", "l"}, 0},
+		"to HEAD of one that is held": {"HeadObject", true, []string{"held"}, connection.ErrLocked},
+		"to DELETE":                   {"DeleteObject", false, []string{"k"}, 0},
+		"to the question for locks":   {"GetObjectLockConfiguration", true, []string{"held"}, connection.ErrLocked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := objecttest.NewS3(t, &objecttest.S3Options{Lock: tt.lock})
+			writer := open(t, srv.Settings(), nil, nil)
+			for _, key := range tt.keys {
+				put(t, writer, key, []byte("mail"), &connection.PutOptions{Lock: connection.Lock{LegalHold: key == "held"}})
+			}
+			srv.Fail(tt.op, 1, stray)
+			c := open(t, srv.Settings(), nil, nil)
+			if err := c.Delete(t.Context(), tt.keys...); connection.KindOf(err) != tt.want {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+			if n := len(srv.Objects()); (n == 0) != (tt.want == 0) {
+				t.Errorf("%d objects are there", n)
+			}
+		})
+	}
 }
 
 // TestManySlowLooksAreProgress: the looks before a bulk delete are one attempt, and longer together than any may be silent.

@@ -35,7 +35,17 @@ func (b *backend) List(ctx context.Context, req *objectstore.ListRequest) (page 
 		page, err = readPage(out)
 		return err
 	})
-	return page, err
+	return page, noBucket(err)
+}
+
+// noBucket returns err as one of the settings if it says 404: a bucket without objects has a listing. It is told of the
+// bucket by a code of S3, and else by something that stands where the server should, an ingress without a backend say.
+func noBucket(err error) error {
+	if e := told(err); e != nil && e.Kind == connection.ErrNotFound {
+		e.Kind = connection.ErrConfig
+		e.Hint = "location: what answers there says 404 to a listing of the bucket as S3 does not: is it the server?"
+	}
+	return err
 }
 
 func readPage(out *sdk.ListObjectsV2Output) (*objectstore.Page, error) {

@@ -36,15 +36,13 @@ func (b *backend) mayLock(ctx context.Context) (bool, error) {
 	if state := b.lockState(); time.Since(state.asked) < lockTTL {
 		return state.may, nil
 	}
-	var state lockState
-	err := b.do(ctx, exchange{root: "ObjectLockConfiguration"}, func(ctx context.Context, c *sdk.Client) error {
-		out, err := c.GetObjectLockConfiguration(ctx, &sdk.GetObjectLockConfigurationInput{Bucket: &b.cfg.Bucket})
-		if err == nil && out.ObjectLockConfiguration != nil {
-			state.may = out.ObjectLockConfiguration.ObjectLockEnabled == types.ObjectLockEnabledEnabled
-			state.rule = out.ObjectLockConfiguration.Rule != nil
+	state, err := b.askLocks(ctx)
+	if connection.KindOf(err) == connection.ErrNotFound {
+		// Amazon has a code for it. A proxy's 404 is not to be believed: it asks once more, if the bucket answers.
+		if err = b.missing(ctx, err); connection.KindOf(err) == connection.ErrNotFound {
+			state, err = b.askLocks(ctx)
 		}
-		return err
-	})
+	}
 	state.asked = time.Now()
 	var other otherRoot
 	switch kind := connection.KindOf(err); {
@@ -62,6 +60,19 @@ func (b *backend) mayLock(ctx context.Context) (bool, error) {
 	b.locks = state
 	b.mu.Unlock()
 	return state.may, nil
+}
+
+// askLocks asks for the bucket's lock configuration.
+func (b *backend) askLocks(ctx context.Context) (state lockState, err error) {
+	err = b.do(ctx, exchange{root: "ObjectLockConfiguration"}, func(ctx context.Context, c *sdk.Client) error {
+		out, err := c.GetObjectLockConfiguration(ctx, &sdk.GetObjectLockConfigurationInput{Bucket: &b.cfg.Bucket})
+		if err == nil && out.ObjectLockConfiguration != nil {
+			state.may = out.ObjectLockConfiguration.ObjectLockEnabled == types.ObjectLockEnabledEnabled
+			state.rule = out.ObjectLockConfiguration.Rule != nil
+		}
+		return err
+	})
+	return state, err
 }
 
 func (b *backend) lockState() lockState {

@@ -60,7 +60,7 @@ func (b *backend) create(ctx context.Context, key string, req *objectstore.PutRe
 		}
 		return nil
 	})
-	return upload, worm(err)
+	return upload, worm(b.missing(ctx, err))
 }
 
 // PutPart implements objectstore.PartPutter. The tag is the part's ETag.
@@ -89,7 +89,7 @@ func (b *backend) PutPart(ctx context.Context, key, upload string, body io.ReadS
 		}
 		return nil
 	})
-	return tag, err
+	return tag, b.missing(ctx, err)
 }
 
 // Complete implements objectstore.PartPutter. The condition of a put-if-absent is decided here.
@@ -123,7 +123,7 @@ func (b *backend) complete(ctx context.Context, key, upload string, parts []type
 	if err == nil {
 		b.sawVersion(info.Version)
 	}
-	return info, worm(err)
+	return info, worm(b.missing(ctx, err))
 }
 
 // Abort implements objectstore.PartPutter.
@@ -163,7 +163,7 @@ func (b *backend) Incomplete(ctx context.Context, token string) (found []connect
 		return err
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, "", b.missing(ctx, err)
 	}
 	uploads := make([]string, len(found))
 	at := make(map[string]*connection.Incomplete, len(found))

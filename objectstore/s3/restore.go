@@ -34,7 +34,7 @@ func (b *backend) Restore(ctx context.Context, key string, keep time.Duration) e
 	case hasCode(err, "InvalidObjectState"), hasCode(err, "NotImplemented"), hasCode(err, "MethodNotAllowed"):
 		return b.readable(ctx, key, err)
 	}
-	return err
+	return b.missing(ctx, err)
 }
 
 // readable returns nil if the object needs no restore, which S3 and servers without cold classes both refuse; else why.
