@@ -125,6 +125,69 @@ func TestRacingWriters(t *testing.T) {
 	}
 }
 
+// TestAnotherWriterDuringTheParts: that a server obeys the condition on one kind of request says nothing of the other.
+func TestAnotherWriterDuringTheParts(t *testing.T) {
+	for _, conditions := range []objecttest.S3Conditions{objecttest.S3Obeyed, objecttest.S3CreateOnly, objecttest.S3Ignored} {
+		t.Run(string(conditions), func(t *testing.T) {
+			srv := objecttest.NewS3(t, &objecttest.S3Options{Conditions: conditions})
+			c := open(t, srv.Settings(), nil, map[string]any{"single_put_limit": 1 << 20})
+			srv.Plant("src", []byte("mail"))
+			if conditions != objecttest.S3Ignored {
+				put(t, c, "small", []byte("mail"), ifAbsent) // shows that PutObject obeys
+			}
+			srv.Fail("UploadPart", 1, objecttest.Hook(func() { srv.Plant("k", []byte("other")) }))
+			_, err := c.Put(t.Context(), "k", bytes.NewReader(make([]byte, 2<<20)), ifAbsent)
+			wantKind(t, "put", err, connection.ErrExists)
+			srv.Fail("UploadPartCopy", 1, objecttest.Hook(func() { srv.Plant("l", []byte("other")) }))
+			_, err = c.Copy(t.Context(), "l", "src", ifAbsent)
+			wantKind(t, "copy", err, connection.ErrExists)
+			for _, key := range []string{"k", "l"} {
+				if got := srv.Objects()[key]; string(got) != "other" {
+					t.Errorf("%s holds %d octets", key, len(got))
+				}
+			}
+			if n := srv.Uploads(); n != 0 {
+				t.Errorf("%d uploads are left", n)
+			}
+		})
+	}
+}
+
+// TestLookBeforeCompleteEnds: when Complete has been refused once, the server is believed.
+func TestLookBeforeCompleteEnds(t *testing.T) {
+	srv := objecttest.NewS3(t, nil)
+	c := open(t, srv.Settings(), nil, map[string]any{"single_put_limit": 1 << 20})
+	large := make([]byte, 2<<20)
+	want := []string{"HeadObject", "CreateMultipartUpload", "UploadPart", "HeadObject", "CompleteMultipartUpload"}
+	put(t, c, "first", nil, nil) // asks for locks, too
+	srv.ForgetRequests()
+	put(t, c, "k", large, ifAbsent)
+	if got := ops(srv); !slices.Equal(got, want) {
+		t.Errorf("not known: got %q, want %q", got, want)
+	}
+	srv.Fail("CompleteMultipartUpload", 1, objecttest.Hook(func() { srv.Plant("l", []byte("other")) }))
+	_, err := c.Put(t.Context(), "l", bytes.NewReader(large), ifAbsent)
+	wantKind(t, "put", err, connection.ErrExists)
+	srv.ForgetRequests()
+	put(t, c, "m", large, ifAbsent)
+	if got, want := ops(srv), slices.Delete(want, 3, 4); !slices.Equal(got, want) {
+		t.Errorf("known: got %q, want %q", got, want)
+	}
+}
+
+// TestConditionOnCompleteIsRefused: a server that does not take the condition there has no put-if-absent.
+func TestConditionOnCompleteIsRefused(t *testing.T) {
+	srv, o := objecttest.NewS3(t, nil), new(observer)
+	srv.Fail("CompleteMultipartUpload", 1, objecttest.Status(501, "<Error><Code>NotImplemented</Code></Error>"))
+	c := open(t, srv.Settings(), o.env(), map[string]any{"single_put_limit": 1 << 20, "emulate_if_absent": true})
+	_, err := c.Put(t.Context(), "k", bytes.NewReader(make([]byte, 2<<20)), ifAbsent)
+	wantKind(t, "put", err, connection.ErrUnsupported)
+	if c.Capabilities().IfAbsent || len(o.of(connection.EventQuirk)) != 1 || srv.Uploads() != 0 {
+		t.Errorf("if absent: %t, events %v, %d uploads are left", c.Capabilities().IfAbsent, o.of(connection.EventQuirk), srv.Uploads())
+	}
+	put(t, c, "k", make([]byte, 2<<20), ifAbsent)
+}
+
 // TestConflictIsTriedAgain: while another writer is at it, S3 answers 409.
 func TestConflictIsTriedAgain(t *testing.T) {
 	srv := objecttest.NewS3(t, nil)

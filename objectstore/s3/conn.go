@@ -64,6 +64,7 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 	b.target.Store(b.newTarget(p))
 	if p.aws {
 		b.conditions.Store(obeyed)
+		b.completes.Store(obeyed)
 	}
 	var wire func() hash.Hash                                                  // none: the signature is for the SHA-256 of the body, which servers check
 	if p.scheme == "https" || cfg.UnsignedPayload == UnsignedAlways || p.aws { // Amazon wants it in buckets with a default retention
@@ -111,7 +112,8 @@ type backend struct {
 	store  *objectstore.Store
 	target atomic.Pointer[target]
 
-	conditions atomic.Int32 // whether the server obeys If-None-Match on a put: unknown, obeyed or ignored
+	conditions atomic.Int32 // whether the server obeys If-None-Match on PutObject: unknown, obeyed or ignored
+	completes  atomic.Int32 // the same of CompleteMultipartUpload, but for ignored: servers have one without the other
 	noBulk     atomic.Bool  // the server has no bulk delete that works
 
 	asking chan struct{} // held by who asks for locks

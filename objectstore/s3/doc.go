@@ -27,7 +27,9 @@
 // The condition is If-None-Match, on a copy and on an object in parts that of CompleteMultipartUpload. Servers that do not
 // know it overwrite without a word. Therefore the first such put of a connection to another server than Amazon's looks
 // first, and then makes its request twice: the second one must be refused. A server that fails this has no put-if-absent
-// from then on: ErrUnsupported, or a look before each put with emulate_if_absent.
+// from then on: ErrUnsupported, or a look before each put with emulate_if_absent. For objects in parts that says nothing:
+// until a server has refused a CompleteMultipartUpload, it looks right before each one, and only a writer that comes
+// between the two requests can be overwritten where the condition is ignored.
 //
 // # Locks and versions
 //

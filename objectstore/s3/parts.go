@@ -21,8 +21,8 @@ var partLimits = objectstore.PartLimits{MaxPut: 5 << 30, MinPart: 5 << 20, MaxPa
 // PartLimits implements objectstore.PartPutter.
 func (b *backend) PartLimits() objectstore.PartLimits { return partLimits }
 
-// Begin implements objectstore.PartPutter. Where it is not known that the server obeys the condition on Complete it looks
-// whether the key is taken: an answer to that comes sooner, too, than behind all the parts.
+// Begin implements objectstore.PartPutter. For a put-if-absent it looks whether the key is taken: the answer comes sooner
+// than behind all the parts.
 func (b *backend) Begin(ctx context.Context, key string, req *objectstore.PutRequest) (upload string, err error) {
 	if err := b.canLock(ctx, req.Lock); err != nil {
 		return "", err
@@ -92,7 +92,8 @@ func (b *backend) PutPart(ctx context.Context, key, upload string, body io.ReadS
 	return tag, b.missing(ctx, err)
 }
 
-// Complete implements objectstore.PartPutter. The condition of a put-if-absent is decided here.
+// Complete implements objectstore.PartPutter. The condition of a put-if-absent is decided here: by the server, but until one
+// has shown that it does, by a look right before as well.
 func (b *backend) Complete(ctx context.Context, key, upload string, parts []objectstore.Part, req *objectstore.PutRequest) (info connection.ObjectInfo, err error) {
 	list := make([]types.CompletedPart, len(parts))
 	for i, p := range parts {
@@ -108,6 +109,12 @@ func (b *backend) complete(ctx context.Context, key, upload string, parts []type
 	}
 	if req.IfAbsent {
 		in.IfNoneMatch = optional("*")
+		if b.completes.Load() == unknown {
+			// Begin has looked, but that was before all the parts.
+			if err := b.absent(ctx, key); err != nil {
+				return info, err
+			}
+		}
 	}
 	err = b.do(ctx, exchange{root: "CompleteMultipartUploadResult"}, func(ctx context.Context, c *sdk.Client) error {
 		out, err := c.CompleteMultipartUpload(ctx, in)
@@ -120,8 +127,13 @@ func (b *backend) complete(ctx context.Context, key, upload string, parts []type
 		}
 		return nil
 	})
-	if err == nil {
+	switch kind := connection.KindOf(err); {
+	case err == nil:
 		b.sawVersion(info.Version)
+	case req.IfAbsent && kind == connection.ErrExists:
+		b.completes.Store(obeyed)
+	case req.IfAbsent && kind == connection.ErrUnsupported:
+		b.unconditional("the server refuses put-if-absent of an object in parts")
 	}
 	return info, worm(b.missing(ctx, err))
 }

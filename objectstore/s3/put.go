@@ -16,7 +16,7 @@ import (
 	"github.com/mailconn/mailconn/objectstore"
 )
 
-// Whether a server obeys If-None-Match on a put. One that does not know the header takes no notice, and overwrites.
+// Whether a server obeys If-None-Match on a kind of request. One that does not know the header takes no notice, and overwrites.
 const (
 	unknown int32 = iota
 	obeyed

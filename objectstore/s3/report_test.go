@@ -32,7 +32,7 @@ func TestReport(t *testing.T) {
 		says    map[string]string
 	}{
 		"all is well": {says: map[string]string{
-			"auth": "access key AKIDEXAMPLE; the server's clock is", "open": "/archive, region us-east-1", "capabilities": "unfinished uploads: none",
+			"auth": "access key AKIDEXAMPLE; the server's clock is", "open": "/archive, region us-east-1", "capabilities": "put-if-absent of objects in parts: not proven: a look right before the last request guards them\nunfinished uploads: none",
 			"write": "put once, refused the second time, and read back", "tls": "http on this machine",
 		}},
 		"over TLS":         {opts: objecttest.S3Options{ServerOptions: objecttest.ServerOptions{TLS: objecttest.CertGood}}, says: map[string]string{"tls": "TLS 1.3"}},

@@ -146,6 +146,9 @@ func (b *backend) testCapabilities(ctx context.Context) (found bucketFacts, deta
 	default:
 		lines = append(lines, "versions: no")
 	}
+	if b.completes.Load() == unknown && b.conditions.Load() != ignored {
+		lines = append(lines, "put-if-absent of objects in parts: not proven: a look right before the last request guards them")
+	}
 	uploads, next, err := b.Incomplete(ctx, "")
 	switch {
 	case err != nil:
