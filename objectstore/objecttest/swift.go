@@ -58,8 +58,8 @@ type SwiftOptions struct {
 
 // A Swift is a fake of OpenStack Object Storage 2.30 with the identity services that stand before such clusters, that of
 // Rackspace among them. Operations are Authenticate, GetInfo, HeadAccount, PostAccount, BulkDelete, ListObjects,
-// HeadContainer, PutContainer, DeleteContainer, PutObject, PutManifest, CopyObject, GetObject, GetManifest, HeadObject,
-// DeleteObject and DeleteLargeObject.
+// HeadContainer, PutContainer, DeleteContainer, PutObject, PostObject, PutManifest, CopyObject, GetObject, GetManifest,
+// HeadObject, DeleteObject and DeleteLargeObject.
 type Swift struct {
 	Server
 	opts SwiftOptions
@@ -269,7 +269,7 @@ func (s *Swift) tick() time.Time {
 
 var swiftOperations = []string{
 	"Authenticate", "GetInfo", "HeadAccount", "PostAccount", "BulkDelete", "ListObjects", "HeadContainer", "PutContainer", "DeleteContainer",
-	"PutObject", "PutManifest", "CopyObject", "GetObject", "GetManifest", "HeadObject", "DeleteObject", "DeleteLargeObject",
+	"PutObject", "PostObject", "PutManifest", "CopyObject", "GetObject", "GetManifest", "HeadObject", "DeleteObject", "DeleteLargeObject",
 }
 
 func (s *Swift) operations() []string { return swiftOperations }
@@ -299,7 +299,7 @@ func (s *Swift) operation(r *http.Request) string {
 	case manifest == map[string]string{"PUT": "put", "GET": "get", "DELETE": "delete"}[r.Method] && manifest != "":
 		op = map[string]string{"PUT": "PutManifest", "GET": "GetManifest", "DELETE": "DeleteLargeObject"}[r.Method]
 	default:
-		op = map[string]string{"PUT": "PutObject", "GET": "GetObject", "HEAD": "HeadObject", "DELETE": "DeleteObject"}[r.Method]
+		op = map[string]string{"PUT": "PutObject", "POST": "PostObject", "GET": "GetObject", "HEAD": "HeadObject", "DELETE": "DeleteObject"}[r.Method]
 	}
 	return op
 }
@@ -358,6 +358,8 @@ func (s *Swift) serve(w http.ResponseWriter, r *http.Request) {
 		s.serveContainer(w, r, op, container)
 	case "PutObject":
 		s.putObject(w, r, container, object)
+	case "PostObject":
+		s.postObject(w, r, container, object)
 	case "PutManifest":
 		s.putManifest(w, r, container, object)
 	case "CopyObject":

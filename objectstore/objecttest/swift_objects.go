@@ -214,6 +214,33 @@ func (s *Swift) putObject(w http.ResponseWriter, r *http.Request, container, nam
 	s.store(w, r, container, name, o)
 }
 
+// postObject replaces all of an object's metadata, and leaves its octets.
+func (s *Swift) postObject(w http.ResponseWriter, r *http.Request, container, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.containers[container]
+	var o *swiftObject
+	found := false
+	if c != nil {
+		o, found = c.get(name)
+	}
+	switch text := metaRule(r.Header); {
+	case !found:
+		swiftError(w, http.StatusNotFound, "The resource could not be found.")
+		return
+	case text != "":
+		swiftError(w, http.StatusBadRequest, text)
+		return
+	}
+	again := *o
+	again.modified, again.meta = s.tick(), keptHeaders(r.Header)
+	if kind := r.Header.Get("Content-Type"); kind != "" {
+		again.kind = kind
+	}
+	s.change(c, container, name, &again)
+	w.WriteHeader(http.StatusAccepted)
+}
+
 // copyObject serves PUT with X-Copy-From: a copy of the octets, with the source's metadata unless X-Fresh-Metadata. As in
 // Swift a condition is one on the source.
 func (s *Swift) copyObject(w http.ResponseWriter, r *http.Request, container, name string) {

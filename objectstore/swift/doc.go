@@ -17,7 +17,7 @@
 // Objects of more than single_put_limit octets are static large objects: their parts lie in a container of their own,
 // Config.SegmentContainer, below mailconn/, and belong to one object each. They go when their object is deleted or replaced
 // through this package; what stays behind when a process dies, or when other programs delete or replace the object, is
-// listed by Incomplete. Only an object whose metadata names its parts counts as using them, so do not copy manifests.
+// listed by Incomplete. Only the object that they were put for counts as using them, so do not copy manifests to other keys.
 //
 // The server decides whether a key is taken when a put begins. Two puts with IfAbsent that overlap may both succeed, and
 // the later one then stays: as with keys made of the content's digest, both must be the same.

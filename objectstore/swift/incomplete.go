@@ -3,6 +3,7 @@ package swift
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,7 +72,8 @@ func (b *backend) inspect(ctx context.Context, upload string) (one connection.In
 	return one, !used, err
 }
 
-// refersTo reports whether the object under key is made of the segments of upload.
+// refersTo reports whether the object under key is made of segments of upload. The name in its metadata is only the quick
+// way to know: another program that sets metadata drops it.
 func (b *backend) refersTo(ctx context.Context, key, upload string) (bool, error) {
 	h, err := b.head(ctx, key, newest())
 	if err = b.missing(ctx, err); connection.KindOf(err) == connection.ErrNotFound {
@@ -80,8 +82,18 @@ func (b *backend) refersTo(ctx context.Context, key, upload string) (bool, error
 	if err != nil {
 		return false, err
 	}
-	_, _, name := readMeta(h)
-	return isLarge(h) && name == upload, nil
+	if !isLarge(h) {
+		return false, nil
+	}
+	if _, _, name := readMeta(h); name == upload {
+		return true, nil
+	}
+	lines, err := b.manifest(ctx, key)
+	if connection.KindOf(err) == connection.ErrNotFound {
+		return true, nil // it is just being changed: the next look tells
+	}
+	prefix := "/" + b.place.segments + "/" + uploadPrefix + upload + "/"
+	return slices.ContainsFunc(lines, func(line manifestLine) bool { return strings.HasPrefix(line.Name, prefix) }), err
 }
 
 // AbortIncomplete implements objectstore.IncompleteLister. Whether an object refers to the upload is asked again.

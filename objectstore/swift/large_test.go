@@ -293,3 +293,25 @@ func TestRequests(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// E17: another program that sets metadata drops the name of the upload. The object is made of its segments all the same.
+func TestMetadataSetByOthers(t *testing.T) {
+	clusters(t, func(t *testing.T, settings connection.Settings) {
+		c := opened(t, settings, nil, patient)
+		data := octets(1, 200<<10)
+		put(t, c, "key", data)
+		post(t, settings, "key", "X-Object-Meta-Colour", "blue")
+		if info, err := c.Stat(t.Context(), "key"); err != nil || info.Meta["colour"] != "blue" || info.SHA256 != "" {
+			t.Fatalf("stat: got %+v, error %v: nothing is shown", info, err)
+		}
+		for one, err := range c.Incomplete(t.Context()) {
+			t.Errorf("left behind: %+v, error %v", one, err)
+		}
+		if n, err := c.AbortIncomplete(t.Context(), time.Now().Add(time.Hour)); n != 0 || err != nil {
+			t.Errorf("aborted %d, error %v; want none", n, err)
+		}
+		if got, err := tryGet(t, c, "key"); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("got %d octets, error %v", len(got), err)
+		}
+	})
+}
