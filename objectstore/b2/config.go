@@ -116,16 +116,18 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// tuning returns the settings with part sizes by which no large object has less than two parts, as B2 wants it.
+// tuning returns the settings with a part size by which no large object has less than two parts, as B2 wants it: one that is
+// larger than single_put_limit counts as that.
 func (c Config) tuning() objectstore.Tuning {
 	t := c.Tuning
 	if t.SinglePutLimit == 0 {
 		t.SinglePutLimit = objectstore.DefaultSinglePutLimit
 	}
-	t.SinglePutLimit = max(t.SinglePutLimit, t.PartSize, minPart)
+	t.SinglePutLimit = max(t.SinglePutLimit, minPart)
 	if t.PartSize == 0 {
-		t.PartSize = min(objectstore.DefaultPartSize, t.SinglePutLimit)
+		t.PartSize = objectstore.DefaultPartSize
 	}
+	t.PartSize = min(t.PartSize, t.SinglePutLimit)
 	return t
 }
 

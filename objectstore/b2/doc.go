@@ -14,8 +14,8 @@
 // application key may not, it hides the file instead, and an EventMarker tells so.
 //
 // The server checks the SHA-1 of each request; our SHA-256 is kept as file information and verified by each full Get. An
-// object's ETag is the ID of its file. Large objects go in parts, of which B2 wants at least two: so part_size is never
-// above single_put_limit, and raises it if it is given.
+// object's ETag is the ID of its file. Large objects go in parts, of which B2 wants at least two: so a part_size
+// above single_put_limit counts as that.
 //
 // Up to seven names of metadata in lower case are stored as file information of the same names, which other programs can
 // read; what does not fit that is packed into one. A key may have 250 octets between two slashes, less than elsewhere.
