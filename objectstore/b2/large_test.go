@@ -83,15 +83,19 @@ func TestLargeFiles(t *testing.T) {
 func TestDefaultPartSizes(t *testing.T) {
 	for name, change := range map[string]map[string]any{
 		"defaults":        {},
-		"large parts":     {"part_size": 9 << 20},
+		"large parts":     {"part_size": 1 << 30}, // which must not raise single_put_limit: so much would be kept in memory
 		"small parts":     {"part_size": 5_000_000},
 		"tiny single put": {"single_put_limit": 1000},
 	} {
 		srv := objecttest.NewB2(t, nil)
 		c := open(t, srv, nil, change)
 		for _, size := range []int{1001, 8<<20 + 1, 9<<20 + 1} {
+			srv.ForgetRequests()
 			if _, err := c.Put(t.Context(), "k", bytes.NewReader(large(size)), nil); err != nil {
 				t.Errorf("%s, %d octets: %v", name, size, err)
+			}
+			if n := count(srv)["b2_upload_part"]; n != 0 && n < 2 || n == 0 && size > 8<<20 {
+				t.Errorf("%s, %d octets: %d parts", name, size, n)
 			}
 		}
 	}
@@ -168,6 +172,47 @@ func TestFinishThatWasDoneAllTheSame(t *testing.T) {
 	}
 	if n := len(srv.Versions("k")); n != 1 {
 		t.Errorf("%d versions", n)
+	}
+}
+
+// A gateway that gives up does not know what the service behind it has done. A look decides, and where it cannot, the doubt
+// is told.
+func TestGatewayTrouble(t *testing.T) {
+	for op, do := range map[string]func(c *b2.Conn) error{
+		"b2_upload_file": func(c *b2.Conn) error {
+			_, err := c.Put(t.Context(), "k", strings.NewReader("content"), nil)
+			return err
+		},
+		"b2_finish_large_file": func(c *b2.Conn) error {
+			_, err := c.Put(t.Context(), "k", bytes.NewReader(large(6_000_000)), nil)
+			return err
+		},
+		"b2_copy_file": func(c *b2.Conn) error {
+			_, err := c.Copy(t.Context(), "k", "from", nil)
+			return err
+		},
+	} {
+		for _, status := range []int{500, 502, 504} {
+			srv := objecttest.NewB2(t, nil)
+			once := map[string]any{"part_size": 5_000_000, "single_put_limit": 5_000_000, "max_attempts": 1}
+			put(t, open(t, srv, nil, nil), "from", "content", nil)
+			env := &connection.Env{HTTPClient: &http.Client{Transport: tripper(func(r *http.Request) (*http.Response, error) {
+				resp, err := http.DefaultTransport.RoundTrip(r)
+				if err == nil && strings.Contains(r.URL.Path, "/"+op) {
+					resp.StatusCode = status
+				}
+				return resp, err
+			})}}
+			if err := do(open(t, srv, env, once)); err != nil {
+				t.Errorf("%s, %d, but done: %v", op, status, err)
+			}
+
+			srv = objecttest.NewB2(t, nil)
+			c := open(t, srv, nil, once)
+			put(t, c, "from", "content", nil)
+			srv.Fail(op, -1, objecttest.Status(status, "<html>nobody answers</html>"))
+			wantKind(t, op, do(c), connection.ErrUncertain)
+		}
 	}
 }
 

@@ -134,7 +134,7 @@ func TestRefusals(t *testing.T) {
 		{400, "bad_request", "something else", connection.ErrRejected, 1, ""},
 		{408, "request_timeout", "", connection.ErrTimeout, 3, ""},
 		{429, "too_many_requests", "", connection.ErrThrottled, 3, ""},
-		{500, "internal_error", "", connection.ErrUnavailable, 3, ""},
+		{500, "internal_error", "", connection.ErrUncertain, 3, ""},
 		{503, "service_unavailable", "", connection.ErrThrottled, 3, ""},
 	} {
 		srv := objecttest.NewB2(t, nil)
