@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -122,7 +123,11 @@ func TestPutThatBreaks(t *testing.T) {
 		{"CreateObject", objecttest.CutRequest(2), connection.ErrNetwork, "old", 0},
 		{"CreateObject", objecttest.LoseReply(), connection.ErrNetwork, "old", 0},
 		{"CreateObject", refusal(500, 1040), connection.ErrThrottled, "old", 0},
+		{"CreateObject", objecttest.Status(504, ""), connection.ErrNetwork, "old", 0},
 		{"Rename", objecttest.Reset(), connection.ErrUncertain, "old", 1},
+		{"Rename", objecttest.Status(504, "<html>nobody answers</html>"), connection.ErrUncertain, "old", 1},
+		{"Rename", refusal(500, 1001), connection.ErrUncertain, "old", 1},
+		{"Rename", refusal(500, 1040), connection.ErrThrottled, "old", 0},
 		{"Rename", refusal(403, 1033), connection.ErrAuth, "old", 0},
 	} {
 		srv.Fail(tc.op, 1, tc.fault)
@@ -168,6 +173,29 @@ func TestLostReplyIsFoundOut(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
+
+// A gateway that gives up does not know what the server behind it has done. A look decides.
+func TestGatewayTrouble(t *testing.T) {
+	for _, status := range []int{500, 502, 504} {
+		srv := objecttest.NewAtmos(t, nil)
+		env := &connection.Env{HTTPClient: &http.Client{Transport: tripper(func(r *http.Request) (*http.Response, error) {
+			resp, err := http.DefaultTransport.RoundTrip(r)
+			if err == nil && r.URL.RawQuery == "rename" {
+				resp.StatusCode = status
+			}
+			return resp, err
+		})}}
+		c := open(t, srv, env, map[string]any{"max_attempts": 1})
+		put(t, c, "k", "content", &connection.PutOptions{IfAbsent: true})
+		if got, err := get(t, c, "k", nil); got != "content" {
+			t.Errorf("%d: got %q, %v", status, got, err)
+		}
+	}
+}
+
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // Some servers finish a replacement in the background. Put waits for it.
 func TestReplacementThatIsLate(t *testing.T) {

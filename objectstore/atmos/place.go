@@ -113,7 +113,7 @@ func (b *backend) makeDir(ctx context.Context, rel string) error {
 	case connection.ErrExists:
 		return nil
 	case connection.ErrUncertain: // it does no harm twice
-		return &connection.Error{Kind: connection.ErrNetwork, Err: err}
+		return &connection.Error{Kind: connection.ErrNetwork, RetryAfter: connection.RetryAfter(err), Err: err}
 	}
 	return err
 }

@@ -36,7 +36,7 @@ func (b *backend) Put(ctx context.Context, key string, body io.ReadSeeker, req *
 		err = b.place(ctx, tmp, pathOf(key), id, req.IfAbsent)
 	} else if connection.KindOf(err) == connection.ErrUncertain {
 		// The key holds what it held: only the temporary file may be there or not.
-		err = &connection.Error{Kind: connection.ErrNetwork, Err: err}
+		err = &connection.Error{Kind: connection.ErrNetwork, RetryAfter: connection.RetryAfter(err), Err: err}
 	}
 	if err != nil {
 		if connection.KindOf(err) != connection.ErrUncertain { // else the file may be the object by now
