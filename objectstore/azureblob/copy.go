@@ -193,7 +193,7 @@ func (b *backend) copyBlocks(ctx context.Context, info connection.ObjectInfo, sr
 // withoutDoubt is the error of a block: what became of it is of no interest, since without a list there is no object.
 func withoutDoubt(err error) error {
 	if connection.KindOf(err) == connection.ErrUncertain {
-		return &connection.Error{Kind: connection.ErrNetwork, Err: err}
+		return &connection.Error{Kind: connection.ErrNetwork, RetryAfter: connection.RetryAfter(err), Err: err}
 	}
 	return err
 }

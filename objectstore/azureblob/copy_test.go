@@ -148,7 +148,7 @@ func TestCopyOverWhatIsNew(t *testing.T) {
 	_, err := c.Copy(ctx, "to", "from", nil)
 	wants(t, "copy that fails in the end", err, connection.ErrRejected)
 	holds(t, c, "to", "new mail")
-	if _, err := c.Copy(t.Context(), "to", "from", nil); err != nil {
+	if _, err := c.Copy(ctx, "to", "from", nil); err != nil {
 		t.Fatal(err)
 	}
 	holds(t, c, "to", "text")
