@@ -83,7 +83,17 @@ func (b *backend) write(ctx context.Context, r *request) (info connection.Object
 		return info, err
 	}
 	defer a.discard()
-	return connection.ObjectInfo{ETag: etagOf(a.header), Modified: modifiedOf(a.header)}, nil
+	return connection.ObjectInfo{ETag: etagOf(a.header), Modified: modifiedOf(a.header)}, created(a, r)
+}
+
+// created returns an error for a success that is none of Swift's making: a page of something on the way, or the 202 that
+// says that a newer write has won. A store that has the object says 201 with its ETag, or names the MD5 that was sent.
+func created(a *answer, r *request) error {
+	etag := etagOf(a.header)
+	if etag != "" && (a.status == http.StatusCreated || etag == r.header["ETag"]) {
+		return nil
+	}
+	return &connection.Error{Kind: connection.ErrUncertain, Code: strconv.Itoa(a.status), Err: errors.New("the answer to a put is not that of a store: no 201 with an etag")}
 }
 
 // Get implements objectstore.Backend.

@@ -94,11 +94,15 @@ func (b *backend) copySegment(ctx context.Context, key, upload string, number in
 	b.large.note(upload, number)
 	h := swift.Headers{"Content-Type": anyType, "X-Copy-From": (&url.URL{Path: line.Name}).EscapedPath(), "X-Fresh-Metadata": "true", "ETag": line.Hash}
 	keyOf(h, key)
-	a, err := b.send(ctx, &request{method: http.MethodPut, container: b.place.segments, object: segmentName(upload, number), header: h})
+	r := &request{method: http.MethodPut, container: b.place.segments, object: segmentName(upload, number), header: h}
+	a, err := b.send(ctx, r)
+	if err == nil {
+		a.discard()
+		err = created(a, r)
+	}
 	if err != nil {
 		return fmt.Errorf("segment %s: %w", strings.TrimPrefix(line.Name, "/"), b.segmentHint(err))
 	}
-	a.discard()
 	return nil
 }
 

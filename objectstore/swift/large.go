@@ -20,7 +20,6 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/internal/backoff"
-	"github.com/mailconn/mailconn/internal/httpx"
 	"github.com/mailconn/mailconn/objectstore"
 )
 
@@ -147,14 +146,18 @@ func (b *backend) PutPart(ctx context.Context, key, upload string, body io.ReadS
 	b.large.note(upload, req.Number)
 	h := swift.Headers{"Content-Type": anyType, "ETag": hex.EncodeToString(req.Wire)}
 	keyOf(h, key)
-	a, err := b.send(ctx, &request{method: http.MethodPut, container: b.place.segments, object: segmentName(upload, req.Number), header: h, body: body, size: req.Size})
+	r := &request{method: http.MethodPut, container: b.place.segments, object: segmentName(upload, req.Number), header: h, body: body, size: req.Size}
+	a, err := b.send(ctx, r)
+	if err == nil {
+		a.discard()
+		err = created(a, r)
+	}
 	if err != nil {
 		if ctx.Err() != nil || connection.KindOf(inDoubt(err)) == connection.ErrUncertain {
 			b.large.doubt(upload)
 		}
 		return "", b.segmentHint(err)
 	}
-	a.discard()
 	return etagOf(a.header), nil
 }
 
@@ -198,10 +201,11 @@ func (b *backend) finish(ctx context.Context, key, upload string, segments []seg
 }
 
 func (b *backend) putManifest(ctx context.Context, key string, manifest []byte, h swift.Headers) (info connection.ObjectInfo, err error) {
-	a, err := b.send(ctx, &request{
+	req := &request{
 		method: http.MethodPut, container: b.place.container, object: key, query: url.Values{"multipart-manifest": {"put"}},
 		header: h, body: bytes.NewReader(manifest), size: int64(len(manifest)), decides: true,
-	})
+	}
+	a, err := b.send(ctx, req)
 	if err != nil {
 		var r *refusedError
 		if errors.As(err, &r) {
@@ -210,12 +214,27 @@ func (b *backend) putManifest(ctx context.Context, key string, manifest []byte, 
 		return info, b.missing(ctx, kindFor(kindFor(err, "412", connection.ErrExists), "409", connection.ErrUnavailable))
 	}
 	defer a.discard()
-	// The status is sent before the segments were looked at; what came of it is in the body.
-	said := outcome(httpx.ReadLimited(a.body))
-	if err := cmp.Or(said.segmentError(), inDoubt(said.err())); err != nil {
+	if err := verdict(ctx, a, req); err != nil {
 		return info, kindFor(err, "412", connection.ErrExists)
 	}
 	return connection.ObjectInfo{ETag: etagOf(a.header), Modified: modifiedOf(a.header)}, nil
+}
+
+// maxVerdict is how much is read of what a server says of a manifest.
+const maxVerdict = 1 << 20
+
+// verdict reads what became of a manifest. A status may be sent before the segments were looked at (202): what came of it is
+// in the body then, which must be there whole.
+func verdict(ctx context.Context, a *answer, r *request) error {
+	text, err := io.ReadAll(io.LimitReader(moving{ctx, a.body}, maxVerdict))
+	if err != nil {
+		return &connection.Error{Kind: connection.ErrUncertain, Err: fmt.Errorf("the answer to a manifest: %w", err)}
+	}
+	said := outcome(text)
+	if err := cmp.Or(said.segmentError(), inDoubt(said.err())); err != nil || said.Status != "" {
+		return err
+	}
+	return created(a, r)
 }
 
 // segmentError returns what the server says of the first segment that it could not take, nil if it says nothing of any: a
