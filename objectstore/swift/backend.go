@@ -36,6 +36,7 @@ type backend struct {
 	account    *account
 	env        *connection.Env
 	tempURLKey connection.Secret
+	workers    int
 	skew       func() (d time.Duration, known bool) // the server's clock minus ours
 	large      largeObjects
 	noBulk     atomic.Bool // the server has no bulk delete

@@ -1,6 +1,7 @@
 package swift
 
 import (
+	"cmp"
 	"crypto/md5"
 	"errors"
 
@@ -35,7 +36,7 @@ func open(p *place, id connection.Identity, s shared, env *connection.Env) (*Con
 		return nil, configError(p.driver, err)
 	}
 	b := &backend{
-		place: p, env: env, tempURLKey: s.tempURLKey, skew: client.Skew,
+		place: p, env: env, tempURLKey: s.tempURLKey, workers: cmp.Or(s.Workers, objectstore.DefaultWorkers), skew: client.Skew,
 		account: &account{place: p, guard: guard{client.Transport()}, turn: make(chan struct{}, 1)},
 	}
 	b.account.fresh = b.lookAfterLogin

@@ -25,8 +25,6 @@ const (
 	maxBulk = 100
 	// maxLine is the longest line of a bulk delete: one of more than 2,564 octets spoils the whole list.
 	maxLine = 2048
-	// workers is how many small requests of one verb run at once.
-	workers = 8
 )
 
 // Delete implements objectstore.Backend. The segments of a large object go with it.
@@ -150,7 +148,7 @@ func (b *backend) DeleteMany(ctx context.Context, keys []string) ([]error, error
 	}
 	if mayBe {
 		large := make([]bool, len(keys))
-		abreast(len(keys), func(i int) {
+		b.abreast(len(keys), func(i int) {
 			var h http.Header
 			if h, each[i] = b.head(ctx, keys[i], newest()); each[i] == nil && isLarge(h) {
 				large[i] = true
@@ -191,11 +189,11 @@ func (b *backend) DeleteMany(ctx context.Context, keys []string) ([]error, error
 	return each, err
 }
 
-// abreast calls f for 0 to n-1, several at once.
-func abreast(n int, f func(i int)) {
+// abreast calls f for 0 to n-1, as many at once as the setting workers says.
+func (b *backend) abreast(n int, f func(i int)) {
 	next := make(chan int)
 	var wg sync.WaitGroup
-	for range min(n, workers) {
+	for range min(n, b.workers) {
 		wg.Go(func() {
 			for i := range next {
 				f(i)
@@ -231,7 +229,7 @@ func (b *backend) deleteNames(ctx context.Context, container string, names []str
 		missing = said.NotFound
 	}
 	failed, whole := said.failed(container, len(short))
-	abreast(len(names), func(i int) {
+	b.abreast(len(names), func(i int) {
 		if refused := failed[names[i]]; refused != nil {
 			each[i] = refused
 		} else if single[i] || !whole {

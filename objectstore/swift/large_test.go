@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,6 +273,41 @@ func TestPlainCluster(t *testing.T) {
 	srv.RemoveContainer("archive")
 	if err := c.Delete(t.Context(), "key4", "key5"); connection.KindOf(err) != connection.ErrConfig {
 		t.Errorf("delete in a container that is gone: got error %v", err)
+	}
+}
+
+// The setting workers is how many keys are asked about or deleted at once, where that takes a request each.
+func TestWorkers(t *testing.T) {
+	for _, test := range []struct {
+		op      string
+		workers int
+	}{{"DeleteObject", 2}, {"DeleteObject", 12}, {"HeadObject", 2}, {"HeadObject", 12}} {
+		srv := objecttest.NewSwift(t, &objecttest.SwiftOptions{NoBulk: true})
+		more := maps.Clone(parts)
+		more["workers"] = test.workers
+		c := conn(t, srv, more)
+		if test.op == "HeadObject" {
+			put(t, c, "large", octets(1, 100<<10)) // each key may be another one
+		}
+		keys := make([]string, 2*test.workers)
+		for i := range keys {
+			keys[i] = fmt.Sprint("key", i)
+			srv.Plant(keys[i], nil)
+		}
+		var now, most atomic.Int64
+		srv.Fail(test.op, -1, objecttest.Hook(func() {
+			n := now.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			<-time.After(300 * time.Millisecond) // for the others to come
+			now.Add(-1)
+		}))
+		if err := c.Delete(t.Context(), keys...); err != nil {
+			t.Fatal(err)
+		}
+		if got := most.Load(); got != int64(test.workers) {
+			t.Errorf("%d requests %s at once, want %d", got, test.op, test.workers)
+		}
 	}
 }
 
