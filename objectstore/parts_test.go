@@ -200,6 +200,7 @@ func TestPartsInTrouble(t *testing.T) {
 		faults []fault
 		opts   connection.PutOptions
 		taken  bool
+		blind  bool // Stat gives no answer
 		want   connection.Kind
 		left   int // uploads
 	}{
@@ -215,6 +216,7 @@ func TestPartsInTrouble(t *testing.T) {
 		{name: "complete, reply lost, if absent", op: "complete", faults: []fault{lostReply}, opts: connection.PutOptions{IfAbsent: true}},
 		{name: "complete refused", op: "complete", faults: []fault{{err: kind(connection.ErrPermission, "Denied")}}, want: connection.ErrPermission},
 		{name: "complete never heard", op: "complete", faults: slices.Repeat([]fault{{err: kind(connection.ErrUncertain, "Lost")}}, 9), want: connection.ErrUncertain, left: 1},
+		{name: "complete, reply lost, then no upload, and nobody tells", op: "complete", faults: []fault{lostReply}, blind: true, want: connection.ErrUncertain},
 		{name: "taken", op: "none", taken: true, opts: connection.PutOptions{IfAbsent: true}, want: connection.ErrExists},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -224,11 +226,14 @@ func TestPartsInTrouble(t *testing.T) {
 					p.set("k", "other", nil)
 				}
 				p.fail(tc.op, tc.faults...)
+				if tc.blind {
+					p.fail("stat", slices.Repeat([]fault{network}, 20)...)
+				}
 				_, err := newPartedStore(p, 2).Put(t.Context(), "k", strings.NewReader(content), &tc.opts)
 				if connection.KindOf(err) != tc.want {
 					t.Fatalf("got %v, want %v", err, tc.want)
 				}
-				if held := string(p.objects["k"].data); tc.want == 0 && held != content || tc.want != 0 && held == content {
+				if held := string(p.objects["k"].data); tc.want == 0 && held != content || tc.want != 0 && held == content && !tc.blind {
 					t.Errorf("stored %q", held)
 				}
 				if len(p.uploads) != tc.left {

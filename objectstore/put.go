@@ -129,8 +129,12 @@ func (s *Store) decide(ctx context.Context, key string, p *payload, attempt func
 			doubt = true
 		case b.failed > 0 && (kind == connection.ErrExists || kind == connection.ErrNotFound):
 			// Perhaps it is our own of an earlier attempt that exists, or whose upload is no more.
-			if info, ok := s.holds(ctx, key, p, &b); ok {
+			info, same, told := s.holds(ctx, key, p, &b)
+			if same {
 				return info, nil
+			}
+			if doubt && !told {
+				err = &connection.Error{Kind: connection.ErrUncertain, Err: err}
 			}
 			return info, b.wrap(err)
 		}
@@ -140,7 +144,7 @@ func (s *Store) decide(ctx context.Context, key string, p *payload, attempt func
 		if !doubt {
 			return info, b.wrap(err)
 		}
-		if info, ok := s.holds(ctx, key, p, &b); ok {
+		if info, same, _ := s.holds(ctx, key, p, &b); same {
 			return info, nil
 		}
 		if connection.KindOf(err) != connection.ErrUncertain {
@@ -150,9 +154,9 @@ func (s *Store) decide(ctx context.Context, key string, p *payload, attempt func
 	}
 }
 
-// holds reports whether key holds what p is, under a lock that is no weaker. A doubt that Stat cannot settle stays one. It
-// asks again no longer than what is left of the budget.
-func (s *Store) holds(ctx context.Context, key string, p *payload, b *budget) (info connection.ObjectInfo, same bool) {
+// holds reports whether key holds what p is, under a lock that is no weaker, and whether Stat told what it holds. It asks
+// again no longer than what is left of the budget.
+func (s *Store) holds(ctx context.Context, key string, p *payload, b *budget) (info connection.ObjectInfo, same, told bool) {
 	left := s.newBudget()
 	left.deadline = b.deadline
 	err := s.repeatWithin(ctx, &left, "stat", func(ctx context.Context, _ *watchdog) (err error) {
@@ -161,7 +165,7 @@ func (s *Store) holds(ctx context.Context, key string, p *payload, b *budget) (i
 	})
 	same = err == nil && p.sha256 != "" && info.SHA256 == p.sha256 && info.Size == p.size &&
 		!info.Lock.RetainUntil.Before(p.lock.RetainUntil.Truncate(time.Second)) && (info.Lock.LegalHold || !p.lock.LegalHold)
-	return info, same
+	return info, same, err == nil || connection.KindOf(err) == connection.ErrNotFound
 }
 
 // sendOnce makes one attempt of a whole put.
