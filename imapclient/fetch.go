@@ -90,8 +90,10 @@ type fetch struct {
 
 	turn   turn          // shared: held while session is in use
 	wanted chan struct{} // told when somebody waits for the turn
-	sess   *session      // under turn
-	over   bool          // under turn: run has given up its session
+
+	borrowers atomic.Int32 // how many wait for it
+	sess      *session     // under turn
+	over      bool         // under turn: run has given up its session
 
 	places   map[string]*place
 	backlog  []item                    // read, but not handed over yet

@@ -97,6 +97,10 @@ func (f *fetch) idleFor(folder string, round time.Duration) (announced bool, err
 				f.conn.giveUpIdle(f.ctx, connection.EventQuirk, folder, "the server does not offer IDLE")
 				return nil
 			}
+			if f.borrowers.Load() > 0 {
+				lent = true // he has told so before, and perhaps an IDLE that has ended already
+				return nil
+			}
 			var err error
 			if announced, lent, err = s.idle(f.ctx, f.op, left, f.wanted); err != nil && !s.broken() {
 				err = &refusedIdle{err}
@@ -232,6 +236,8 @@ func (c *Conn) giveUpIdle(ctx context.Context, kind connection.EventKind, folder
 
 // borrow takes the turn of a fetch, which leaves IDLE for it. It reports whether the turn was had before ctx was done.
 func (f *fetch) borrow(ctx context.Context) bool {
+	f.borrowers.Add(1)
+	defer f.borrowers.Add(-1)
 	select {
 	case f.wanted <- struct{}{}:
 	default:
