@@ -45,6 +45,11 @@ const stored = "stored"
 func (w objectWork) row(verb string) func(context.Context, *bed) ([]contender, error) {
 	return func(ctx context.Context, b *bed) ([]contender, error) {
 		w := w
+		if share := float64(w.corpus.count) * b.scale; share < 1 {
+			// Less than one: a smaller one, which still goes in parts.
+			w.corpus.max = max(min(w.corpus.max, 9*megabyte), int(float64(w.corpus.max)*share))
+			w.corpus.min = min(w.corpus.min, w.corpus.max)
+		}
 		w.corpus.count = b.count(w.corpus.count)
 		srv, err := peertest.StartMinIO(ctx, &peertest.MinIOOptions{Dir: b.disk})
 		if err != nil {
@@ -55,7 +60,8 @@ func (w objectWork) row(verb string) func(context.Context, *bed) ([]contender, e
 		if err != nil {
 			return nil, err
 		}
-		if err := w.corpus.files(files); err != nil {
+		octets, err := w.corpus.files(files)
+		if err != nil {
 			return nil, err
 		}
 		config := map[string]any{"location": srv.URL, "bucket": "archive", "identity": srv.AccessKey, "credential": srv.SecretKey}
@@ -77,9 +83,9 @@ func (w objectWork) row(verb string) func(context.Context, *bed) ([]contender, e
 		}
 		check := func(target string, _ []byte) error {
 			if verb == "get" {
-				return countFiles(target, w.corpus.count, w.corpus.octets(), true)
+				return countFiles(target, w.corpus.count, octets, true)
 			}
-			return countObjects(ctx, config, filepath.Base(target), w.corpus.count, w.corpus.octets())
+			return countObjects(ctx, config, filepath.Base(target), w.corpus.count, octets)
 		}
 		raw := t
 		raw.Kind = "raw-objects"
@@ -92,16 +98,17 @@ func (w objectWork) row(verb string) func(context.Context, *bed) ([]contender, e
 	}
 }
 
-// files writes the corpus into a folder, a file for each message.
-func (c corpus) files(dir string) error {
+// files writes the corpus into a folder, a file for each message, and returns its size.
+func (c corpus) files(dir string) (octets int64, err error) {
 	i := 0
 	for m := range c.messages() {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%05d.eml", i)), m, 0o600); err != nil {
-			return err
+			return 0, err
 		}
+		octets += int64(len(m))
 		i++
 	}
-	return nil
+	return octets, nil
 }
 
 // rclone is the program of that name, with as many transfers.

@@ -19,7 +19,7 @@ import (
 // How long an upload that failed is being removed, and that if the caller's context has ended: somebody waits.
 const (
 	abortWithin = 30 * time.Second
-	abortSoon   = 5 * time.Second
+	abortSoon   = 2 * time.Second
 )
 
 // maxPut returns the largest object that the engine takes by one request.
