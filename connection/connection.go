@@ -50,10 +50,10 @@ type Fetcher interface {
 	// Fetch yields the messages that are there now, each at most once, and with FetchOptions.Follow those that
 	// arrive later, until ctx is done. It changes nothing at the source: no flag, no delete, no move.
 	//
-	// An *Error with a Ref concerns that message alone, or, if the Ref has no ID, that folder or mailbox; the loop may go
-	// on. Any other error is the last thing yielded. The Message is nil exactly when the error is not. Message.Body is valid until the next loop step.
-	// The iterator is single-use. Leaving the loop early releases everything. Delete may be called from within
-	// the loop and from other goroutines meanwhile. opts may be nil.
+	// An *Error with a Ref concerns that message alone, or, if the Ref has no ID, that folder or mailbox; the loop may
+	// go on. Any other error is the last thing yielded. The Message is nil exactly when the error is not. Message.Body
+	// is valid until the next loop step. The iterator is single-use. Leaving the loop early releases everything.
+	// Delete may be called from within the loop and from other goroutines meanwhile. opts may be nil.
 	Fetch(ctx context.Context, opts *FetchOptions) iter.Seq2[*Message, error]
 }
 

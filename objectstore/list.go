@@ -39,8 +39,8 @@ func (s *Store) stat(ctx context.Context, key string) (info connection.ObjectInf
 // maxIdlePages is how many pages with nothing new may follow each other.
 const maxIdlePages = 10_000
 
-// List implements connection.ObjectStore. After applies to a common prefix as to a key. A server that goes back in the order, or gives pages without end, is
-// ErrProtocol.
+// List implements connection.ObjectStore. After applies to a common prefix as to a key. A server that goes back in the
+// order, or gives pages without end, is ErrProtocol.
 func (s *Store) List(ctx context.Context, opts *connection.ListOptions) iter.Seq2[connection.ObjectInfo, error] {
 	var o connection.ListOptions
 	if opts != nil {

@@ -14,8 +14,8 @@ import (
 // Put implements connection.Putter. r is read once if it cannot seek, and kept: up to Tuning.SinglePutLimit in memory,
 // beyond in a temporary file. If it is an io.Seeker it is read twice from where it stands: to know its digest before the
 // first octet is sent, and to send it. More than SinglePutLimit octets go in parts if the Backend is a [PartPutter]: of
-// all puts together Tuning.PartWorkers at a time, each in a buffer of Tuning.PartSize. A lost answer is decided by Stat
-// where that can tell; else it is ErrUncertain.
+// all puts together Tuning.PartWorkers at a time, from where they lie if r is an io.ReaderAt too or was kept, else each in a
+// buffer of Tuning.PartSize. A lost answer is decided by Stat where that can tell; else it is ErrUncertain.
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, opts *connection.PutOptions) (info connection.ObjectInfo, err error) {
 	var o connection.PutOptions
 	if opts != nil {
@@ -60,9 +60,7 @@ func (s *Store) put(ctx context.Context, key string, r io.Reader, o *connection.
 		info.Key, info.Size, info.SHA256 = key, body.size, body.sha256
 		countOctets(ctx, body.size)
 	}
-	if closed := body.close(); closed != nil {
-		err = errors.Join(err, closed)
-	}
+	_ = body.close() // a temporary copy: whether the object is stored does not hang on it
 	return info, err
 }
 
