@@ -20,6 +20,7 @@ func Layers() map[string][]string {
 		"":                          {},
 		"connection":                {},
 		"connection/connectiontest": {"connection"},
+		"connection/journal":        {"connection"},
 		"connection/alldrivers":     append([]string{"connection"}, Drivers()...),
 
 		"internal/backoff":  {},
@@ -46,6 +47,13 @@ func Layers() map[string][]string {
 
 		"smtpclient":          network,
 		"smtpclient/smtptest": {"connection", "internal/doubles", "smtpclient", "internal/saslx", "internal/saslx/saslserver"},
+
+		"ews": {"connection", "connection/journal", "internal/backoff", "internal/httpx", "internal/netx", "internal/probe", "internal/saslx", "internal/wirelog",
+			"ews/internal/autodiscover", "ews/internal/ewshttp", "ews/internal/soap"},
+		"ews/ewstest":               {"connection", "ews", "internal/doubles", "internal/saslx/saslserver"},
+		"ews/internal/autodiscover": {"connection", "internal/backoff"},
+		"ews/internal/ewshttp":      append([]string{"github.com/Azure/go-ntlmssp", "internal/httpx"}, network...),
+		"ews/internal/soap":         {"connection"},
 
 		"maildir":             {"connection", "internal/backoff", "internal/utf7", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 		"maildir/maildirtest": {"connection", "maildir"},
