@@ -62,7 +62,7 @@ func (s *SwiftServer) configure(host string, ports map[string]int) error {
 			"[storage-policy:0]\nname = Policy-0\ndefault = yes\n[swift-constraints]\nmax_file_size = %d\n", s.opts.MaxFile),
 	}
 	// Without a socket for syslog the servers log to the console, which is what we read.
-	common := fmt.Sprintf("bind_ip = %s\nuser = %s\nswift_dir = %s\nlog_address = %s\nlog_level = WARNING\nworkers = 0\n",
+	common := fmt.Sprintf("bind_ip = %s\nuser = %s\nswift_dir = %s\nlog_address = %s\nlog_level = WARNING\nworkers = 0\nconn_timeout = 30\nnode_timeout = 60\n",
 		host, who.Username, s.dir, filepath.Join(s.dir, "no-log-socket"))
 	for _, name := range swiftServers[:3] {
 		files[name+".conf"] = fmt.Sprintf("[DEFAULT]\n%sbind_port = %d\ndevices = %s\nmount_check = false\ndisable_fallocate = true\n"+
@@ -85,7 +85,8 @@ func (s *SwiftServer) proxyConfig(common, host string, ports map[string]int) str
 	}
 	filters = append(filters, "bulk", "tempurl", "tempauth", "copy", "container_quotas", "account_quotas", "slo", "dlo", "versioned_writes", "symlink", "proxy-logging")
 	settings := map[string]string{
-		"cache":            fmt.Sprintf("memcache_servers = %s:%d\n", host, ports["memcached"]),
+		"cache": fmt.Sprintf("memcache_servers = %s:%d\nconnect_timeout = 30\npool_timeout = 30\nio_timeout = 30\nerror_suppression_interval = 0\n",
+			host, ports["memcached"]),
 		"slo":              "minimum_segment_size = 1\n",
 		"versioned_writes": "allow_versioned_writes = true\nallow_object_versioning = true\n",
 		"ratelimit":        fmt.Sprintf("container_ratelimit_0 = %g\nmax_sleep_time_seconds = 1\nrate_buffer_seconds = 1\n", s.opts.RateLimit),
@@ -95,6 +96,9 @@ func (s *SwiftServer) proxyConfig(common, host string, ports map[string]int) str
 	var b strings.Builder
 	fmt.Fprintf(&b, "[DEFAULT]\n%sbind_port = %d\n[pipeline:main]\npipeline = %s proxy-server\n", common, ports["proxy"], strings.Join(filters, " "))
 	b.WriteString("[app:proxy-server]\nuse = egg:swift#proxy\naccount_autocreate = true\nallow_account_management = true\n")
+	// A cluster gives its nodes half a second, and one that was slow ten times gets nothing for a minute: 503. Ours has one
+	// node, on a machine that may be busy.
+	b.WriteString("conn_timeout = 30\nnode_timeout = 60\nrecoverable_node_timeout = 60\nerror_suppression_limit = 1000000\nerror_suppression_interval = 0.001\n")
 	if s.opts.RateLimit > 0 {
 		b.WriteString("recheck_container_existence = 1\n") // an empty container has no limit
 	}
