@@ -126,17 +126,16 @@ func TestGetIsResumedAfterAPause(t *testing.T) {
 
 // A Delete of many keys at a server that is down gives up near max_elapsed, and not after that for each key.
 func TestDeleteGivesUp(t *testing.T) {
-	down := slices.Repeat([]fault{network}, 100_000)
+	slow := network
+	slow.hook = func(string) { <-time.After(time.Second) }
+	down := slices.Repeat([]fault{slow}, 100_000)
 	keys := make([]string, 20_000)
 	for i := range keys {
 		keys[i] = fmt.Sprint("k", i)
 	}
-	for name, tc := range map[string]struct {
-		backend func(*memory) objectstore.Backend
-		keys    int // of a request
-	}{
-		"one at a time": {func(m *memory) objectstore.Backend { return m }, 1},
-		"in bulk":       {func(m *memory) objectstore.Backend { return bulkMemory{m} }, 10},
+	for name, backend := range map[string]func(*memory) objectstore.Backend{
+		"one at a time": func(m *memory) objectstore.Backend { return m },
+		"in bulk":       func(m *memory) objectstore.Backend { return bulkMemory{m} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -144,7 +143,7 @@ func TestDeleteGivesUp(t *testing.T) {
 				m.fail("delete", down...)
 				m.fail("bulk", down...)
 				began := time.Now()
-				err := newStore(tc.backend(m), nil).Delete(t.Context(), keys...)
+				err := newStore(backend(m), nil).Delete(t.Context(), keys...)
 				if d := time.Since(began); d > 2*objectstore.DefaultMaxElapsed {
 					t.Errorf("it took %s", d)
 				}
@@ -155,8 +154,8 @@ func TestDeleteGivesUp(t *testing.T) {
 					}
 					n++
 				}
-				if n != len(keys) || len(m.requests) >= len(keys)/tc.keys {
-					t.Errorf("%d keys have errors after %d requests; want all %d, not each of them asked for", n, len(m.requests), len(keys))
+				if n != len(keys) {
+					t.Errorf("%d keys have errors, want all %d", n, len(keys))
 				}
 			})
 		})
