@@ -1,0 +1,73 @@
+package ewstest
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+)
+
+// The kinds of things that have ids.
+const (
+	folderIDs = 1
+	itemIDs   = 2
+	attachIDs = 3
+)
+
+// derive makes a secret of a seed.
+func derive(seed uint64, purpose string) [32]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%s %d", purpose, seed))
+}
+
+// id makes the id of a thing: base64 as Exchange's, with + and / and =, of more than 100 characters. Two things whose numbers
+// are 2n and 2n+1 have ids that differ in the case of one letter only. Nothing but the server can tell what is in it.
+func (s *Server) id(kind, mailbox int, number uint64) string {
+	filler := 93
+	if s.opts.LongIDs {
+		filler = 483
+	}
+	raw := []byte{byte(kind - 1), 3, 0x24, 0xfb, 0xff, 0xbf}
+	raw = binary.BigEndian.AppendUint32(raw, uint32(mailbox))
+	raw = binary.BigEndian.AppendUint64(raw, number/2)
+	mac := hmac.New(sha256.New, s.secret[:])
+	mac.Write(raw)
+	sum := mac.Sum(nil)
+	for i := 0; len(raw) < 18+filler; i++ {
+		block := sha256.Sum256(append(sum, byte(i)))
+		raw = append(raw, block[:]...)
+	}
+	text := []byte(base64.StdEncoding.EncodeToString(raw[:18+filler+1]))
+	if number%2 == 1 {
+		flip(text)
+	}
+	return string(text)
+}
+
+// flip changes the case of the last letter but for those that the padding has a say in.
+func flip(text []byte) {
+	for i := len(text) - 5; i >= 0; i-- {
+		if c := text[i] | 0x20; c >= 'a' && c <= 'z' {
+			text[i] ^= 0x20
+			return
+		}
+	}
+}
+
+// parseID tells what an id is of. ok is false for what this server never gave out.
+func (s *Server) parseID(text string) (kind, mailbox int, number uint64, ok bool) {
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(raw) < 18 || !bytes.Equal(raw[1:6], []byte{3, 0x24, 0xfb, 0xff, 0xbf}) {
+		return 0, 0, 0, false
+	}
+	kind = int(raw[0]) + 1
+	mailbox = int(binary.BigEndian.Uint32(raw[6:]))
+	half := binary.BigEndian.Uint64(raw[10:])
+	for _, number = range []uint64{2 * half, 2*half + 1} {
+		if s.id(kind, mailbox, number) == text {
+			return kind, mailbox, number, true
+		}
+	}
+	return 0, 0, 0, false
+}

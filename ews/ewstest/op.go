@@ -1,0 +1,27 @@
+package ewstest
+
+// operations are what the server knows. They run with Server.mu held, so that what they tell is of one moment.
+var operations = map[string]func(*Server, *request) *reply{
+	"GetFolder": opGetFolder,
+}
+
+// answer makes the reply of an operation that has response messages.
+func (req *request) answer(messages ...*node) *reply {
+	return &reply{body: msg(req.name+"Response", msg("ResponseMessages", messages...))}
+}
+
+// success makes one response message with its payload.
+func (req *request) success(payload ...*node) *node {
+	n := msg(req.name+"ResponseMessage", msg("ResponseCode").say("NoError")).with("ResponseClass", "Success")
+	return n.add(payload...)
+}
+
+// failure makes one response message that tells an error.
+func (req *request) failure(f *fault) *node {
+	n := msg(req.name+"ResponseMessage", msg("MessageText").say(f.text), msg("ResponseCode").say(f.code),
+		msg("DescriptiveLinkKey").say("0")).with("ResponseClass", "Error")
+	if len(f.values) > 0 {
+		n.add(f.messageXML())
+	}
+	return n
+}

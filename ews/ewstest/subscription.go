@@ -1,0 +1,6 @@
+package ewstest
+
+// A subscription is what Subscribe made.
+type subscription struct {
+	id string
+}
