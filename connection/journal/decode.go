@@ -120,10 +120,7 @@ var (
 // fromHTML returns the lines that a page shows. Servers that render a report anew may leave nothing but HTML of it.
 func fromHTML(page string) string {
 	page = strings.NewReplacer("\r", " ", "\n", " ").Replace(page)
-	lower := strings.ToLower(page)
-	if len(lower) != len(page) {
-		lower = page // a letter that changes its length: only lower-case tags are known then
-	}
+	plain := lower(page)
 	var b strings.Builder
 	for at := 0; at < len(page); {
 		open := strings.IndexByte(page[at:], '<')
@@ -133,14 +130,14 @@ func fromHTML(page string) string {
 		}
 		b.WriteString(page[at : at+open])
 		at += open
-		tag, rest, _ := strings.Cut(lower[at+1:], ">")
+		tag, rest, _ := strings.Cut(plain[at+1:], ">")
 		name := tagName(tag)
 		at = len(page) - len(rest)
 		switch {
 		case strings.HasPrefix(tag, "!--"):
-			at = after(lower, at-1, "-->")
+			at = after(plain, at-1, "-->")
 		case hidden[name]:
-			at = after(lower, at, "</"+name+">")
+			at = after(plain, at, "</"+name+">")
 		case separate[strings.TrimPrefix(name, "/")]:
 			b.WriteByte('\n')
 		}

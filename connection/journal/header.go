@@ -132,7 +132,7 @@ func (h *header) understand() {
 
 // parameter finds name's value in a field that is not well formed.
 func parameter(field, name string) string {
-	at := strings.Index(strings.ToLower(field), name+"=")
+	at := strings.Index(lower(field), name+"=")
 	if at < 0 {
 		return ""
 	}
@@ -145,4 +145,15 @@ func parameter(field, name string) string {
 		value = value[:end]
 	}
 	return value
+}
+
+// lower changes ASCII letters only, so that what is found in the result is at the same place in s.
+func lower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
 }

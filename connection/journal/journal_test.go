@@ -510,8 +510,8 @@ func TestSourceFails(t *testing.T) {
 
 // It does not matter in which pieces a report comes.
 func TestPieces(t *testing.T) {
-	long := "Subject: long\r\n\r\n" + strings.Repeat("x", 200_000) + "\r" + strings.Repeat("y", 65_535) + "\r\n" + strings.Repeat("z\r", 65_536) + "\n\r\n"
-	for _, message := range []string{inner, long, "x", "\r\n", "\n", "\r", "x\r\n\r\n\r\n", strings.Repeat("--b-\r\n", 20_000)} {
+	long := "Subject: long\r\n\r\n" + strings.Repeat("x", 33_000) + "\r" + strings.Repeat("y", 32_767) + "\r\n" + strings.Repeat("z\r", 16_400) + "\n\r\n"
+	for _, message := range []string{inner, long, "x", "\r\n", "\n", "\r", "x\r\n\r\n\r\n", strings.Repeat("--b-\r\n", 10_000)} {
 		raw := report("Sender: a@x.org\r\nTo: b@x.org\r\n", message)
 		for name, split := range map[string]func(io.Reader) io.Reader{
 			"whole": func(r io.Reader) io.Reader { return r }, "octets": iotest.OneByteReader, "halves": iotest.HalfReader, "end with data": iotest.DataErrReader,

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	bufferSize    = 64 << 10
+	bufferSize    = 32 << 10
 	maxPartHeader = 64 << 10
 	maxDepth      = 8 // multiparts within each other; reports have two at most
 )
