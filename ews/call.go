@@ -67,7 +67,7 @@ func (c *Conn) pause(r *ewshttp.Request, e *serverError) time.Duration {
 	return c.http.Busy(r, e.wait, e.halve)
 }
 
-// call makes a request and returns its answer, before the first response message is read by the caller. It goes where the
+// call makes a request and returns its answer, once the first response message has come. It goes where the
 // mailbox lies, in the name of its owner, and declares the version that its server takes. A refusal of the whole request
 // that may pass is tried again: after the pause that a throttling server asks for, or after a short one. A request
 // that changes something is repeated only if the server has said that it did not act. Errors are *connection.Error
@@ -243,6 +243,9 @@ func compressible(op string) bool {
 
 // after decides what becomes of the call after err: nil means that it is to be tried again, now.
 func (r *attempt) after(ctx context.Context, err error) error {
+	if connection.KindOf(err) == connection.ErrUncertain {
+		return err // also if ctx has ended: that the server may have acted must not be lost
+	}
 	if ctx.Err() != nil {
 		return r.conn.ended(ctx, "", connection.Ref{})
 	}
@@ -252,11 +255,7 @@ func (r *attempt) after(ctx context.Context, err error) error {
 	}
 	switch connection.KindOf(err) {
 	case connection.ErrNetwork, connection.ErrTimeout, connection.ErrUnavailable:
-		if !safe(r.op.Name()) && connection.KindOf(err) != connection.ErrUnavailable {
-			r.move(ctx) // it was not carried out; the caller may try again
-			return err
-		}
-		return r.retry(ctx, err, true)
+		return r.retry(ctx, err, true) // it was not carried out, or it is safe: all else is ErrUncertain
 	case connection.ErrThrottled:
 		return r.retry(ctx, err, false)
 	}
@@ -275,7 +274,7 @@ func (r *attempt) afterRefusal(ctx context.Context, e *serverError) error {
 	case v.class == outdated:
 		return r.stepDown(e)
 	case v.class == permanent || v.class != moved && !safe(r.op.Name()):
-		return e.final(false)
+		return e.final(true)
 	}
 	if e.fault != nil {
 		r.conn.http.Forget(r.req) // its cookies may lead to a server that is not the mailbox's any more
