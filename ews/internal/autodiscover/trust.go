@@ -2,7 +2,6 @@ package autodiscover
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 
@@ -48,8 +47,8 @@ func (f *Finder) policyFor(origin address) *policy {
 // registrable returns the part of a host name that somebody registered ("company.co.uk" of "mail.company.co.uk"), or the
 // name itself if there is none: an IP address, a single label, a public suffix.
 func registrable(host string) string {
-	if net.ParseIP(host) != nil {
-		return host
+	if top := host[strings.LastIndexByte(host, '.')+1:]; strings.Contains(host, ":") || strings.Trim(top, "0123456789") == "" {
+		return host // no top-level domain is a number
 	}
 	domain, err := publicsuffix.EffectiveTLDPlusOne(host)
 	if err != nil {
@@ -78,7 +77,7 @@ func (p *policy) permit(from, to *url.URL) error {
 		return nil
 	}
 	for _, home := range p.homes {
-		if within(host, home) && net.ParseIP(host) == nil || host == home {
+		if within(host, home) {
 			return nil
 		}
 	}

@@ -54,7 +54,7 @@ func TrailOf(err error) []Attempt {
 func (f *Finder) verdict(a address, t *trail) error {
 	var unknown, unauthorized, later, silent, untrusted *connection.Error
 	var blocked *RedirectBlockedError
-	answered := false // by autodiscover, whatever it said
+	answered := false // by a web server, whatever it said
 	for i, attempt := range t.attempts {
 		var e *connection.Error
 		if !errors.As(attempt.Err, &e) {
@@ -74,7 +74,7 @@ func (f *Finder) verdict(a address, t *trail) error {
 			untrusted = e
 		case e.Kind == connection.ErrNetwork || e.Kind == connection.ErrTimeout:
 			silent = e
-		case v == failed && e.Kind != connection.ErrConfig:
+		case e.Kind != connection.ErrConfig: // that is a redirect not followed
 			answered = true
 		}
 	}
