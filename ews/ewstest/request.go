@@ -29,6 +29,7 @@ type reply struct {
 	raw    func(w http.ResponseWriter, r *http.Request) // writes what is no SOAP at all
 	// stream writes one envelope for each call of emit, until it returns.
 	stream func(r *http.Request, emit func(body *node) error) error
+	mishap *mishap // what happens on the wire besides; nil = nothing
 }
 
 // serveEWS answers a request to the path of EWS. The order of the checks is that of Exchange: HTTP, authentication, XML,
