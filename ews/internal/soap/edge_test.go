@@ -231,7 +231,7 @@ func TestE08Prefixes(t *testing.T) {
 		"others":     {"s:", "SOAP-ENV:", "m:", "q0.-:", "t:", "typ:", "xmlns:s=", "xmlns:SOAP-ENV="},
 		"swapped":    {"s:", "t:", "m:", "s:", "t:", "m:"},
 		"none":       {"s:", "", "m:", "", "t:", "", "xmlns:s=", "xmlns=", "xmlns:m=", "xmlns=", "xmlns:t=", "n="},
-		"white":      {"?>", "?>", ">", "\r\n >", "<", "<", "/>", "/\r\n>"},
+		"white":      {"?>", "?>", ">", "\r\n >", "<", "<", "/>", "\r\n/>"},
 		"quotes":     {`"`, `'`},
 		"spaces":     {"=", " = ", "ResponseClass", "\n\tResponseClass"},
 		"the codes":  {"NoError", "\r\n   NoError\t", "ErrorItemNotFound", " ErrorItemNotFound\n"},
@@ -379,7 +379,7 @@ func TestE18CutAnywhere(t *testing.T) {
 			switch {
 			case err == nil:
 				t.Fatalf("cut at %d by %v: got no error", at, cause)
-			case cause == io.EOF:
+			case cause == io.EOF: //nolint:errorlint // the bare one of the table
 				wantKind(t, err, connection.ErrProtocol)
 			case !errors.Is(err, cause):
 				t.Errorf("cut at %d by %v: got %v", at, cause, err)
@@ -472,7 +472,7 @@ func TestBodyThatIsLeft(t *testing.T) {
 				t.Fatalf("%s: got %v", how, err)
 			}
 			if left != nil {
-				if n, err := left.Read(make([]byte, 10)); n > 0 || err == nil || err == io.EOF {
+				if n, err := left.Read(make([]byte, 10)); n > 0 || err == nil || err == io.EOF { //nolint:errorlint // the end is bare
 					t.Errorf("%s: a body that was left gives %d octets and %v", how, n, err)
 				}
 			}
@@ -484,7 +484,7 @@ func TestBodyThatIsLeft(t *testing.T) {
 		if octets, err := io.ReadAll(left); err != nil || string(octets) != "t" && string(octets) != "" {
 			t.Errorf("%s: got %q and %v", how, octets, err)
 		}
-		if _, err := reader.Next(); err != io.EOF {
+		if _, err := reader.Next(); err != io.EOF { //nolint:errorlint // the end is bare
 			t.Errorf("%s: got %v, want the end", how, err)
 		}
 		equal(t, "agreed", reader.Agreed(), true)

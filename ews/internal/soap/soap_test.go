@@ -60,7 +60,7 @@ func read(r *soap.Reader) ([]delivery, error) {
 	for {
 		resp, err := r.Next()
 		switch {
-		case err == io.EOF:
+		case err == io.EOF: //nolint:errorlint // the end is bare
 			return all, nil
 		case err != nil:
 			return all, err
