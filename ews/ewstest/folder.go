@@ -49,8 +49,8 @@ type folderEvent struct {
 	kind   eventKind
 }
 
-// plan is what every mailbox has: parent, distinguished id, name, class and element.
-var plan = [...][5]string{
+// usualFolders are what every mailbox has: parent, distinguished id, name, class and element.
+var usualFolders = [...][5]string{
 	{"", "root", "root", "", "Folder"},
 	{"root", "msgfolderroot", "Top of Information Store", "IPF.Note", "Folder"},
 	{"msgfolderroot", "inbox", "Inbox", "IPF.Note", "Folder"},
@@ -71,8 +71,8 @@ var plan = [...][5]string{
 	{"recoverableitemsroot", "recoverableitemspurges", "Purges", "", "Folder"},
 }
 
-// archivePlan is what an in-place archive has.
-var archivePlan = [...][5]string{
+// archiveFolders are what an in-place archive has.
+var archiveFolders = [...][5]string{
 	{"", "archiveroot", "root", "", "Folder"},
 	{"archiveroot", "archivemsgfolderroot", "Top of Information Store", "IPF.Note", "Folder"},
 	{"archivemsgfolderroot", "archiveinbox", "Inbox", "IPF.Note", "Folder"},
@@ -83,9 +83,9 @@ var archivePlan = [...][5]string{
 	{"archiverecoverableitemsroot", "archiverecoverableitemspurges", "Purges", "", "Folder"},
 }
 
-// plant makes the folders of plan.
+// plant makes the usual folders.
 func (mb *Mailbox) plant() {
-	for _, p := range plan {
+	for _, p := range usualFolders {
 		mb.grow(p)
 	}
 }
@@ -113,7 +113,7 @@ func (mb *Mailbox) Archive() *Folder {
 	mb.s.mu.Lock()
 	defer mb.s.mu.Unlock()
 	if mb.distinguished["archiveroot"] == nil {
-		for _, p := range archivePlan {
+		for _, p := range archiveFolders {
 			mb.grow(p)
 		}
 		mb.s.store.changed()

@@ -223,4 +223,3 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 
 // Unwrap is for http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
