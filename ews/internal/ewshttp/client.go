@@ -64,6 +64,7 @@ type Client struct {
 
 	wires    wires
 	login    *login
+	known    known
 	tokens   tokens
 	limiter  limiter
 	jars     jars

@@ -1,0 +1,85 @@
+package ewshttp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/httpx"
+)
+
+func (c *Client) fail(kind connection.Kind, endpoint, hint, format string, args ...any) *connection.Error {
+	return &connection.Error{Driver: c.opts.Driver, Endpoint: endpoint, Kind: kind, Hint: hint, Err: fmt.Errorf(format, args...)}
+}
+
+func (c *Client) config(format string, args ...any) *connection.Error {
+	return c.fail(connection.ErrConfig, "", "", "config: "+format, args...)
+}
+
+// ended returns why nothing more is to be done: the Client is closed, or ctx is over. nil if neither is.
+func (c *Client) ended(ctx context.Context, endpoint string) error {
+	if c.life.Err() != nil {
+		return context.Cause(c.life)
+	}
+	err := ctx.Err()
+	if err == nil {
+		return nil
+	}
+	e := c.fail(connection.KindOf(err), endpoint, "", "%w", err)
+	if why := context.Cause(ctx); !errors.Is(err, why) {
+		e.Kind, e.Err = connection.KindOf(why), fmt.Errorf("%w: %w", err, why)
+	}
+	return e
+}
+
+// clean makes a server's text fit for an error or a log: short, printable, without a credential.
+func (c *Client) clean(text string) string { return httpx.Clean(c.scrub.Load().Text(text)) }
+
+// maxShown is how much of a page's text an error shows.
+const maxShown = 200
+
+// pageText returns the beginning of what a person reads on a web page, or of a text that is none.
+func (c *Client) pageText(page []byte) string {
+	text := strings.ToValidUTF8(c.scrub.Load().Text(string(page)), "")
+	lower := strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, text)
+	var b strings.Builder
+	for i := 0; i < len(text); {
+		if text[i] != '<' {
+			next := strings.IndexByte(text[i:], '<')
+			if next < 0 {
+				next = len(text) - i
+			}
+			b.WriteString(text[i : i+next])
+			i += next
+			continue
+		}
+		rest := lower[i:]
+		end := ">"
+		for _, name := range []string{"style", "script"} {
+			if strings.HasPrefix(rest, "<"+name) {
+				end = "</" + name + ">"
+			}
+		}
+		if strings.HasPrefix(rest, "<!--") {
+			end = "-->"
+		}
+		next := strings.Index(rest, end)
+		if next < 0 {
+			break
+		}
+		b.WriteByte(' ')
+		i += next + len(end)
+	}
+	shown := c.clean(b.String())
+	if len(shown) > maxShown {
+		shown = strings.ToValidUTF8(shown[:maxShown], "") + "…"
+	}
+	return shown
+}
