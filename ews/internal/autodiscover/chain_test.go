@@ -84,7 +84,7 @@ func TestOrder(t *testing.T) {
 	f := w.finder(func(o *autodiscover.Options) {
 		o.URLs = []*url.URL{{Scheme: "https", Host: "scp.corp.test", Path: "/autodiscover/autodiscover.xml"}}
 	})
-	e := wantError(t, f, connection.ErrNetwork, "disable_autodiscover")
+	e := failure(t, f, connection.ErrNetwork, "disable_autodiscover")
 	got := w.requests()
 	for _, pair := range [][2]int{{1, 3}, {3, 5}} {
 		slices.Sort(got[pair[0]:pair[1]]) // those of a pair go out at once
@@ -154,7 +154,7 @@ func TestNobodyAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.hosts["company.test"], w.hosts["autodiscover.company.test"] = silent, silent
-		e := wantError(t, w.finder(), connection.ErrTimeout, "disable_autodiscover")
+		e := failure(t, w.finder(), connection.ErrTimeout, "disable_autodiscover")
 		if !connection.Temporary(e) {
 			t.Errorf("%v is not temporary", e)
 		}
@@ -213,7 +213,7 @@ func TestE47ErrorsWithStatus200(t *testing.T) {
 
 		w = newWorld(t)
 		w.pages[xmlAt("company.test")], w.pages[xmlAt("autodiscover.company.test")] = poxError(code), poxError(code)
-		if e := wantError(t, w.finder(), connection.ErrNotFound, "mailboxes"); e.Code != code || e.Ref.Mailbox != "joe@company.test" {
+		if e := failure(t, w.finder(), connection.ErrNotFound, "mailboxes"); e.Code != code || e.Ref.Mailbox != "joe@company.test" {
 			t.Errorf("code %q, mailbox %q; want %q and joe's", e.Code, e.Ref.Mailbox, code)
 		}
 	}
@@ -271,7 +271,7 @@ func TestServerBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.pages[svc("company.test")] = soapError("ServerBusy", "")
-		if e := wantError(t, w.finder(), connection.ErrUnavailable, ""); !connection.Temporary(e) {
+		if e := failure(t, w.finder(), connection.ErrUnavailable, ""); !connection.Temporary(e) {
 			t.Errorf("%v is not temporary", e)
 		}
 		if n := w.count(svc("company.test")); n != 3 {
@@ -284,7 +284,7 @@ func TestServerBusy(t *testing.T) {
 			return &autodiscover.Reply{Status: 503, Header: http.Header{"Retry-After": {"600"}}, Body: http.NoBody}, nil
 		}
 		begun := time.Now()
-		if e := wantError(t, w.finder(), connection.ErrUnavailable, ""); e.RetryAfter != 10*time.Minute {
+		if e := failure(t, w.finder(), connection.ErrUnavailable, ""); e.RetryAfter != 10*time.Minute {
 			t.Errorf("RetryAfter %s, want 10m", e.RetryAfter)
 		}
 		if took := time.Since(begun); took > time.Minute {
@@ -318,7 +318,7 @@ func TestSRV(t *testing.T) {
 		w := newWorld(t)
 		w.hostile["a.company.test"] = true
 		w.srv["company.test"] = []*net.SRV{rec("a.company.test.", 444, 0, 0), rec(".", 443, 0, 0)}
-		e := wantError(t, w.finder(), connection.ErrNetwork, "disable_autodiscover")
+		e := failure(t, w.finder(), connection.ErrNetwork, "disable_autodiscover")
 		if text := e.Error(); !strings.Contains(text, "a.company.test:444 ignored") || !strings.Contains(text, "no such service") {
 			t.Error(text)
 		}
@@ -327,7 +327,7 @@ func TestSRV(t *testing.T) {
 		w := newWorld(t)
 		w.hosts["autodiscover.evil.test"], w.hostile["autodiscover.evil.test"] = ews("mail.evil.test"), true
 		w.srv["company.test"] = []*net.SRV{rec("autodiscover.evil.test.", 443, 0, 0)}
-		e := wantError(t, w.finder(), connection.ErrConfig, `redirect_allow: add "autodiscover.evil.test"`)
+		e := failure(t, w.finder(), connection.ErrConfig, `redirect_allow: add "autodiscover.evil.test"`)
 		if e.Code != "RedirectBlocked" {
 			t.Errorf("code %q", e.Code)
 		}
@@ -355,8 +355,7 @@ func TestCancelled(t *testing.T) {
 		w := newWorld(t)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		asked := 0
-		var f *autodiscover.Finder
-		f = w.finder(func(o *autodiscover.Options) {
+		f := w.finder(func(o *autodiscover.Options) {
 			do, lookup := o.Do, o.LookupSRV
 			o.Do = func(c context.Context, r *autodiscover.Request) (*autodiscover.Reply, error) {
 				w.mu.Lock()

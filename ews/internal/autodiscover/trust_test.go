@@ -117,7 +117,7 @@ func TestE29Loops(t *testing.T) {
 			return soapError("RedirectAddress", "JOE@company.test")(ctx, address)
 		}
 		w.pages[svc("company.test")], w.pages[svc("eu.company.test")] = byAddress, byAddress
-		e := wantError(t, w.finder(), connection.ErrConfig, "")
+		e := failure(t, w.finder(), connection.ErrConfig, "")
 		if text := e.Error(); !strings.Contains(text, "redirect back to JOE@company.test") {
 			t.Error(text)
 		}
@@ -132,7 +132,7 @@ func TestE29Loops(t *testing.T) {
 		w.pages[svc("company.test")] = soapError("RedirectUrl", svc("a.company.test"))
 		w.pages[svc("a.company.test")] = soapError("RedirectUrl", svc("b.company.test"))
 		w.pages[svc("b.company.test")] = soapError("RedirectUrl", "https://A.company.test:443/autodiscover/autodiscover.svc")
-		e := wantError(t, w.finder(), connection.ErrConfig, "")
+		e := failure(t, w.finder(), connection.ErrConfig, "")
 		if text := e.Error(); !strings.Contains(text, "redirect loop") {
 			t.Error(text)
 		}
@@ -150,7 +150,7 @@ func TestE29Loops(t *testing.T) {
 			mu.Unlock()
 			return soapError("RedirectUrl", fmt.Sprintf("https://company.test/%d/autodiscover.svc", at))(ctx, address)
 		}
-		e := wantError(t, w.finder(), connection.ErrConfig, "")
+		e := failure(t, w.finder(), connection.ErrConfig, "")
 		if n > 13 || !strings.Contains(e.Error(), "more than 10 redirects") {
 			t.Errorf("%d requests, %v", n, e)
 		}
@@ -289,7 +289,7 @@ func TestEWSURLs(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.pages[svc("company.test")] = soapSettings(setting("ExternalEwsUrl", "http://mail.company.test/EWS/Exchange.asmx"))
-	if e := wantError(t, w.finder(), connection.ErrConfig, ""); !strings.Contains(e.Error(), "in the clear") {
+	if e := failure(t, w.finder(), connection.ErrConfig, ""); !strings.Contains(e.Error(), "in the clear") {
 		t.Error(e)
 	}
 }

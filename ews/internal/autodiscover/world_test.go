@@ -273,7 +273,13 @@ func wantURL(t *testing.T, f *autodiscover.Finder, want string) *autodiscover.Fo
 }
 
 // wantError looks for joe@company.test in vain.
-func wantError(t *testing.T, f *autodiscover.Finder, kind connection.Kind, hint string) *connection.Error {
+func wantError(t *testing.T, f *autodiscover.Finder, kind connection.Kind, hint string) {
+	t.Helper()
+	_ = failure(t, f, kind, hint)
+}
+
+// failure is wantError for a further look at the error.
+func failure(t *testing.T, f *autodiscover.Finder, kind connection.Kind, hint string) *connection.Error {
 	t.Helper()
 	found, err := f.Find(t.Context(), "joe@company.test")
 	var e *connection.Error
