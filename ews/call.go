@@ -31,6 +31,7 @@ type callOptions struct {
 	jar     string        // name of a cookie jar shared with other mailboxes
 	url     *url.URL      // where to ask, instead of where the mailbox lies
 	version soap.Version  // ceiling for this request alone; "" = that of the settings
+	splits  bool          // a request that takes the server too long is not repeated: the caller asks for less
 }
 
 // An answer is one that is being read. It holds a connection until it is closed. It is for one goroutine.
@@ -244,7 +245,10 @@ func compressible(op string) bool {
 // after decides what becomes of the call after err: nil means that it is to be tried again, now.
 func (r *attempt) after(ctx context.Context, err error) error {
 	if connection.KindOf(err) == connection.ErrUncertain {
-		return err // also if ctx has ended: that the server may have acted must not be lost
+		if ctx.Err() != nil && !errors.Is(err, ctx.Err()) { // that the server may have acted must not be lost
+			err = &connection.Error{Driver: DriverName, Kind: connection.ErrUncertain, Err: errors.Join(ctx.Err(), err)}
+		}
+		return err
 	}
 	if ctx.Err() != nil {
 		return r.conn.ended(ctx, "", connection.Ref{})
@@ -273,6 +277,8 @@ func (r *attempt) afterRefusal(ctx context.Context, e *serverError) error {
 		return r.wait(ctx, e)
 	case v.class == outdated:
 		return r.stepDown(e)
+	case r.opts.splits && v.kind == connection.ErrTimeout:
+		return e.final(true)
 	case v.class == permanent || v.class != moved && !safe(r.op.Name()):
 		return e.final(true)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews/internal/autodiscover"
@@ -26,9 +27,11 @@ type Conn struct {
 
 	life context.Context // ends at Close
 	end  context.CancelCauseFunc
-	busy sync.WaitGroup // verbs under way; no Add after closed
 
-	learnt learnt
+	learnt  learnt
+	removed atomic.Int64 // messages that Delete has removed
+	streams atomic.Int32 // hanging requests for notifications
+	spots   spots        // where Append found folders
 
 	mu     sync.Mutex
 	closed bool

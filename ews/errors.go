@@ -38,7 +38,6 @@ const (
 	hintRecoverable   = "the Recoverable Items folder of this mailbox is full: raise its quota, or let the server purge it"
 	hintVersion       = "version: set the version of the server, or a lower one"
 	hintMoving        = "disable_autodiscover: the mailbox is being moved to another server, which only autodiscover finds"
-	hintUnsafe        = "channel_binding, or a proxy in between: the server did not understand the request"
 )
 
 // verdicts are the codes that mean something to this driver, without their prefix "Error". There are about 500 more.
@@ -95,7 +94,7 @@ var verdicts = map[string]verdict{
 	"MissingRecipients": {permanent, connection.ErrRejected, ""},
 	"InvalidRecipients": {permanent, connection.ErrRejected, ""},
 
-	"SchemaValidation":       {permanent, connection.ErrProtocol, hintUnsafe},
+	"SchemaValidation":       {permanent, connection.ErrProtocol, hintVersion},
 	"InvalidRestriction":     {permanent, connection.ErrProtocol, ""},
 	"InvalidPropertyRequest": {permanent, connection.ErrProtocol, ""},
 
@@ -218,9 +217,6 @@ func (c *Conn) fail(op string, t target, ref connection.Ref, err error) *connect
 		e.Kind, e.Code, e.RetryAfter, e.Hint, e.Err = inner.Kind, inner.Code, inner.RetryAfter, inner.Hint, inner.Err
 		if inner.Endpoint != "" {
 			e.Endpoint = inner.Endpoint
-		}
-		if inner.Driver == "" && e.Hint == "" && e.Kind == connection.ErrProtocol {
-			e.Hint = hintUnsafe
 		}
 	} else {
 		e.Kind, e.Err = connection.KindOf(err), err
