@@ -16,8 +16,15 @@ import (
 // A history is what a Checkpoint says: what a Sync has told of one mailbox.
 type history struct {
 	Mailbox string                    `json:"mailbox"`
-	Roots   map[string]string         `json:"roots,omitempty"`   // SyncState of the folders below each root
+	Roots   map[string]*rootHistory   `json:"roots,omitempty"`   // by distinguished name: "msgfolderroot"
 	Folders map[string]*folderHistory `json:"folders,omitempty"` // by FolderId
+}
+
+// A rootHistory is what is known of a folder below which others lie.
+type rootHistory struct {
+	ID     string `json:"id"`
+	Prefix string `json:"prefix,omitempty"` // of the paths below it
+	State  string `json:"state,omitempty"`  // of the folders below it; "" where they are listed anew each time
 }
 
 // A folderHistory is what was told of one folder, and what is known of it: the server tells only what changes.
@@ -26,7 +33,8 @@ type folderHistory struct {
 	Parent string `json:"parent,omitempty"`
 	Name   string `json:"name,omitempty"`
 	Class  string `json:"class,omitempty"`
-	Kind   string `json:"kind,omitempty"` // "" is Folder
+	Kind   string `json:"kind,omitempty"` // "Folder", "SearchFolder"
+	Role   string `json:"role,omitempty"` // its distinguished name: "inbox"
 	Told   string `json:"told,omitempty"` // the path that was told last; "" = never
 	State  string `json:"state,omitempty"`
 }
@@ -42,7 +50,7 @@ const (
 var errCheckpoint = errors.New("the checkpoint is not one of this driver, or was damaged")
 
 func newHistory(mailbox string) *history {
-	return &history{Mailbox: mailbox, Roots: make(map[string]string), Folders: make(map[string]*folderHistory)}
+	return &history{Mailbox: mailbox, Roots: make(map[string]*rootHistory), Folders: make(map[string]*folderHistory)}
 }
 
 // encode returns the Checkpoint: the same one for the same history. One over the limits is ErrTooLarge.
@@ -127,8 +135,8 @@ func (h *history) sound() bool {
 	if h.Roots == nil || h.Folders == nil || len(h.Folders) > maxFolders {
 		return false
 	}
-	for _, state := range h.Roots {
-		if len(state) > maxSyncState {
+	for name, r := range h.Roots {
+		if name == "" || r == nil || len(r.State) > maxSyncState {
 			return false
 		}
 	}

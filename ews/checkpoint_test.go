@@ -13,7 +13,7 @@ import (
 
 func sampleHistory() *history {
 	h := newHistory("Joe@corp.test")
-	h.Roots["msgfolderroot"] = "c3RhdGU="
+	h.Roots["msgfolderroot"] = &rootHistory{ID: "AQMk=", State: "c3RhdGU="}
 	h.Folders["AQMk+/a="] = &folderHistory{Root: "msgfolderroot", Parent: "AQMk=", Name: "In/box \x01\u2028", Class: "IPF.Note", Told: "In%2Fbox", State: "c3RhdGUy"}
 	h.Folders["aqmk+/A="] = &folderHistory{Root: "msgfolderroot", Kind: "SearchFolder", Told: "x"}
 	return h
@@ -89,10 +89,11 @@ func TestCheckpointRefused(t *testing.T) {
 		"unknown field":   `{"mailbox":"joe@corp.test","other":1}`,
 		"two objects":     `{"mailbox":"joe@corp.test"}{}`,
 		"null folder":     `{"mailbox":"joe@corp.test","folders":{"a":null}}`,
+		"null root":       `{"mailbox":"joe@corp.test","roots":{"r":null}}`,
 		"null folders":    `{"mailbox":"joe@corp.test","folders":null}`,
 		"folder no id":    `{"mailbox":"joe@corp.test","folders":{"":{"root":"r"}}}`,
 		"endless state":   `{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","state":"` + long + `"}}}`,
-		"endless root":    `{"mailbox":"joe@corp.test","roots":{"r":"` + long + `"}}`,
+		"endless root":    `{"mailbox":"joe@corp.test","roots":{"r":{"id":"a","state":"` + long + `"}}}`,
 		"not an object":   `[]`,
 		"bomb":            `{"mailbox":"` + strings.Repeat("x", maxHistory) + `"}`,
 		"nothing at all":  ``,
@@ -114,7 +115,7 @@ func FuzzCheckpoint(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(string(cp), []byte(`{"mailbox":"joe@corp.test","roots":{"r":"s"},"folders":{"a":{"root":"r","state":"s"}}}`))
+	f.Add(string(cp), []byte(`{"mailbox":"joe@corp.test","roots":{"r":{"id":"i","state":"s"}},"folders":{"a":{"root":"r","state":"s"}}}`))
 	f.Add("ews1:", []byte(`{"mailbox":"joe@corp.test"}`))
 	f.Fuzz(func(t *testing.T, cp string, data []byte) {
 		for _, cp := range []connection.Checkpoint{connection.Checkpoint(cp), checkpointOf(t, data)} {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net/mail"
+	netmail "net/mail"
 	"slices"
 	"strings"
 
@@ -17,7 +17,7 @@ const smtpHint = "EWS has no envelope: Exchange sends a message to all whom its 
 var errAddress = errors.New("is no address that can be sent to")
 
 // addressParser reads addresses and does not care about the character set of names.
-var addressParser = mail.AddressParser{WordDecoder: &mime.WordDecoder{
+var addressParser = netmail.AddressParser{WordDecoder: &mime.WordDecoder{
 	CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil },
 }}
 
