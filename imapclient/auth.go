@@ -44,7 +44,7 @@ func (l *link) authenticate(ctx context.Context) error {
 	began := time.Now()
 	choice, err := l.choose()
 	if err != nil {
-		l.report("auth", began, "", "", err)
+		l.way.Report("auth", began, "", "", err)
 		return err
 	}
 	l.mechanism = choice.Name
@@ -56,14 +56,14 @@ func (l *link) authenticate(ctx context.Context) error {
 	}
 	err = l.logIn(ctx, choice)
 	if errors.Is(err, errRenewed) {
-		l.report("auth", began, choice.Detail()+"; "+errRenewed.Error(), "oauth2: the token source gave a token that the server refuses, and then another", nil)
+		l.way.Report("auth", began, choice.Detail()+"; "+errRenewed.Error(), "oauth2: the token source gave a token that the server refuses, and then another", nil)
 		return err
 	}
 	detail := choice.Detail()
 	if choice.Name == saslx.LoginCommand {
 		detail = strings.Replace(detail, saslx.LoginCommand, l.mechanism, 1)
 	}
-	l.report("auth", began, detail, choice.Warning(), err)
+	l.way.Report("auth", began, detail, choice.Warning(), err)
 	return err
 }
 

@@ -31,11 +31,11 @@ func (l *link) compress(cfg *Config) error {
 	n, err := l.command("COMPRESS DEFLATE", maxPreludeLine, nil)
 	switch {
 	case err != nil:
-		l.report("compress", began, "", "", err)
+		l.way.Report("compress", began, "", "", err)
 		return err
 	case n.Type != "OK":
 		l.env.Emit(connection.Event{Kind: connection.EventQuirk, Connection: l.name(), Detail: "compress-refused"})
-		l.report("compress", began, "the server offers "+capDeflate+" and refuses it: "+l.said(n), "", nil)
+		l.way.Report("compress", began, "the server offers "+capDeflate+" and refuses it: "+l.said(n), "", nil)
 		return nil
 	}
 	d, err := newDeflated(l)
@@ -43,7 +43,7 @@ func (l *link) compress(cfg *Config) error {
 		return l.peer.Errorf(connection.ErrUnknown, "", "compress: %w", err)
 	}
 	l.stream, l.br = d, bufio.NewReaderSize(d, linkBuffer)
-	l.report("compress", began, "DEFLATE in both directions", "", nil)
+	l.way.Report("compress", began, "DEFLATE in both directions", "", nil)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	goimap "github.com/emersion/go-imap/v2"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/wirelog"
 )
 
 var errClosed = errors.New("the connection was closed")
@@ -56,7 +57,7 @@ func (s *session) commandError(ctx context.Context, op string, err error) error 
 		n := note{Type: string(reply.Type), Code: string(reply.Code), Text: reply.Text}
 		kind, after := n.kind()
 		e := s.conn.problem(op, connection.Ref{}, kind, "the server says %s %s", reply.Type, textOr(s.guard.l.clean(reply.Text), "without a text"))
-		e.Code, e.RetryAfter = clip(s.guard.l.clean(string(reply.Code))), after
+		e.Code, e.RetryAfter = wirelog.Clip(s.guard.l.clean(string(reply.Code))), after
 		return e
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, io.ErrClosedPipe):
 		return s.conn.problem(op, connection.Ref{}, connection.ErrNetwork, "the connection was closed: %w", io.ErrUnexpectedEOF)

@@ -3,6 +3,8 @@ package imapclient
 import (
 	"bytes"
 	"strconv"
+
+	"github.com/mailconn/mailconn/internal/wirelog"
 )
 
 // A kind is what a response is, as far as the guard has to know.
@@ -157,7 +159,9 @@ func (g *guard) squeeze(at int, typ, name string) {
 }
 
 // shown returns the beginning of a line for an error.
-func (g *guard) shown(line []byte) string { return clip(g.l.cleanCut(string(bytes.TrimSpace(line)))) }
+func (g *guard) shown(line []byte) string {
+	return wirelog.Clip(g.l.cleanCut(string(bytes.TrimSpace(line))))
+}
 
 // word returns the word that begins at or after at, up to a space, parenthesis or line end, and where it ends.
 func word(line []byte, at int) ([]byte, int) {

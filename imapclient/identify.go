@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mailconn/mailconn/internal/wirelog"
 )
 
 // The values of Config.SendID.
@@ -38,14 +40,14 @@ func (l *link) identify(cfg *Config) error {
 	l.serverID = ""
 	n, err := l.command(identification, maxPreludeLine, nil)
 	if err != nil {
-		l.report("id", began, "", "", err)
+		l.way.Report("id", began, "", "", err)
 		return err
 	}
 	what := "the server says " + l.said(n)
 	if l.serverID != "" {
-		what = "the server is " + clip(l.clean(l.serverID))
+		what = "the server is " + wirelog.Clip(l.clean(l.serverID))
 	}
-	l.report("id", began, what, "", nil)
+	l.way.Report("id", began, what, "", nil)
 	return nil
 }
 

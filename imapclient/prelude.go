@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -62,7 +61,7 @@ type link struct {
 
 	env  *connection.Env
 	id   string
-	step func(connection.Step)
+	way  netx.Prelude
 	tags int
 }
 
@@ -152,19 +151,18 @@ func newLink(cfg *Config, env *connection.Env, step func(connection.Step), auth 
 		return nil, &connection.Error{Op: "connect", Driver: DriverName, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
 	}
 	peer := &netx.Peer{Driver: DriverName, ID: cfg.ID, Host: host, Port: port, Ports: portsHint, Settings: &cfg.NetworkSettings, Env: env}
-	if step == nil {
-		step = func(connection.Step) {}
-	}
 	if auth == nil {
 		if auth, err = saslx.New(cfg.account(env)); err != nil {
 			return nil, peer.Errorf(connection.ErrConfig, "", "config: %w", err)
 		}
 	}
 	l := &link{
-		peer: peer, env: env, id: cfg.ID, step: step, noData: cfg.NoDataTimeout.D(),
+		way:  netx.Prelude{Peer: peer, Protocol: "IMAP", Reads: true, Upgrade: "STARTTLS", PortTLS: portTLS, Step: step},
+		peer: peer, env: env, id: cfg.ID, noData: cfg.NoDataTimeout.D(),
 		login: auth.Login(), user: cfg.Username, password: cfg.Password, actsFor: cfg.actFor,
 		scrub: wirelog.NewScrubber(cfg.Username, cfg.Password),
 	}
+	l.way.Clean = l.clean
 	l.strict = cfg.DisableQuirks
 	for _, name := range cfg.DisableExtensions {
 		l.hidden = append(l.hidden, strings.ToUpper(name))
@@ -173,37 +171,11 @@ func newLink(cfg *Config, env *connection.Env, step func(connection.Step), auth 
 	return l, nil
 }
 
-// report times one step and tells of it. what, which may hold words of the server, and warning are used only when err is
-// nil.
-func (l *link) report(name string, began time.Time, what, warning string, err error) {
-	s := connection.Step{Name: name, Status: connection.StatusOK, Detail: l.clean(what), Hint: warning, Elapsed: time.Since(began), Err: err}
-	switch {
-	case err != nil:
-		s.Status, s.Detail, s.Hint = connection.StatusFailed, "", ""
-		var e *connection.Error
-		if errors.As(err, &e) {
-			s.Hint = e.Hint
-		}
-	case warning != "":
-		s.Status = connection.StatusWarned
-	}
-	l.step(s)
-}
-
 func (l *link) dial(ctx context.Context) error {
-	began := time.Now()
-	addrs, err := l.peer.Addresses(ctx)
-	l.report("resolve", began, strings.Join(addrs, ", "), "", err)
+	conn, err := l.way.Dial(ctx)
 	if err != nil {
 		return err
 	}
-	began = time.Now()
-	conn, err := l.peer.Dial(ctx, addrs)
-	if err != nil {
-		l.report("connect", began, "", "", err)
-		return err
-	}
-	l.report("connect", began, conn.RemoteAddr().String(), "", nil)
 	l.conn = conn
 	l.use(conn)
 	return nil
@@ -222,7 +194,7 @@ const loggedIn = "after login: "
 func (l *link) establish(ctx, dialCtx context.Context, cfg *Config, m *tlsMemory) error {
 	release := l.conn.Bind(dialCtx)
 	if cfg.Mode.Or() == connection.ModeTLS {
-		if err := l.secure(dialCtx, func() (*netx.Secured, error) { return l.conn.Handshake(dialCtx) }); err != nil {
+		if err := l.secure(func() (*netx.Secured, error) { return l.conn.Handshake(dialCtx) }); err != nil {
 			return err
 		}
 	}
@@ -245,10 +217,10 @@ func (l *link) establish(ctx, dialCtx context.Context, cfg *Config, m *tlsMemory
 		l.mechanism = "PREAUTH"
 		if cfg.mailbox != "" {
 			err := l.peer.Errorf(connection.ErrAuth, "mailboxes: this server chooses the mailbox itself; leave the setting out", "the server says PREAUTH, so mailbox %q cannot be asked for", cfg.mailbox)
-			l.report("auth", time.Now(), "", "", err)
+			l.way.Report("auth", time.Now(), "", "", err)
 			return err
 		}
-		l.report("auth", time.Now(), "the server says PREAUTH: it knows us without a login, and username and password were not used", "", nil)
+		l.way.Report("auth", time.Now(), "the server says PREAUTH: it knows us without a login, and username and password were not used", "", nil)
 	} else {
 		if err := l.askCaps("before login: "); err != nil {
 			return err
@@ -263,21 +235,14 @@ func (l *link) establish(ctx, dialCtx context.Context, cfg *Config, m *tlsMemory
 	return l.compress(cfg)
 }
 
-// secure reports what handshake made of the connection.
-func (l *link) secure(ctx context.Context, handshake func() (*netx.Secured, error)) error {
-	began := time.Now()
-	s, err := handshake()
+// secure has handshake make the connection a TLS one, and forgets what was heard.
+func (l *link) secure(handshake func() (*netx.Secured, error)) error {
+	s, err := l.way.Secure(handshake)
 	if err != nil {
-		l.report("tls", began, "", "", err)
 		return err
 	}
 	l.tls = s
 	l.use(s)
-	warning := ""
-	if !s.Trusted {
-		warning = "accept_any_certificate: anybody on the path can read and change everything; set pin_sha256 to " + netx.Pin(s.State.PeerCertificates) + " instead"
-	}
-	l.report("tls", began, s.Describe(), warning, nil)
 	return nil
 }
 
@@ -285,20 +250,20 @@ func (l *link) secure(ctx context.Context, handshake func() (*netx.Secured, erro
 func (l *link) greet() (note, error) {
 	began := time.Now()
 	n, err := l.readGreeting()
-	l.report("greeting", began, l.greeting, "", err)
+	l.way.Report("greeting", began, l.greeting, "", err)
 	return n, err
 }
 
 func (l *link) readGreeting() (note, error) {
 	line, err := l.readLine(maxPreludeLine)
 	if err != nil {
-		return note{}, l.greetingLost(err)
+		return note{}, l.way.GreetingLost(err, l.tls)
 	}
 	n := parseStatus(line)
 	n.Text = l.clean(n.Text)
-	l.greeting = clip(l.clean(line))
+	l.greeting = wirelog.Clip(l.clean(line))
 	if n.Tag != "*" {
-		return n, l.notIMAP(line)
+		return n, l.way.NotOurs(line, l.greeting, l.tls)
 	}
 	switch n.Type {
 	case "OK", "PREAUTH":
@@ -311,95 +276,39 @@ func (l *link) readGreeting() (note, error) {
 		l.announce(n)
 		return n, l.refusal(n, "server: the server turned the connection away; its words are in the error")
 	}
-	return n, l.notIMAP(line)
-}
-
-// greetingLost explains why no greeting came.
-func (l *link) greetingLost(err error) error {
-	var e *connection.Error
-	if !errors.As(err, &e) || e.Hint != "" || e.Kind == connection.ErrCanceled {
-		return err
-	}
-	explained := *e
-	switch {
-	case l.tls != nil && l.tls.ClientCertRequested && e.Kind == connection.ErrNetwork:
-		// TLS 1.3: the server looks at the certificate when the client takes the handshake to be over.
-		explained.Hint = "client_cert_pem: the server asks for a client certificate; is there one, of an authority that the server trusts?"
-	case e.Kind == connection.ErrProtocol && l.tls == nil, e.Kind == connection.ErrTimeout && l.tls == nil, e.Kind == connection.ErrNetwork && l.tls == nil:
-		explained.Hint = "mode: no IMAP greeting came; if port " + strconv.Itoa(l.peer.Port) + " speaks TLS from the first octet, set mode to tls (usual ports: " + portsHint + ")"
-	default:
-		explained.Hint = "server: no IMAP greeting came; is this the IMAP port?"
-	}
-	return &explained
-}
-
-// protocols are what other servers say first.
-var protocols = []struct{ prefix, name, hint string }{
-	{"+OK", "POP3", "server: this looks like a POP3 server; give the IMAP port, or use the driver pop3"},
-	{"220", "SMTP or FTP", "server: this looks like an SMTP or FTP server; give the IMAP port"},
-	{"HTTP/", "HTTP", "server: this looks like a web server; give the IMAP port"},
-	{"SSH-", "SSH", "server: this looks like an SSH server; give the IMAP port"},
-	{"\x15\x03", "TLS", "mode: this port speaks TLS from the first octet; set mode to tls"},
-	{"\x16\x03", "TLS", "mode: this port speaks TLS from the first octet; set mode to tls"},
-}
-
-func (l *link) notIMAP(line string) error {
-	for _, p := range protocols {
-		if strings.HasPrefix(line, p.prefix) {
-			return l.peer.Errorf(connection.ErrProtocol, p.hint+" (usual ports: "+portsHint+")", "no IMAP greeting but one of %s: %q", p.name, clip(l.clean(line)))
-		}
-	}
-	return l.peer.Errorf(connection.ErrProtocol, "server: is this the port of an IMAP server? (usual ports: "+portsHint+")", "no IMAP greeting: %q", clip(l.clean(line)))
+	return n, l.way.NotOurs(line, l.greeting, l.tls)
 }
 
 // upgrade obeys the mode on a connection that is in the clear: see [connection.Mode].
 func (l *link) upgrade(ctx context.Context, mode connection.Mode, preauth bool, m *tlsMemory) error {
-	mode = mode.Or()
-	if mode == connection.ModeInsecure {
-		const what, hint = "no TLS, since mode is insecure", "mode: anybody on the path can read and change everything; use tls or starttls"
-		l.peer.Insecure(ctx, what, hint)
-		l.report("tls", time.Now(), what, hint, nil)
-		return nil
-	}
 	began := time.Now()
-	fail := func(hint, format string, args ...any) error {
-		err := l.peer.Errorf(connection.ErrTLS, hint, format, args...)
-		l.report("tls", began, "", "", err)
-		return err
-	}
-	if preauth {
-		// RFC 9051, 7.1.4: a PREAUTH greeting leaves no room for STARTTLS, so it may be there to prevent it.
-		return fail("mode: use tls, if the server has a port for it", "the server says PREAUTH on a connection without TLS")
-	}
-	if l.caps == nil {
-		if err := l.askCaps(""); err != nil {
-			return err
+	if mode = mode.Or(); mode != connection.ModeInsecure {
+		if preauth {
+			// RFC 9051, 7.1.4: a PREAUTH greeting leaves no room for STARTTLS, so it may be there to prevent it.
+			return l.way.NoTLS(began, "use tls, if the server has a port for it", "the server says PREAUTH on a connection without TLS")
+		}
+		if l.caps == nil {
+			if err := l.askCaps(""); err != nil {
+				return err
+			}
+		}
+		if slices.Contains(l.caps, "STARTTLS") {
+			m.server().seen.Store(true)
+			return l.startTLS(ctx)
 		}
 	}
-	switch {
-	case slices.Contains(l.caps, "STARTTLS"):
-		m.server().seen.Store(true)
-		return l.startTLS(ctx)
-	case mode == connection.ModeSTARTTLS:
-		return fail("mode: the server offers no STARTTLS; try port 993 with mode tls", "the server offers no STARTTLS")
-	case m.server().seen.Load():
-		return fail("mode: somebody on the path may have removed the offer; set mode to starttls, or tls with port 993", "the server used to offer STARTTLS and does so no longer")
-	}
-	const what, hint = "no TLS: the server offers no STARTTLS", "mode: anybody on the path can read and change everything; try port 993 with mode tls"
-	l.peer.Insecure(ctx, what, hint)
-	l.report("tls", began, what, hint, nil)
-	return nil
+	return l.way.WithoutTLS(ctx, began, mode, m.server().seen.Load())
 }
 
 // startTLS upgrades (RFC 9051, 6.2.1). Whatever the server said so far is forgotten, the codes in its consent included.
 func (l *link) startTLS(ctx context.Context) error {
-	return l.secure(ctx, func() (*netx.Secured, error) {
+	return l.secure(func() (*netx.Secured, error) {
 		n, err := l.command("STARTTLS", maxPreludeLine, nil)
 		if err != nil {
 			return nil, err
 		}
 		if n.Type != "OK" {
-			return nil, l.peer.Errorf(connection.ErrTLS, "mode: the server offers STARTTLS and refuses it; try port 993 with mode tls", "STARTTLS refused: %s", l.said(n))
+			return nil, l.way.UpgradeRefused(l.said(n))
 		}
 		return l.conn.Upgrade(ctx, l.br)
 	})
@@ -417,12 +326,12 @@ func (l *link) askCaps(when string) error {
 			err = l.peer.Errorf(connection.ErrProtocol, "server: is this an IMAP server?", "the server tells no capabilities")
 		}
 		if err != nil {
-			l.report("capabilities", began, "", "", err)
+			l.way.Report("capabilities", began, "", "", err)
 			return err
 		}
 	}
 	if when != "" {
-		l.report("capabilities", began, when+clip(l.clean(strings.Join(l.caps, " "))), "", nil)
+		l.way.Report("capabilities", began, when+wirelog.Clip(l.clean(strings.Join(l.caps, " "))), "", nil)
 	}
 	return nil
 }
@@ -452,9 +361,9 @@ func (l *link) name() string {
 func (l *link) refusal(n note, hint string) *connection.Error {
 	kind, after := n.kind()
 	e := l.peer.Errorf(kind, hint, "server said %s", l.said(n))
-	e.Code, e.RetryAfter = clip(l.clean(n.Code)), after
+	e.Code, e.RetryAfter = wirelog.Clip(l.clean(n.Code)), after
 	return e
 }
 
 // said returns the server's words for an error or an event.
-func (l *link) said(n note) string { return clip(l.clean(n.String())) }
+func (l *link) said(n note) string { return wirelog.Clip(l.clean(n.String())) }

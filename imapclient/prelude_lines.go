@@ -7,9 +7,9 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/wirelog"
 )
 
 // command sends a command and reads to its tagged reply, which it returns; a refusal is not an error here. Capabilities
@@ -48,11 +48,11 @@ func (l *link) command(text string, maxLine int, answer func(challenge string) (
 			return note{}, err
 		case n.Tag == tag:
 			if n.Type != "OK" && n.Type != "NO" && n.Type != "BAD" {
-				return note{}, l.peer.Errorf(connection.ErrProtocol, "", "no status in the reply %q", clip(l.clean(line)))
+				return note{}, l.peer.Errorf(connection.ErrProtocol, "", "no status in the reply %q", wirelog.Clip(l.clean(line)))
 			}
 			return n, nil
 		case n.Tag != "*":
-			return note{}, l.peer.Errorf(connection.ErrProtocol, "", "a reply to a command that was not sent: %q", clip(l.clean(line)))
+			return note{}, l.peer.Errorf(connection.ErrProtocol, "", "a reply to a command that was not sent: %q", wirelog.Clip(l.clean(line)))
 		case n.Type == "NO", n.Type == "BAD":
 			complaint = l.said(n)
 		}
@@ -78,7 +78,7 @@ func (l *link) response(line string) (note, error) {
 	n.Text = l.clean(n.Text)
 	switch {
 	case !statusType(n.Type) && literalAtEnd(line):
-		return n, l.peer.Errorf(connection.ErrProtocol, "", "a literal where none can be: %q", clip(l.clean(line)))
+		return n, l.peer.Errorf(connection.ErrProtocol, "", "a literal where none can be: %q", wirelog.Clip(l.clean(line)))
 	case n.Type == "BYE" && n.Tag == "*":
 		l.announce(n)
 		return n, l.refusal(n, "")
@@ -110,7 +110,7 @@ func (l *link) readLine(limit int) (string, error) {
 		c, err := l.br.ReadByte()
 		switch {
 		case errors.Is(err, io.EOF) && len(line) > 0:
-			return "", l.lost(fmt.Errorf("after %q: %w", clip(l.cleanCut(string(line))), io.ErrUnexpectedEOF))
+			return "", l.lost(fmt.Errorf("after %q: %w", wirelog.Clip(l.cleanCut(string(line))), io.ErrUnexpectedEOF))
 		case err != nil:
 			return "", l.lost(err)
 		case c == '\n':
@@ -119,53 +119,20 @@ func (l *link) readLine(limit int) (string, error) {
 			l.heard = true
 			return string(line), nil
 		case len(line) == limit:
-			return "", l.peer.Errorf(connection.ErrProtocol, "", "a line of over %d octets: %q", limit, clip(l.clean(string(line))))
+			return "", l.peer.Errorf(connection.ErrProtocol, "", "a line of over %d octets: %q", limit, wirelog.Clip(l.clean(string(line))))
 		}
 		line = append(line, c)
 	}
 }
 
 // lost makes a *connection.Error of what ended the stream.
-func (l *link) lost(err error) error {
-	if first := l.conn.Err(); first != nil {
-		return first // the timeout or ctx, not what TLS made of it
-	}
-	var e *connection.Error
-	switch {
-	case errors.As(err, &e):
-		return e
-	case errors.Is(err, io.EOF):
-		return l.peer.Errorf(connection.ErrNetwork, "", "the server closed the connection: %w", io.ErrUnexpectedEOF)
-	case errors.Is(err, io.ErrUnexpectedEOF), l.tls == nil, l.heard:
-		return l.peer.Errorf(connection.ErrNetwork, "", "the connection broke: %w", err)
-	}
-	return l.tls.Explain(err)
-}
+func (l *link) lost(err error) error { return l.way.Lost(l.conn, l.tls, l.heard, err) }
 
 // clean removes secrets, and what would harm a terminal, from a server's text.
-func (l *link) clean(s string) string { return harmless(l.scrub.Text(s)) }
+func (l *link) clean(s string) string { return wirelog.Harmless(l.scrub.Text(s)) }
 
 // cleanCut is clean for a text whose end is missing.
-func (l *link) cleanCut(s string) string { return harmless(l.scrub.Cut(s)) }
-
-// harmless replaces what a terminal or a log would not show as it is.
-func harmless(s string) string {
-	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s), "?")
-}
-
-// clip shortens a server's text for an error.
-func clip(s string) string {
-	const longest = 300
-	if len(s) <= longest {
-		return s
-	}
-	return strings.ToValidUTF8(s[:longest], "") + "…"
-}
+func (l *link) cleanCut(s string) string { return wirelog.Harmless(l.scrub.Cut(s)) }
 
 // parseCaps returns the capabilities of a list, in upper case, without what no atom can be: the list is handed to a
 // parser that such things freeze.

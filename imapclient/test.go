@@ -12,6 +12,7 @@ import (
 	goclient "github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/wirelog"
 )
 
 // Test implements [connection.Connection]. It makes a connection of its own, in the steps resolve, connect, tls,
@@ -227,7 +228,7 @@ func (t *tester) folders(s *session) ([]string, error) {
 	case err != nil:
 		report.Status, report.Err = connection.StatusFailed, err
 	default:
-		report.Detail = fmt.Sprintf("%d of %d folders: %s", len(names), len(all), clip(strings.Join(names, ", ")))
+		report.Detail = fmt.Sprintf("%d of %d folders: %s", len(names), len(all), wirelog.Clip(strings.Join(names, ", ")))
 	}
 	report.Elapsed = time.Since(began)
 	t.step(report)

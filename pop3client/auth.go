@@ -57,7 +57,7 @@ func (l *link) authenticate(ctx context.Context, login *saslx.Attempt) (*saslx.E
 	choice, err := login.Choose(l.offer())
 	if err != nil {
 		err = l.complete(err)
-		l.report("auth", began, "", "", err)
+		l.way.Report("auth", began, "", "", err)
 		return nil, err
 	}
 	var x *saslx.Exchange
@@ -69,7 +69,7 @@ func (l *link) authenticate(ctx context.Context, login *saslx.Attempt) (*saslx.E
 	if err != nil {
 		err = l.complete(err)
 	}
-	l.report("auth", began, choice.Detail(), choice.Warning(), err)
+	l.way.Report("auth", began, choice.Detail(), choice.Warning(), err)
 	return x, err
 }
 
@@ -109,7 +109,7 @@ func (l *link) exchange(x *saslx.Exchange) error {
 		}
 		challenge, ok := strings.CutPrefix(text, "+")
 		if !ok {
-			return "", false, l.peer.Errorf(connection.ErrProtocol, "", "neither a status nor a challenge: %q", clip(l.clean(text)))
+			return "", false, l.peer.Errorf(connection.ErrProtocol, "", "neither a status nor a challenge: %q", wirelog.Clip(l.clean(text)))
 		}
 		return challenge, true, nil
 	})

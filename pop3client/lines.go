@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/wirelog"
 )
 
 // command sends one command and reads its status; a refusal is not an error here.
@@ -44,7 +45,7 @@ func (l *link) reply() (reply, error) {
 	}
 	r, ok := parseReply(line)
 	if !ok {
-		return reply{}, l.peer.Errorf(connection.ErrProtocol, "", "no status but %q", clip(l.clean(line)))
+		return reply{}, l.peer.Errorf(connection.ErrProtocol, "", "no status but %q", wirelog.Clip(l.clean(line)))
 	}
 	return r, nil
 }
@@ -72,7 +73,7 @@ func (l *link) readLine(limit int) (string, error) {
 		if l.br.Buffered() == 0 {
 			if _, err := l.br.Peek(1); err != nil {
 				if len(line) > 0 && errors.Is(err, io.EOF) {
-					err = fmt.Errorf("after %q: %w", clip(l.clean(string(line))), io.ErrUnexpectedEOF)
+					err = fmt.Errorf("after %q: %w", wirelog.Clip(l.clean(string(line))), io.ErrUnexpectedEOF)
 				}
 				return "", l.lost(err)
 			}
@@ -84,7 +85,7 @@ func (l *link) readLine(limit int) (string, error) {
 		}
 		n := len(chunk)
 		if len(line)+n > limit+len("\r\n") {
-			return "", l.peer.Errorf(connection.ErrProtocol, "", "a line of over %d octets: %q", limit, clip(l.clean(string(append(line, chunk...)[:limit]))))
+			return "", l.peer.Errorf(connection.ErrProtocol, "", "a line of over %d octets: %q", limit, wirelog.Clip(l.clean(string(append(line, chunk...)[:limit]))))
 		}
 		if line != nil || end < 0 {
 			line = append(line, chunk...)
@@ -102,7 +103,7 @@ func (l *link) whole(line []byte) (string, error) {
 	text, crlf := bytes.CutSuffix(line, []byte("\r\n"))
 	if !crlf {
 		if l.cfg.TolerateBareLF == Off {
-			return "", l.peer.Errorf(connection.ErrProtocol, "tolerate_bare_lf: the server ends lines in LF alone; set it to auto", "a line that ends in LF alone: %q", clip(l.clean(string(line))))
+			return "", l.peer.Errorf(connection.ErrProtocol, "tolerate_bare_lf: the server ends lines in LF alone; set it to auto", "a line that ends in LF alone: %q", wirelog.Clip(l.clean(string(line))))
 		}
 		text = bytes.TrimSuffix(text, []byte("\n"))
 	}
@@ -118,21 +119,7 @@ func (l *link) body() *dotReader {
 }
 
 // lost makes a *connection.Error of what ended the stream.
-func (l *link) lost(err error) error {
-	if first := l.conn.Err(); first != nil {
-		return first // the timeout or ctx, not what TLS made of it
-	}
-	var e *connection.Error
-	switch {
-	case errors.As(err, &e):
-		return e
-	case errors.Is(err, io.EOF):
-		return l.peer.Errorf(connection.ErrNetwork, "", "the server closed the connection: %w", io.ErrUnexpectedEOF)
-	case errors.Is(err, io.ErrUnexpectedEOF), l.tls == nil, l.greeting != "":
-		return l.peer.Errorf(connection.ErrNetwork, "", "the connection broke: %w", err)
-	}
-	return l.tls.Explain(err)
-}
+func (l *link) lost(err error) error { return l.way.Lost(l.conn, l.tls, l.greeting != "", err) }
 
 // refusal makes an error of an -ERR whose kind is otherwise unless its code says more.
 func (l *link) refusal(r reply, otherwise connection.Kind, hint string) *connection.Error {
@@ -160,27 +147,11 @@ func (l *link) said(r reply) string {
 	if r.code != "" {
 		text += " [" + r.code + "]"
 	}
-	return strings.TrimRight(text+" "+clip(l.clean(r.text)), " ")
+	return strings.TrimRight(text+" "+wirelog.Clip(l.clean(r.text)), " ")
 }
 
 // clean removes secrets, and what would harm a terminal, from a server's text.
-func (l *link) clean(s string) string {
-	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, l.scrub.Text(s)), "?")
-}
-
-// clip shortens a server's text for an error.
-func clip(s string) string {
-	const longest = 300
-	if len(s) <= longest {
-		return s
-	}
-	return strings.ToValidUTF8(s[:longest], "") + "…"
-}
+func (l *link) clean(s string) string { return wirelog.Harmless(l.scrub.Text(s)) }
 
 // capabilities are what CAPA told (RFC 2449, 6). The zero value knows nothing.
 type capabilities struct {

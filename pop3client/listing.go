@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/wirelog"
 )
 
 // Limits of what one listing may hold. They bound memory; no maildrop comes near.
@@ -117,7 +118,7 @@ func (s *session) each(add func(num uint32, word string)) (ok bool, err error) {
 		}
 		num := number(words[0])
 		if num < 1 || num > math.MaxInt32 {
-			return s.l.peer.Errorf(connection.ErrProtocol, "", "no message number in the listing: %q", clip(s.l.clean(line)))
+			return s.l.peer.Errorf(connection.ErrProtocol, "", "no message number in the listing: %q", wirelog.Clip(s.l.clean(line)))
 		}
 		word := ""
 		if len(words) > 1 {

@@ -3,10 +3,7 @@ package pop3client
 import (
 	"bufio"
 	"context"
-	"errors"
 	"net"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -45,7 +42,7 @@ type link struct {
 	caps   capabilities  // as last told; nothing from before TLS
 	trace  *wirelog.Trace
 	scrub  *wirelog.Scrubber
-	step   func(connection.Step)
+	way    netx.Prelude
 
 	greeting  string // the server's words
 	timestamp string // of the greeting, for APOP; "" if it has none that is sane
@@ -65,11 +62,9 @@ func (m *tlsMemory) connect(ctx context.Context, cfg *Config, env *connection.En
 	if err != nil {
 		return nil, nil, &connection.Error{Op: "connect", Driver: DriverName, Kind: connection.ErrConfig, Err: err}
 	}
-	if step == nil {
-		step = func(connection.Step) {}
-	}
-	l = &link{cfg: cfg, env: env, step: step, scrub: wirelog.NewScrubber(cfg.Username, cfg.Password)}
+	l = &link{cfg: cfg, env: env, scrub: wirelog.NewScrubber(cfg.Username, cfg.Password)}
 	l.peer = &netx.Peer{Driver: DriverName, ID: cfg.ID, Host: host, Port: port, Ports: portsHint, Settings: &cfg.NetworkSettings, Env: env}
+	l.way = netx.Prelude{Peer: l.peer, Protocol: "POP3", Reads: true, Upgrade: "STLS", PortTLS: portTLS, Clean: l.clean, Step: step}
 	l.trace = wirelog.New(env.Log(), l.peer.Endpoint(), l.scrub)
 	dialCtx, cancel := l.peer.WithConnectTimeout(ctx)
 	defer cancel()
@@ -84,36 +79,11 @@ func (m *tlsMemory) connect(ctx context.Context, cfg *Config, env *connection.En
 	return l, exchange, nil
 }
 
-// report times one step and tells of it. what and warning are used only when err is nil.
-func (l *link) report(name string, began time.Time, what, warning string, err error) {
-	s := connection.Step{Name: name, Status: connection.StatusOK, Detail: what, Hint: warning, Elapsed: time.Since(began), Err: err}
-	switch {
-	case err != nil:
-		s.Status, s.Detail, s.Hint = connection.StatusFailed, "", ""
-		var e *connection.Error
-		if errors.As(err, &e) {
-			s.Hint = e.Hint
-		}
-	case warning != "":
-		s.Status = connection.StatusWarned
-	}
-	l.step(s)
-}
-
 func (l *link) dial(ctx context.Context) error {
-	began := time.Now()
-	addrs, err := l.peer.Addresses(ctx)
-	l.report("resolve", began, strings.Join(addrs, ", "), "", err)
+	conn, err := l.way.Dial(ctx)
 	if err != nil {
 		return err
 	}
-	began = time.Now()
-	conn, err := l.peer.Dial(ctx, addrs)
-	if err != nil {
-		l.report("connect", began, "", "", err)
-		return err
-	}
-	l.report("connect", began, conn.RemoteAddr().String(), "", nil)
 	l.conn = conn
 	l.use(conn)
 	return nil
@@ -172,21 +142,14 @@ func (l *link) establish(ctx, dialCtx context.Context, login *saslx.Attempt, m *
 	return exchange, l.askCaps("after login: ")
 }
 
-// secure reports what handshake made of the connection.
+// secure has handshake make the connection a TLS one, and forgets what was heard.
 func (l *link) secure(handshake func() (*netx.Secured, error)) error {
-	began := time.Now()
-	s, err := handshake()
+	s, err := l.way.Secure(handshake)
 	if err != nil {
-		l.report("tls", began, "", "", err)
 		return err
 	}
 	l.tls = s
 	l.use(s)
-	warning := ""
-	if !s.Trusted {
-		warning = "accept_any_certificate: anybody on the path can read and change everything; set pin_sha256 to " + netx.Pin(s.State.PeerCertificates) + " instead"
-	}
-	l.report("tls", began, s.Describe(), warning, nil)
 	return nil
 }
 
@@ -194,20 +157,20 @@ func (l *link) secure(handshake func() (*netx.Secured, error)) error {
 func (l *link) greet() error {
 	began := time.Now()
 	err := l.readGreeting()
-	l.report("greeting", began, l.greeting, "", err)
+	l.way.Report("greeting", began, l.greeting, "", err)
 	return err
 }
 
 func (l *link) readGreeting() error {
 	line, err := l.readLine(maxGreeting)
 	if err != nil {
-		return l.greetingLost(err)
+		return l.way.GreetingLost(err, l.tls)
 	}
-	l.greeting = clip(l.clean(line))
+	l.greeting = wirelog.Clip(l.clean(line))
 	r, ok := parseReply(line)
 	switch {
 	case !ok:
-		return l.notPOP3(line)
+		return l.way.NotOurs(line, l.greeting, l.tls)
 	case !r.ok:
 		return l.refusal(r, connection.ErrUnavailable, "server: the server turned the connection away; its words are in the error")
 	}
@@ -215,78 +178,23 @@ func (l *link) readGreeting() error {
 	return nil
 }
 
-// greetingLost explains why no greeting came.
-func (l *link) greetingLost(err error) error {
-	var e *connection.Error
-	if !errors.As(err, &e) || e.Hint != "" || e.Kind == connection.ErrCanceled {
-		return err
-	}
-	explained := *e
-	explained.Hint = "server: no POP3 greeting came; is this the POP3 port?"
-	if l.tls == nil {
-		explained.Hint = "mode: no POP3 greeting came; if port " + strconv.Itoa(l.peer.Port) + " speaks TLS from the first octet, set mode to tls (usual ports: " + portsHint + ")"
-	}
-	return &explained
-}
-
-// protocols are what other servers say first.
-var protocols = []struct{ prefix, name, hint string }{
-	{"* OK", "IMAP", "server: this looks like an IMAP server; give the POP3 port, or use the driver imap"},
-	{"* PREAUTH", "IMAP", "server: this looks like an IMAP server; give the POP3 port, or use the driver imap"},
-	{"* BYE", "IMAP", "server: this looks like an IMAP server; give the POP3 port, or use the driver imap"},
-	{"220", "SMTP or FTP", "server: this looks like an SMTP or FTP server; give the POP3 port"},
-	{"HTTP/", "HTTP", "server: this looks like a web server; give the POP3 port"},
-	{"SSH-", "SSH", "server: this looks like an SSH server; give the POP3 port"},
-	{"\x15\x03", "TLS", "mode: this port speaks TLS from the first octet; set mode to tls"},
-	{"\x16\x03", "TLS", "mode: this port speaks TLS from the first octet; set mode to tls"},
-}
-
-func (l *link) notPOP3(line string) error {
-	for _, p := range protocols {
-		if strings.HasPrefix(line, p.prefix) {
-			return l.peer.Errorf(connection.ErrProtocol, p.hint+" (usual ports: "+portsHint+")", "no POP3 greeting but one of %s: %q", p.name, l.greeting)
-		}
-	}
-	return l.peer.Errorf(connection.ErrProtocol, "server: is this the port of a POP3 server? (usual ports: "+portsHint+")", "no POP3 greeting: %q", l.greeting)
-}
-
 // upgrade obeys the mode on a connection that is in the clear: see [connection.Mode]. Before TLS nothing but CAPA and
 // STLS is sent.
 func (l *link) upgrade(ctx context.Context, m *tlsMemory) error {
-	mode := l.cfg.Mode.Or()
-	if mode == connection.ModeInsecure {
-		const what, hint = "no TLS, since mode is insecure", "mode: anybody on the path can read and change everything; use tls or starttls"
-		l.peer.Insecure(ctx, what, hint)
-		l.report("tls", time.Now(), what, hint, nil)
-		return nil
-	}
-	began := time.Now()
-	if err := l.askCaps(""); err != nil {
-		return err
-	}
-	// A server without CAPA may have STLS all the same (RFC 2595, 4 came with CAPA, but not every server did).
-	if l.caps.has("STLS") || !l.caps.known {
-		offered := l.caps.known
-		done, err := l.startTLS(ctx, offered)
-		if done || err != nil {
+	began, mode := time.Now(), l.cfg.Mode.Or()
+	if mode != connection.ModeInsecure {
+		if err := l.askCaps(""); err != nil {
 			return err
 		}
+		// A server without CAPA may have STLS all the same (RFC 2595, 4 came with CAPA, but not every server did).
+		if l.caps.has("STLS") || !l.caps.known {
+			done, err := l.startTLS(ctx, l.caps.known)
+			if done || err != nil {
+				return err
+			}
+		}
 	}
-	fail := func(hint, text string) error {
-		err := l.peer.Errorf(connection.ErrTLS, hint, "%s", text)
-		l.report("tls", began, "", "", err)
-		return err
-	}
-	switch {
-	case mode == connection.ModeSTARTTLS:
-		return fail("mode: the server offers no STLS; try port 995 with mode tls", "the server offers no STLS")
-	case m.seen.Load():
-		return fail("mode: somebody on the path may have removed the offer; set mode to starttls, or tls with port 995", "the server used to offer STLS and does so no longer")
-	}
-	const what, hint = "no TLS: the server offers no STLS", "mode: anybody on the path can read and change everything; try port 995 with mode tls"
-	l.peer.Insecure(ctx, what, hint)
-	l.report("tls", began, what, hint, nil)
-	return nil
+	return l.way.WithoutTLS(ctx, began, mode, m.seen.Load())
 }
 
 // startTLS upgrades (RFC 2595, 4). done is false if a server that had not offered STLS does not know it.
@@ -297,10 +205,10 @@ func (l *link) startTLS(ctx context.Context, offered bool) (done bool, err error
 		if !offered {
 			return false, nil
 		}
-		err = l.peer.Errorf(connection.ErrTLS, "mode: the server offers STLS and refuses it; try port 995 with mode tls", "STLS refused: %s", l.said(r))
+		err = l.way.UpgradeRefused(l.said(r))
 	}
 	if err != nil {
-		l.report("tls", began, "", "", err)
+		l.way.Report("tls", began, "", "", err)
 		return false, err
 	}
 	return true, l.secure(func() (*netx.Secured, error) { return l.conn.Upgrade(ctx, l.br) })
@@ -313,9 +221,9 @@ func (l *link) askCaps(when string) error {
 	if !l.caps.known {
 		if err := l.capa(); err != nil {
 			if when != "" {
-				l.report("capabilities", began, "", "", err)
+				l.way.Report("capabilities", began, "", "", err)
 			} else {
-				l.report("tls", began, "", "", err)
+				l.way.Report("tls", began, "", "", err)
 			}
 			return err
 		}
@@ -325,9 +233,9 @@ func (l *link) askCaps(when string) error {
 	}
 	what := when + "the server does not know CAPA"
 	if l.caps.known {
-		what = when + clip(l.caps.String())
+		what = when + wirelog.Clip(l.caps.String())
 	}
-	l.report("capabilities", began, what, "", nil)
+	l.way.Report("capabilities", began, what, "", nil)
 	return nil
 }
 

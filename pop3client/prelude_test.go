@@ -351,3 +351,18 @@ func TestNoSecretInLogs(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// What a server repeats of the password is not shown: here as a mechanism that this library does not know.
+func TestPasswordAsAMechanism(t *testing.T) {
+	const password = "C4NARY-PA55W0RD"
+	srv := pop3test.NewScript(t, &pop3test.ScriptOptions{Mode: connection.ModeInsecure}, pop3test.Script{
+		pop3test.Send("+OK hi"), pop3test.Expect("CAPA"), pop3test.Send("+OK", "SASL "+password+" PLAIN", "."),
+		pop3test.Expect("AUTH PLAIN"), pop3test.Send("+OK in"), pop3test.Expect("CAPA"), pop3test.Cut(),
+	})
+	cfg := srv.Config()
+	cfg.Username, cfg.Password, cfg.AllowPlaintextAuth = "juser", connection.NewSecret(password), true
+	report, err := open(t, cfg, nil).Test(t.Context(), nil)
+	if text := fmt.Sprint(report, err); strings.Contains(strings.ToUpper(text), password) || !strings.Contains(strings.ToLower(text), "passed over: "+connection.Redacted) {
+		t.Errorf("got %s; want the mechanism passed over, and redacted", text)
+	}
+}

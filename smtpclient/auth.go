@@ -28,7 +28,7 @@ func (s *session) authenticate(ctx context.Context, login *saslx.Attempt) (*sasl
 	choice, err := login.Choose(s.offer())
 	if err != nil {
 		err = s.complete(err)
-		s.report("auth", began, "", "", err)
+		s.way.Report("auth", began, "", "", err)
 		return nil, err
 	}
 	if s.tls == nil && len(choice.Warnings) > 0 {
@@ -41,7 +41,7 @@ func (s *session) authenticate(ctx context.Context, login *saslx.Attempt) (*sasl
 	if err != nil {
 		err = s.complete(err)
 	}
-	s.report("auth", began, choice.Detail(), choice.Warning(), err)
+	s.way.Report("auth", began, choice.Detail(), choice.Warning(), err)
 	return x, err
 }
 

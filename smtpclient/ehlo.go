@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/netx"
 )
 
 // extensions are what a server offers (RFC 5321, 4.1.1.1). The zero value offers nothing.
@@ -130,34 +131,17 @@ func ownName(local net.Addr) string {
 // tlsPolicy obeys the mode on a connection that is in the clear: see [connection.Mode]. Before TLS nothing but EHLO and
 // STARTTLS is sent.
 func (s *session) tlsPolicy(ctx context.Context, m *tlsMemory) error {
-	mode := s.cfg.Mode.Or()
-	began := time.Now()
-	if mode == connection.ModeInsecure {
-		const what, hint = "no TLS, since mode is insecure", "mode: anybody on the path can read and change everything; use tls or starttls"
-		s.peer.Insecure(ctx, what, hint)
-		s.report("tls", began, what, hint, nil)
-		return nil
+	began, mode := time.Now(), s.cfg.Mode.Or()
+	if mode != connection.ModeInsecure {
+		if err := s.hello(); err != nil {
+			s.way.Report("tls", began, "", "", err)
+			return err
+		}
+		if s.ext.startTLS {
+			return s.startTLS(ctx)
+		}
 	}
-	fail := func(err error) error {
-		s.report("tls", began, "", "", err)
-		return err
-	}
-	if err := s.hello(); err != nil {
-		return fail(err)
-	}
-	switch {
-	case s.ext.startTLS:
-		return s.startTLS(ctx)
-	case mode == connection.ModeSTARTTLS:
-		return fail(s.peer.Errorf(connection.ErrTLS, "mode: the server offers no STARTTLS; try port 465 with mode tls", "the server offers no STARTTLS"))
-	case m.seen.Load():
-		return fail(s.peer.Errorf(connection.ErrTLS, "mode: somebody on the path may have removed the offer; set mode to starttls, or tls with port 465",
-			"the server used to offer STARTTLS and does so no longer"))
-	}
-	const what, hint = "no TLS: the server offers no STARTTLS", "mode: anybody on the path can read and change everything; try port 465 with mode tls"
-	s.peer.Insecure(ctx, what, hint)
-	s.report("tls", began, what, hint, nil)
-	return nil
+	return s.way.WithoutTLS(ctx, began, mode, m.seen.Load())
 }
 
 // startTLS upgrades (RFC 3207). Once offered, whatever goes wrong is an error.
@@ -165,11 +149,11 @@ func (s *session) startTLS(ctx context.Context) error {
 	began := time.Now()
 	r, err := s.command("STARTTLS")
 	if err == nil && r.code != 220 {
-		err = s.peer.Errorf(connection.ErrTLS, "mode: the server offers STARTTLS and refuses it; try port 465 with mode tls", "STARTTLS refused: %s", s.said(r))
+		err = s.way.UpgradeRefused(s.said(r))
 	}
 	if err != nil {
-		s.report("tls", began, "", "", err)
+		s.way.Report("tls", began, "", "", err)
 		return err
 	}
-	return s.secure(ctx, true)
+	return s.secure(func() (*netx.Secured, error) { return s.conn.Upgrade(ctx, s.br) })
 }

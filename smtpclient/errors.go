@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/wirelog"
 )
 
 var errClosed = errors.New("the connection was closed")
@@ -76,7 +77,7 @@ func (s *session) refusal(at stage, r *reply, hint string) *connection.Error {
 }
 
 // said returns the server's words for an error or a receipt.
-func (s *session) said(r *reply) string { return clip(s.clean(r.String())) }
+func (s *session) said(r *reply) string { return wirelog.Clip(s.clean(r.String())) }
 
 // classify says what a refusal means (RFC 5321, 4.2; RFC 3463), and which setting it concerns.
 func classify(at stage, r *reply, authorized bool) (kind connection.Kind, hint string) {

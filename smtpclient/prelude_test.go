@@ -3,6 +3,7 @@ package smtpclient_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -252,5 +253,20 @@ func TestConfigIsChecked(t *testing.T) {
 		if !errors.Is(err, connection.ErrConfig) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want ErrConfig with %q", config, err, want)
 		}
+	}
+}
+
+// What a server repeats of the password is not shown: here as a mechanism that this library does not know.
+func TestPasswordAsAMechanism(t *testing.T) {
+	const password = "C4NARY-PA55W0RD"
+	srv := smtptest.NewScript(t, &smtptest.ScriptOptions{Mode: connection.ModeInsecure}, smtptest.Script{
+		smtptest.Send("220 hi"), smtptest.Expect("EHLO"), smtptest.Send("250-you", "250 AUTH "+password+" PLAIN"),
+		smtptest.Expect("AUTH PLAIN"), smtptest.Send("235 in"), smtptest.Expect("MAIL"), smtptest.Send("421 later"),
+	})
+	cfg := srv.Config()
+	cfg.Username, cfg.Password, cfg.AllowPlaintextAuth = "juser", connection.NewSecret(password), true
+	report, err := open(t, cfg, nil).Test(t.Context(), nil)
+	if text := fmt.Sprint(report, err); strings.Contains(strings.ToUpper(text), password) || !strings.Contains(strings.ToLower(text), "passed over: "+connection.Redacted) {
+		t.Errorf("got %s; want the mechanism passed over, and redacted", text)
 	}
 }

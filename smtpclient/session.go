@@ -3,10 +3,7 @@ package smtpclient
 import (
 	"bufio"
 	"context"
-	"errors"
-	"io"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -27,7 +24,7 @@ type session struct {
 	ext    extensions    // as last told; nothing from before TLS
 	trace  *wirelog.Trace
 	scrub  *wirelog.Scrubber
-	step   func(connection.Step)
+	way    netx.Prelude
 
 	greeting   string // the server's words
 	authorized bool   // a login was done
@@ -79,21 +76,7 @@ func (s *session) write(octets []byte) error {
 }
 
 // lost makes a *connection.Error of what ended the stream.
-func (s *session) lost(err error) error {
-	if first := s.conn.Err(); first != nil {
-		return first // the timeout or ctx, not what TLS made of it
-	}
-	var e *connection.Error
-	switch {
-	case errors.As(err, &e):
-		return e
-	case errors.Is(err, io.EOF):
-		return s.peer.Errorf(connection.ErrNetwork, "", "the server closed the connection: %w", io.ErrUnexpectedEOF)
-	case errors.Is(err, io.ErrUnexpectedEOF), s.tls == nil, s.greeting != "":
-		return s.peer.Errorf(connection.ErrNetwork, "", "the connection broke: %w", err)
-	}
-	return s.tls.Explain(err)
-}
+func (s *session) lost(err error) error { return s.way.Lost(s.conn, s.tls, s.greeting != "", err) }
 
 // quitLimit is how long the server may take to say good-bye.
 const quitLimit = 2 * time.Second
@@ -110,23 +93,7 @@ func (s *session) quit(ctx context.Context) {
 }
 
 // shown returns a server's octets as an error may hold them.
-func (s *session) shown(line []byte) string { return clip(s.clean(string(line))) }
+func (s *session) shown(line []byte) string { return wirelog.Clip(s.clean(string(line))) }
 
 // clean removes secrets, and what would harm a terminal, from a server's text.
-func (s *session) clean(text string) string {
-	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s.scrub.Text(text)), "?")
-}
-
-// clip shortens a server's text for an error.
-func clip(s string) string {
-	const longest = 400
-	if len(s) <= longest {
-		return s
-	}
-	return strings.ToValidUTF8(s[:longest], "") + "…"
-}
+func (s *session) clean(text string) string { return wirelog.Harmless(s.scrub.Text(text)) }

@@ -51,7 +51,7 @@ func Layers() map[string][]string {
 		"ews": {"connection", "connection/journal", "internal/backoff", "internal/httpx", "internal/netx", "internal/probe", "internal/saslx", "internal/wirelog",
 			"ews/internal/autodiscover", "ews/internal/ewshttp", "ews/internal/soap"},
 		"ews/ewstest":               {"connection", "ews", "internal/doubles", "internal/saslx/saslserver"},
-		"ews/internal/autodiscover": {"connection", "internal/backoff"},
+		"ews/internal/autodiscover": {"connection", "internal/backoff", "golang.org/x/net"},
 		"ews/internal/ewshttp":      append([]string{"github.com/Azure/go-ntlmssp", "internal/httpx"}, network...),
 		"ews/internal/soap":         {"connection"},
 
