@@ -1,0 +1,298 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/ews"
+	"github.com/mailconn/mailconn/ews/ewstest"
+)
+
+// child is the program as a process of its own.
+type child struct {
+	*exec.Cmd
+	out  bytes.Buffer // read it only when done is closed
+	done chan struct{}
+	err  error
+}
+
+func start(t *testing.T, args ...string) *child {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &child{Cmd: exec.CommandContext(t.Context(), program, args...), done: make(chan struct{})}
+	c.Env = append(os.Environ(), childEnv+"=1")
+	c.Stdout, c.Stderr = &c.out, &c.out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		c.err = c.Wait()
+		close(c.done)
+	}()
+	t.Cleanup(func() {
+		_ = c.Process.Kill() // it has ended, unless the test failed
+		<-c.done
+	})
+	return c
+}
+
+// ended reports whether the child has ended.
+func (c *child) ended() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// kill ends the child as a crash would, and reports whether it was still at work.
+func (c *child) kill() bool {
+	_ = c.Process.Kill() // it may have ended by itself
+	<-c.done
+	var exit *exec.ExitError
+	return errors.As(c.err, &exit) && exit.ExitCode() == -1
+}
+
+// A crash is a mirror of many mailboxes that is killed again and again, while the server throttles, fails and cuts
+// connections, and more mail arrives.
+type crash struct {
+	srv    exchangeServer
+	random *rand.Rand
+	boxes  []string
+	dir    string
+	sent   map[string]int // messages so far, by mailbox
+
+	checked map[string]bool // parts of logs that were found good; they never change
+}
+
+const denied = "denied@corp.test"
+
+// TestKilled is the promise of this program: 200 mailboxes of 200 messages are mirrored whole through kills, throttling,
+// faults and cut connections; no checkpoint is ever ahead of what is stored; and a mailbox that may not be opened stops no
+// other.
+func TestKilled(t *testing.T) {
+	mailboxes, messages, kills := 200, 200, 12
+	if testing.Short() {
+		mailboxes, messages, kills = 20, 40, 6
+	}
+	t.Logf("%d mailboxes of %d messages, %d kills", mailboxes, messages, kills)
+	c := &crash{random: rand.New(rand.NewPCG(7, 7)), dir: t.TempDir(), sent: make(map[string]int), checked: make(map[string]bool)}
+	for i := range mailboxes {
+		c.boxes = append(c.boxes, fmt.Sprintf("user%03d@corp.test", i))
+	}
+	c.srv = newServer(t, &ewstest.Options{Seed: 7, SyncCap: 64}, c.boxes...)
+	c.srv.AddMailbox(denied, ewstest.MailboxOptions{}).Deliver("Inbox", raws(denied, 0, 3)...)
+	for _, box := range c.boxes {
+		c.deliver(box, messages)
+	}
+	c.trouble()
+	from := exchange(t, c.srv, map[string]any{"mailboxes": append([]string{denied}, c.boxes...), "batch_items": 20})
+	// A kill is no power failure: the system keeps what was written.
+	to := settingsFile(t, "file", map[string]any{"location": c.dir, "sync": "none"})
+	args := []string{"-settings", from, "-to", to, "-workers", "16"}
+
+	done := 0
+	for runs := 0; done < kills; runs++ {
+		if runs == 10*kills {
+			t.Fatalf("only %d of %d runs were killed at work", done, runs)
+		}
+		p := start(t, args...)
+		at := c.srv.Calls("GetItem") + 1 + c.random.IntN(2*mailboxes*messages/20/kills)
+		until(t, "it has read some messages", func() bool { return c.srv.Calls("GetItem") >= at || p.ended() })
+		if p.kill() {
+			done++
+		}
+		c.check(t)
+		for range mailboxes / 10 {
+			c.deliver(c.boxes[c.random.IntN(mailboxes)], 1)
+		}
+	}
+	c.srv.Heal()
+	p := start(t, args...)
+	<-p.done
+	if code := p.ProcessState.ExitCode(); code != exitFailed {
+		t.Errorf("got exit code %d, want %d for the one denied mailbox", code, exitFailed)
+	}
+	for _, want := range []string{"problem with " + denied, fmt.Sprintf("%d mailboxes up to date, 1 failed", mailboxes)} {
+		if !strings.Contains(p.out.String(), want) {
+			t.Errorf("the last run does not say %q:\n%.5000s", want, p.out.String())
+		}
+	}
+	c.check(t)
+	total := 0
+	for _, box := range c.boxes {
+		wantArchived(t, c.dir, c.srv, box, "Inbox", "Inbox/Sub")
+		total += c.sent[box]
+	}
+	if got := archived(t, c.dir, denied); len(got) != 0 {
+		t.Errorf("the archive has %d messages of the denied mailbox", len(got))
+	}
+	for i := range 4 {
+		c.checkpoints(t, c.boxes[i*mailboxes/4])
+	}
+	t.Logf("%d messages are whole; %d requests came while the server had asked to wait", total, c.srv.Penalty())
+}
+
+// deliver puts n messages more into a mailbox.
+func (c *crash) deliver(box string, n int) {
+	all := raws(box, c.sent[box], c.sent[box]+n)
+	c.sent[box] += n
+	if n > 10 {
+		all[n/2] = append(all[n/2], bytes.Repeat([]byte("a longer one\r\n"), 10_000)...)
+	}
+	c.srv.boxes[box].Deliver("Inbox", all[:n-n/4]...)
+	c.srv.boxes[box].Deliver("Inbox/Sub", all[n-n/4:]...)
+}
+
+// trouble is what the server does to one request in some dozens.
+func (c *crash) trouble() {
+	for _, fault := range []ewstest.Fault{
+		ewstest.Busy(time.Second), ewstest.Unavailable("1"), ewstest.Refuse("ErrorInternalServerTransientError", "try again"),
+	} {
+		c.srv.Fail(ewstest.On("*").Chance(0.002), fault)
+	}
+	for _, fault := range []ewstest.Fault{ewstest.HangUp(), ewstest.Lose()} {
+		c.srv.Fail(ewstest.On("*").Chance(0.005), fault)
+	}
+	for _, fault := range []ewstest.Fault{ewstest.CutAfter(9_000), ewstest.ResetAfter(15_000), ewstest.BusyItems(5, time.Second)} {
+		c.srv.Fail(ewstest.On("GetItem").Chance(0.01), fault)
+	}
+}
+
+// check holds against each other what is in the archive: every part of every log is whole and follows the one before, and
+// every message that a log names is there, octet for octet under its digest.
+func (c *crash) check(t *testing.T) {
+	t.Helper()
+	s := fileStore(t, c.dir)
+	for _, box := range c.boxes {
+		l := &mailboxLog{store: s, mailbox: box}
+		var number int64
+		for info, err := range s.List(t.Context(), &connection.ListOptions{Prefix: l.prefix()}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			number++
+			if info.Key != l.key(number) {
+				t.Errorf("%s: got part %s, want %s", box, info.Key, l.key(number))
+			}
+			if c.checked[info.Key] {
+				continue
+			}
+			c.checked[info.Key] = true
+			part, err := l.read(t.Context(), info.Key, func(e Entry) {
+				if e.Op != "added" {
+					return
+				}
+				data, err := os.ReadFile(filepath.Join(c.dir, filepath.FromSlash(e.Key)))
+				if err != nil || int64(len(data)) != e.Size || keyOf(data) != e.Key {
+					t.Errorf("%s: the log is ahead of what is stored: %s: %d octets, %v", box, e.Key, len(data), err)
+				}
+			})
+			if err != nil || part.Number != number || part.Checkpoint == "" {
+				t.Errorf("%s: part %d: got %+v, %v", box, number, part, err)
+			}
+		}
+	}
+}
+
+// checkpoints asks the server what came behind each checkpoint that a log ever had: with what the log has before it, that
+// is all there is.
+func (c *crash) checkpoints(t *testing.T, box string) {
+	t.Helper()
+	config := c.srv.Config()
+	config.Username, config.Password = service, connection.NewSecret(password)
+	conn, err := ews.Open(config, c.srv.Env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	parts, entries := logged(t, fileStore(t, c.dir), box)
+	stored := make(map[string]bool)
+	for _, part := range parts {
+		for _, e := range entries[:part.Entries] {
+			if e.Op == "added" {
+				stored[e.Ref.ID] = true
+			}
+		}
+		entries = entries[part.Entries:]
+		behind, err := addedSince(t.Context(), conn, box, part.Checkpoint)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, folder := range []string{"Inbox", "Inbox/Sub"} {
+			for _, m := range c.srv.Messages(box, folder) {
+				if !stored[m.ID] && !behind[m.ID] {
+					t.Errorf("%s: checkpoint %d is ahead of what was stored: %.60q is lost", box, part.Number, m.Raw)
+				}
+			}
+		}
+	}
+}
+
+func addedSince(ctx context.Context, conn *ews.Conn, box string, since connection.Checkpoint) (map[string]bool, error) {
+	found := make(map[string]bool)
+	for change, err := range conn.Sync(ctx, since, &connection.SyncOptions{Mailbox: box}) {
+		if err != nil {
+			return nil, err
+		}
+		if change.Op == connection.Added {
+			found[change.Ref.ID] = true
+		}
+	}
+	return found, nil
+}
+
+// Ctrl-C ends the program in good order, and the next run goes on.
+func TestInterrupted(t *testing.T) {
+	boxes := []string{"ann@corp.test", "bob@corp.test"}
+	srv := newServer(t, &ewstest.Options{SyncCap: 50}, boxes...)
+	for _, box := range boxes {
+		srv.boxes[box].Deliver("Inbox", raws(box, 0, 300)...)
+	}
+	var once sync.Once
+	reached := make(chan struct{})
+	srv.Fail(ewstest.On("GetItem").Nth(10), ewstest.Rewrite(func(body []byte) []byte {
+		once.Do(func() { close(reached) })
+		return body
+	}))
+	dir := t.TempDir()
+	args := []string{"-settings", exchange(t, srv, map[string]any{"mailboxes": boxes}), "-to", dir}
+	p := start(t, args...)
+	select {
+	case <-reached:
+	case <-p.done:
+		t.Fatalf("it ended too early: %v\n%s", p.err, p.out.String())
+	}
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	if code := p.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(p.out.String(), "interrupted") {
+		t.Errorf("got exit code %d, want %d\n%s", code, exitInterrupted, p.out.String())
+	}
+	runArgs(t.Context(), args...).want(t, exitOK, "2 mailboxes up to date, 0 failed")
+	for _, box := range boxes {
+		wantArchived(t, dir, srv, box, "Inbox")
+	}
+}

@@ -1,0 +1,423 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/ews/ewstest"
+	"github.com/mailconn/mailconn/objectstore/filestore"
+)
+
+// childEnv makes the test binary be the program, as a child of a test.
+const childEnv = "EWSSYNC_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+const (
+	service  = "svc@corp.test"
+	password = "canary-in-the-password"
+)
+
+// exchangeServer is an Exchange server with a service account and mailboxes that it may open.
+type exchangeServer struct {
+	*ewstest.Server
+	boxes map[string]*ewstest.Mailbox
+}
+
+func newServer(t *testing.T, opts *ewstest.Options, mailboxes ...string) exchangeServer {
+	t.Helper()
+	srv := exchangeServer{ewstest.NewServer(t, opts), make(map[string]*ewstest.Mailbox)}
+	srv.AddAccount(service, ewstest.AccountOptions{Password: password})
+	for _, address := range mailboxes {
+		srv.boxes[address] = srv.AddMailbox(address, ewstest.MailboxOptions{})
+	}
+	srv.GrantImpersonation(service, mailboxes...)
+	return srv
+}
+
+// settingsFile writes a settings file.
+func settingsFile(t *testing.T, driver string, config map[string]any) string {
+	t.Helper()
+	raw, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(connection.Settings{ID: "test", Driver: driver, Config: raw})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), driver+".json")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// exchange writes settings that reach srv without its Env, as a program of its own must.
+func exchange(t *testing.T, srv exchangeServer, with map[string]any) string {
+	t.Helper()
+	config := map[string]any{
+		"server": strings.TrimPrefix(srv.URL(true), "https://"), "allow_any_host": true, "server_name": "exchange.corp.test", "ca_pem": srv.CA(),
+		"disable_autodiscover": true, "username": service, "password": password, "connect_timeout": "1m", "no_data_timeout": "1m",
+	}
+	for name, value := range with {
+		config[name] = value
+	}
+	return settingsFile(t, "ews", config)
+}
+
+// result is what a run of the program came to.
+type result struct {
+	code        int
+	out, errOut string
+}
+
+// runArgs runs the program in this process.
+func runArgs(ctx context.Context, args ...string) result {
+	var out, errOut bytes.Buffer
+	code := run(ctx, args, strings.NewReader(password+"\r\n"), &out, &errOut)
+	return result{code, out.String(), errOut.String()}
+}
+
+// want fails the test unless the program ended with code and said all of texts on either output, and no secret.
+func (r result) want(t *testing.T, code int, texts ...string) {
+	t.Helper()
+	if r.code != code {
+		t.Errorf("exit code: got %d, want %d\n%s%s", r.code, code, r.out, r.errOut)
+	}
+	for _, text := range texts {
+		if !strings.Contains(r.out+r.errOut, text) {
+			t.Errorf("the output does not say %q:\n%s%s", text, r.out, r.errOut)
+		}
+	}
+	if strings.Contains(r.out+r.errOut, password) {
+		t.Errorf("the output holds the password:\n%s%s", r.out, r.errOut)
+	}
+}
+
+func raws(mailbox string, from, to int) (all [][]byte) {
+	for i := from; i < to; i++ {
+		all = append(all, fmt.Appendf(nil, "From: a@corp.test\r\nTo: %s\r\nSubject: %d\r\nMessage-ID: <%d.%s>\r\n\r\n%s\r\n", mailbox, i, i, mailbox, strings.Repeat("line\r\n", i%50)))
+	}
+	return all
+}
+
+func fileStore(t *testing.T, dir string) connection.ObjectStore {
+	t.Helper()
+	var config filestore.Config
+	config.Location = dir
+	s, err := filestore.Open(config, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// archived replays the log of a mailbox and returns the octets of what is in it now, by their ids at the server. Each is
+// read from the archive.
+func archived(t *testing.T, dir, mailbox string) map[string][]byte {
+	t.Helper()
+	s := fileStore(t, dir)
+	parts, entries := logged(t, s, mailbox)
+	for i, part := range parts {
+		if part.Number != int64(i)+1 || part.Mailbox != mailbox || part.Checkpoint == "" {
+			t.Errorf("part %d of %s: got %+v", i+1, mailbox, part)
+		}
+	}
+	now := make(map[string][]byte)
+	for _, e := range entries {
+		switch e.Op {
+		case "added":
+			data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(e.Key)))
+			if err != nil {
+				t.Errorf("%s: %v", mailbox, err)
+			}
+			if key := keyOf(data); key != e.Key {
+				t.Errorf("%s: its octets belong under %s", e.Key, key)
+			}
+			now[e.Ref.ID] = data
+		case "removed":
+			delete(now, e.Ref.ID)
+		}
+	}
+	return now
+}
+
+// wantArchived fails the test unless the archive has what the server has in the mailbox, octet for octet.
+func wantArchived(t *testing.T, dir string, srv exchangeServer, mailbox string, folders ...string) {
+	t.Helper()
+	have := archived(t, dir, mailbox)
+	for _, folder := range folders {
+		for _, m := range srv.Messages(mailbox, folder) {
+			data, ok := have[m.ID]
+			if !ok || !bytes.Equal(data, m.Raw) {
+				t.Errorf("%s: %s: %.40q: got %d octets, found %v, want %d", mailbox, folder, m.Raw, len(data), ok, len(m.Raw))
+			}
+			delete(have, m.ID)
+		}
+	}
+	for id := range have {
+		t.Errorf("%s: the archive has %.20s…, the server has not", mailbox, id)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"unknown flag":     {[]string{"-form", "x.json"}, "flag provided but not defined: -form"},
+		"stray word":       {[]string{"x.json"}, `"x.json": unexpected`},
+		"nothing":          {nil, "-settings: missing"},
+		"two sources":      {[]string{"-settings", "x", "-server", "y", "-to", "z"}, "-settings: -server"},
+		"no password":      {[]string{"-server", "x", "-username", "y", "-to", "z"}, "-password-file: missing"},
+		"no destination":   {[]string{"-settings", "x"}, "-to: missing"},
+		"once and follow":  {[]string{"-settings", "x", "-to", "y", "-once", "-follow"}, "-once: does not go with -follow"},
+		"no interval":      {[]string{"-settings", "x", "-to", "y", "-interval", "0s"}, "-interval 0s"},
+		"no workers":       {[]string{"-settings", "x", "-to", "y", "-workers", "0"}, "-workers 0: want at least 1"},
+		"malformed choice": {[]string{"-settings", "x", "-to", "y", "-mailboxes", "a@b,[x"}, `-mailboxes: "[x"`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			runArgs(t.Context(), test.args...).want(t, exitUsage, test.want)
+		})
+	}
+	runArgs(t.Context(), "-help").want(t, exitOK, "-settings", "-follow", "examples/ewssync/settings")
+}
+
+func TestBadSettings(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := settingsFile(t, "ews", map[string]any{"server": "exchange.corp.test", "username": "u@corp.test", "password": "x"})
+	tests := []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"no file", []string{"-settings", "nowhere.json"}, "a sample is in examples/ewssync/settings"},
+		{"no settings", []string{"-settings", file}, "driver: missing"},
+		{"another driver", []string{"-settings", settingsFile(t, "imap", nil)}, "imap"},
+		{"a store", []string{"-settings", settingsFile(t, "file", map[string]any{"location": dir})}, "Sync"},
+		{"unknown field", []string{"-settings", settingsFile(t, "ews", map[string]any{"servr": "x"})}, `did you mean "server"?`},
+		{"no password", []string{"-server", "exchange.corp.test", "-username", "u@corp.test", "-password-file", file}, "-password-file"},
+		{"no password file", []string{"-server", "exchange.corp.test", "-username", "u@corp.test", "-password-file", "nowhere"}, "nowhere"},
+		{"server is an address", []string{"-server", "192.0.2.1", "-username", "u@corp.test", "-password-file", "-"}, "server: is an IP address"},
+		{"destination below a file", []string{"-settings", good, "-to", filepath.Join(file, "x")}, "-to"},
+		{"destination is no store", []string{"-settings", good, "-to", good}, "-to"},
+		{"destination is no settings file", []string{"-settings", good, "-to", file}, "-to"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if !slices.Contains(test.args, "-to") {
+				test.args = append(test.args, "-to", dir)
+			}
+			runArgs(t.Context(), test.args...).want(t, exitFailed, test.want)
+		})
+	}
+}
+
+func TestSample(t *testing.T) {
+	_, err := (&job{options: options{settings: filepath.Join("settings", "exchange.json")}}).openServer()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSelection(t *testing.T) {
+	for list, want := range map[string]struct{ names, matches string }{
+		"":                               {"", "ann@a.test bob@b.test"},
+		" Ann@A.test , bob@b.test,":      {"ann@a.test bob@b.test", "ann@a.test bob@b.test"},
+		"*@B.test":                       {"", "bob@b.test"},
+		"ann@a.test,*@c.test":            {"", "ann@a.test"},
+		"nobody@a.test":                  {"nobody@a.test", ""},
+		"ann@a.test#archive, bob@b.test": {"ann@a.test#archive bob@b.test", "bob@b.test"},
+	} {
+		s, err := newSelection(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var matches []string
+		for _, name := range []string{"ann@a.test", "bob@b.test"} {
+			if s.match(&connection.Mailbox{Name: name}) {
+				matches = append(matches, name)
+			}
+		}
+		if got := strings.Join(s.names(), " "); got != want.names {
+			t.Errorf("%q: names: got %q, want %q", list, got, want.names)
+		}
+		if got := strings.Join(matches, " "); got != want.matches {
+			t.Errorf("%q: matches: got %q, want %q", list, got, want.matches)
+		}
+	}
+}
+
+func TestOnce(t *testing.T) {
+	const ann, bob = "ann@corp.test", "bob@corp.test"
+	srv := newServer(t, nil, ann, bob)
+	srv.boxes[ann].Deliver("Inbox", raws(ann, 0, 30)...)
+	srv.boxes[ann].Deliver("Projects/2024", raws(ann, 30, 40)...)
+	srv.boxes[bob].Deliver("Inbox", raws(bob, 0, 5)...)
+	from := exchange(t, srv, map[string]any{"mailboxes": []string{ann, bob}})
+	dir := filepath.Join(t.TempDir(), "new", "archive")
+	args := []string{"-once", "-settings", from, "-to", dir}
+	runArgs(t.Context(), args...).want(t, exitOK, "ann@corp.test: 40 new messages", "up to date", "2 mailboxes up to date, 0 failed; 45 messages new")
+	wantArchived(t, dir, srv, ann, "Inbox", "Projects/2024")
+	wantArchived(t, dir, srv, bob, "Inbox")
+
+	runArgs(t.Context(), args...).want(t, exitOK, "2 mailboxes up to date, 0 failed; 0 messages new")
+	srv.boxes[bob].Deliver("Inbox", raws(bob, 5, 7)...)
+	r := runArgs(t.Context(), append(args, "-mailboxes", "b*@corp.test", "-v")...)
+	r.want(t, exitOK, "1 mailbox up to date, 0 failed; 2 messages new", "SyncFolderItems")
+	wantArchived(t, dir, srv, bob, "Inbox")
+
+	runArgs(t.Context(), "-settings", from, "-list", "-mailboxes", "*nn@*").want(t, exitOK, ann)
+	runArgs(t.Context(), "-settings", from, "-test").want(t, exitOK, "auth")
+}
+
+// Without a settings file, and with mailboxes that nobody had to list.
+func TestNamedMailboxes(t *testing.T) {
+	const ann = "ann@corp.test"
+	srv := newServer(t, nil, ann, "bob@corp.test")
+	srv.boxes[ann].Deliver("Inbox", raws(ann, 0, 3)...)
+	dir := t.TempDir()
+	from := exchange(t, srv, nil)
+	runArgs(t.Context(), "-settings", from, "-to", dir, "-mailboxes", "Ann@corp.test").want(t, exitOK, "1 mailbox up to date, 0 failed; 3 messages new")
+	wantArchived(t, dir, srv, ann, "Inbox")
+}
+
+// A mailbox that may not be opened is told, and the others are mirrored.
+func TestDeniedMailbox(t *testing.T) {
+	const ann, eve = "ann@corp.test", "eve@corp.test"
+	srv := newServer(t, nil, ann)
+	srv.AddMailbox(eve, ewstest.MailboxOptions{})
+	srv.boxes[ann].Deliver("Inbox", raws(ann, 0, 3)...)
+	from := exchange(t, srv, map[string]any{"mailboxes": []string{eve, ann}})
+	dir := t.TempDir()
+	runArgs(t.Context(), "-settings", from, "-to", dir).want(t, exitFailed, "problem with eve@corp.test", "permission denied", "1 mailbox up to date, 1 failed", "1 mailbox could not be mirrored whole")
+	wantArchived(t, dir, srv, ann, "Inbox")
+	r := runArgs(t.Context(), "-settings", from, "-to", dir, "-json")
+	r.want(t, exitFailed)
+	var events []string
+	for line := range strings.Lines(r.out) {
+		var object map[string]any
+		if err := json.Unmarshal([]byte(line), &object); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		name, _ := object["event"].(string)
+		if object[name] == nil || object["time"] == nil {
+			t.Errorf("%q: want the fields time and %s", line, name)
+		}
+		events = append(events, name)
+	}
+	if got := strings.Join(events, " "); got != "problem done failed" {
+		t.Errorf("got events %s", got)
+	}
+}
+
+// When nothing can be mirrored, the test says what is wrong.
+func TestWrongPassword(t *testing.T) {
+	const ann = "ann@corp.test"
+	srv := newServer(t, nil, ann)
+	from := exchange(t, srv, map[string]any{"mailboxes": []string{ann}, "password": password + "-wrong"})
+	runArgs(t.Context(), "-settings", from, "-to", t.TempDir()).want(t, exitFailed, "authentication refused", "0 mailboxes up to date, 1 failed", "Hint: ", "password")
+	if got := len(srv.Logins(service)); got == 0 || got > 4 {
+		t.Errorf("got %d logins, want few: accounts get locked", got)
+	}
+}
+
+// -follow brings what arrives later, until it is told to stop.
+func TestFollow(t *testing.T) {
+	const ann = "ann@corp.test"
+	srv := newServer(t, nil, ann)
+	srv.boxes[ann].Deliver("Inbox", raws(ann, 0, 3)...)
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan result)
+	args := []string{"-settings", exchange(t, srv, map[string]any{"mailboxes": []string{ann}}), "-to", dir, "-follow", "-interval", "10ms"}
+	go func() { ended <- runArgs(ctx, args...) }()
+	messages := func(n int) func() bool {
+		return func() bool {
+			found, err := filepath.Glob(filepath.Join(dir, "messages", "*", "*", "*.eml"))
+			return err == nil && len(found) == n
+		}
+	}
+	until(t, "the first messages are stored", messages(3))
+	srv.boxes[ann].Deliver("Inbox", raws(ann, 3, 5)...)
+	until(t, "the next messages are stored", messages(5))
+	until(t, "the log has them", func() bool { return len(archived(t, dir, ann)) == 5 })
+	cancel()
+	(<-ended).want(t, exitInterrupted, "interrupted", "stopping")
+	wantArchived(t, dir, srv, ann, "Inbox")
+}
+
+// patience is what no test needs on a machine that has time.
+const patience = 5 * time.Minute
+
+// until waits until ok.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for wait := 5 * time.Millisecond; !ok(); wait = min(2*wait, 320*time.Millisecond) {
+		select {
+		case <-time.After(wait):
+		case <-limit.C:
+			t.Fatalf("after %s this is not true: %s", patience, what)
+		}
+	}
+}
+
+func TestPrinterKeepsTheTerminalSafe(t *testing.T) {
+	var out, errOut bytes.Buffer
+	p := &printer{out: &out, errs: &errOut}
+	p.problem("", errors.New("the server says \x1b[2J\x07\u009b31m hello"))
+	p.say("two\nlines")
+	if got, want := errOut.String(), "problem: the server says  [2J  31m hello\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := out.String(); got != "two\nlines\n" {
+		t.Errorf("got %q", got)
+	}
+	for range 10 * maxProblems {
+		p.problem(box, errors.New("again"))
+	}
+	if got := strings.Count(errOut.String(), "again"); got != maxProblems-1 {
+		t.Errorf("got %d problems printed, want %d", got, maxProblems-1)
+	}
+}
+
+func TestWords(t *testing.T) {
+	for got, want := range map[string]string{
+		number(0): "0", number(999): "999", number(1000): "1,000", number(1234567): "1,234,567", number(-1000): "-1,000",
+		counted(1, "mailbox", "mailboxes"): "1 mailbox", counted(20000, "mailbox", "mailboxes"): "20,000 mailboxes",
+		octets(999): "999 B", octets(1500): "1.5 kB", octets(2_500_000): "2.5 MB", octets(3_000_000_000): "3.0 GB",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
