@@ -56,13 +56,14 @@ type Field struct {
 }
 
 // Unwrap opens the journal report that r holds. It reads r up to the attached message, which then streams through
-// Report.Body; r must stay readable meanwhile. At most 4 MiB are kept in memory.
+// Report.Body; r must stay readable meanwhile. What it keeps in memory is the report's text, of at most 4 MiB, and what the
+// text says.
 //
 // The Report is never nil. With an error it has nothing but a Body: the whole message, octet for octet from its beginning,
 // as if Unwrap had not read from r. The error is a *connection.Error: one with ErrNotReport in its chain for a message
 // that is no report, ErrUnsupported for a report in a form that cannot be opened (TNEF, or with attachments other than
-// messages), ErrCorrupt for a broken one, ErrTooLarge for one whose text or header passes the limit. If r fails, its error is returned
-// as it is.
+// messages), ErrCorrupt for a broken one, ErrTooLarge for one whose text or header passes the limit. If r fails, its error is
+// returned as it is.
 func Unwrap(r io.Reader) (*Report, error) {
 	tape := &tape{r: r, recording: true}
 	report, err := open(tape)

@@ -416,6 +416,33 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// Text that is made to take long takes no longer than other text: with quadratic work this would take hours.
+func TestHostileText(t *testing.T) {
+	const size = 3 << 20
+	fill := func(s string) string { return strings.Repeat(s, size/len(s)) }
+	for name, text := range map[string]string{
+		"brackets":              "To: " + fill("<"),
+		"quotes":                "To: " + fill(`"`),
+		"closed at the end":     "To: " + fill("<") + ">",
+		"short lines":           "To: x\r\n" + fill(" \n"),
+		"names without address": "To: " + fill("x,"),
+		"long name":             "To: " + fill("x "),
+		"separators":            "To: " + fill(",;"),
+		"redirections":          "To: a@x.org" + fill(", Expanded: b"),
+		"colons":                fill(":") + "\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			wantBody(t, unwrap(t, report("Sender: a@x.org\r\n"+text, inner)), inner)
+		})
+	}
+	for name, text := range map[string]string{"comments": fill("<!--<a>"), "styles": fill("<style>"), "tags": fill("<"), "entities": fill("&"), "breaks": fill("<br>")} {
+		t.Run("HTML "+name, func(t *testing.T) {
+			raw := strings.Replace(report("Sender: a@x.org<br>To: b@x.org<br>"+text, inner), "text/plain", "text/html", 1)
+			wantBody(t, unwrap(t, raw), inner)
+		})
+	}
+}
+
 // A report that breaks behind its text never looks whole.
 func TestBrokenBehindTheText(t *testing.T) {
 	const text = "Sender: a@x.org\r\nTo: b@x.org\r\n"
