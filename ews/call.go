@@ -367,9 +367,9 @@ func (r *attempt) move(ctx context.Context) bool {
 	return true
 }
 
-// discovers reports whether autodiscover is used at all. It needs https.
+// discovers reports whether autodiscover is used at all. All that it finds is https.
 func (c *Config) discovers() bool {
-	return !c.DisableAutodiscover && (c.Mode != connection.ModeInsecure || c.Server == "")
+	return !c.DisableAutodiscover && c.Mode != connection.ModeInsecure
 }
 
 // discovered reports whether autodiscover says where a mailbox lies.

@@ -51,7 +51,7 @@ func (c *Config) checkServer() error {
 	case err != nil:
 		return err
 	case u == nil:
-		if c.DisableAutodiscover || !strings.Contains(domainOf(c.Username), ".") {
+		if !c.discovers() || !strings.Contains(domainOf(c.Username), ".") {
 			return errors.New("server: missing")
 		}
 		return nil

@@ -108,6 +108,9 @@ func (c *Config) transport(env *connection.Env) ewshttp.Options {
 		UserAgent:          c.userAgent(),
 		OldNames:           c.ceiling().Below("Exchange2013"),
 	}
+	if server, err := c.serverURL(); err == nil && server != nil {
+		o.Server = server.Hostname()
+	}
 	switch {
 	case c.OAuth2 != nil:
 		o.Tokens = c.OAuth2.Source(env, nil)
