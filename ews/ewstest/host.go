@@ -29,6 +29,7 @@ type wire struct {
 	shred   Shred
 	styled  uint64 // answers so far
 
+	answers  answers
 	budgets  budgets
 	script   script
 	uploaded atomic.Int64

@@ -35,6 +35,10 @@ type Host struct {
 	HTTP2 bool
 	// Hostile must never be sent a credential: if it is, the test fails, and [Server.Leaks] tells of it.
 	Hostile bool
+	// PlainRedirect is where a GET of /autodiscover/autodiscover.xml on port 80 leads; "" is nowhere. PlainStatus is the
+	// answer's; 0 = 302.
+	PlainRedirect string
+	PlainStatus   int
 	// Handler answers in place of the server.
 	Handler http.Handler
 }

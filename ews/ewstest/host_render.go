@@ -88,7 +88,10 @@ func (s *Server) renderBody(w http.ResponseWriter, req *request, rep *reply, p *
 
 // write writes the document, or its beginning and what has no end.
 func (s *Server) write(out io.Writer, rep *reply, p *mishap, d Dialect) error {
-	doc := s.envelope(rep, rep.body)
+	doc := rep.whole
+	if doc == nil || rep.fault != nil {
+		doc = s.envelope(rep, rep.body)
+	}
 	if p.endless == nil {
 		return newWriter(out, d).document(doc)
 	}

@@ -29,6 +29,7 @@ type reply struct {
 	raw    func(w http.ResponseWriter, r *http.Request) // writes what is no SOAP at all
 	// stream writes one envelope for each call of emit, until it returns.
 	stream func(r *http.Request, emit func(body *node) error) error
+	whole  *node   // in place of an Envelope around body
 	mishap *mishap // what happens on the wire besides; nil = nothing
 }
 
