@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews/internal/soap"
 )
 
-// Send implements [connection.Sender] by CreateItem with the message's octets, from the connection's own mailbox; with
-// save_sent a copy stays in Sent Items. A reply that is lost is ErrUncertain, and nothing is sent twice.
+// Send implements [connection.Sender] by CreateItem with the message's octets, from the mailbox of env.From if that is one
+// of Config.Mailboxes and may be impersonated, else from the connection's own; with save_sent a copy stays in its Sent
+// Items. A reply that is lost is ErrUncertain, and nothing is sent twice.
 //
 // EWS has no envelope: Exchange sends a message to all whom its To, Cc and Bcc name. Recipients of env that are not there
 // are added as Bcc. If the header names anybody else, or may be taken to, nothing is sent and the error is ErrUnsupported:
@@ -35,13 +37,21 @@ func (c *Conn) Send(ctx context.Context, env connection.Envelope, body io.Reader
 	}
 	defer leave()
 	s := &sending{conn: c, ctx: inner, env: env, opts: o}
-	if s.t, err = c.target(""); err == nil {
+	if s.t, err = c.target(c.sender(env.From)); err == nil {
 		err = s.run(body)
 	}
 	if err != nil {
 		return nil, c.changeFailed(inner, op, s.t, connection.Ref{}, err)
 	}
 	return &s.receipt, nil
+}
+
+// sender returns from which mailbox to send.
+func (c *Conn) sender(from string) string {
+	if c.cfg.access() == AccessImpersonation && slices.ContainsFunc(c.cfg.Mailboxes, func(m string) bool { return strings.EqualFold(m, from) }) {
+		return from
+	}
+	return ""
 }
 
 // A sending is one Send.
