@@ -139,12 +139,3 @@ func (f *forest) find(name string) (*folderNode, string, error) {
 	}
 	return alike, paths[alike.id], nil
 }
-
-// findFolder returns the folder of a mailbox that somebody has named, and its path. See [folderNode.named].
-func (c *Conn) findFolder(ctx context.Context, t target, name string) (*folderNode, string, error) {
-	f, err := c.forest(ctx, t)
-	if err != nil {
-		return nil, "", err
-	}
-	return f.find(name)
-}

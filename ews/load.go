@@ -20,7 +20,6 @@ type loadOptions struct {
 	room    func() int                // how many more messages are wanted; nil = all
 	foreign bool                      // items that are no mail are wanted too
 	patient bool                      // wait however long the server asks for
-	direct  bool                      // hand out the body of the one message as it comes from the server, for Open
 }
 
 // A loaded is a message that was found, and what it is made of.
@@ -307,6 +306,9 @@ func (l *loader) flush() bool {
 
 // hand hands out one message.
 func (l *loader) hand(m *loaded) bool {
+	if l.conn.cfg.Journal {
+		l.unwrap(m)
+	}
 	m.msg.Body = m.body
 	if l.ctx.Err() != nil {
 		l.over = true
@@ -346,6 +348,8 @@ func (l *loader) refused(w *wanted, e *serverError) outcome {
 		case FallbackMimeUTF8:
 			w.utf8 = true
 			return again
+		case FallbackRebuild:
+			return l.rebuild(w, e)
 		}
 	}
 	if !l.lost(w, e.final(true)) {
