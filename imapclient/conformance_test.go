@@ -69,7 +69,6 @@ func (c conformance) run(t *testing.T, h connectiontest.Harness, config func() i
 		return nil, ""
 	}
 	h.Secret, h.Broken = canary, c.broken(config)
-	h.Soon = 5 * time.Second // several run at once
 	h.Skip = map[string]string{}
 	if !c.cuts {
 		for _, rule := range []string{connectiontest.CutFetch, connectiontest.CutDelete, connectiontest.CutDrain} {

@@ -105,7 +105,7 @@ func TestSlowCaller(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<19) // more than sockets and buffers take
 	srv.Deliver(big, []byte("small"))
 	cfg := srv.Config()
-	cfg.NoDataTimeout = connection.Duration(400 * time.Millisecond)
+	cfg.NoDataTimeout = connection.Duration(3 * time.Second)
 	n := 0
 	for m, err := range open(t, cfg, srv.Env()).Fetch(t.Context(), nil) {
 		if err != nil {
@@ -114,7 +114,7 @@ func TestSlowCaller(t *testing.T) {
 		if _, err := io.ReadFull(m.Body, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		<-time.After(3 * cfg.NoDataTimeout.D())
+		<-time.After(cfg.NoDataTimeout.D() + time.Second)
 		rest, err := io.Copy(io.Discard, m.Body)
 		if err != nil || rest != m.Size-1 {
 			t.Fatalf("got %d of %d octets, %v", rest+1, m.Size, err)

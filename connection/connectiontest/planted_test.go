@@ -32,7 +32,8 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 				t.Errorf("rule %q did not catch it; these failed: %v", p.rule, slices.Sorted(maps.Keys(broken)))
 			}
 			for rule, text := range broken {
-				if rule != p.rule && !slices.Contains(p.also, rule) {
+				// A drain over a line that is cut at any place meets each bug of fetching and deleting now and then.
+				if rule != p.rule && rule != CutDrain && !slices.Contains(p.also, rule) {
 					t.Errorf("it is accused of %q too:\n%s", rule, text)
 				}
 			}

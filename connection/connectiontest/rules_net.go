@@ -277,7 +277,7 @@ func checkStall(x *exam) {
 		x.within(x.h.patience(), v.name, func() {
 			ctx, cancel := x.ctx, context.CancelFunc(func() {})
 			if v.name == "fetch with Follow" {
-				ctx, cancel = context.WithTimeout(x.ctx, x.h.soon())
+				ctx, cancel = context.WithTimeout(x.ctx, time.Second)
 			}
 			defer cancel()
 			c := x.open()

@@ -52,3 +52,10 @@ func (c *clock) ring() {
 	}
 	c.timers = rest
 }
+
+// waiting reports whether somebody waits for a later time.
+func (c *clock) waiting() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.timers) > 0
+}

@@ -14,7 +14,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 type Folder struct {
 	mb     *Mailbox
 	n      uint64
-	parent *Folder // nil: the root of a tree, or deleted
+	parent *Folder // nil: the root of a tree
 	kids   []*Folder
 	name   string
 	class  string
@@ -22,6 +22,10 @@ type Folder struct {
 	known  string // distinguished id
 	gone   bool
 	update uint32 // of the change key
+
+	replica string // PR_REPLICA_LIST: where a public folder's content is
+
+	born, changed int // places in the mailbox's log of folders
 
 	log  []event // every change, the oldest first; place i is log[i-1]
 	head int     // places up to here hold nothing that is still there
@@ -105,6 +109,7 @@ func (mb *Mailbox) newFolder(parent *Folder, name, class, kind string) *Folder {
 		parent.kids = append(parent.kids, f)
 	}
 	mb.log = append(mb.log, folderEvent{f, eventCreate})
+	f.born = len(mb.log)
 	return f
 }
 
@@ -129,7 +134,7 @@ func (f *Folder) Folder(path string) *Folder {
 	f.mb.s.mu.Lock()
 	defer f.mb.s.mu.Unlock()
 	for _, name := range strings.Split(path, "/") {
-		next := f.below(name)
+		next := f.kid(name)
 		if next == nil {
 			next = f.mb.newFolder(f, name, "IPF.Note", "Folder")
 			f.mb.s.store.changed()
@@ -150,13 +155,19 @@ func (f *Folder) Add(name string) *Folder {
 // below returns the folder with that path below f, nil if there is none. The caller holds the lock.
 func (f *Folder) below(path string) *Folder {
 	for _, name := range strings.Split(path, "/") {
-		i := slices.IndexFunc(f.kids, func(k *Folder) bool { return strings.EqualFold(k.name, name) })
-		if i < 0 {
+		if f = f.kid(name); f == nil {
 			return nil
 		}
-		f = f.kids[i]
 	}
 	return f
+}
+
+// kid returns the first folder in f of that name, nil if there is none.
+func (f *Folder) kid(name string) *Folder {
+	if i := slices.IndexFunc(f.kids, func(k *Folder) bool { return strings.EqualFold(k.name, name) }); i >= 0 {
+		return f.kids[i]
+	}
+	return nil
 }
 
 // Class sets the folder's class, and returns f. A class beginning with IPF.Appointment, IPF.Contact or IPF.Task makes it one
@@ -284,5 +295,6 @@ func (f *Folder) record(it *item, kind eventKind) int {
 func (f *Folder) touch() {
 	f.update++
 	f.mb.log = append(f.mb.log, folderEvent{f, eventUpdate})
+	f.changed = len(f.mb.log)
 	f.mb.s.store.changed()
 }

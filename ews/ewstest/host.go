@@ -98,6 +98,9 @@ func (s *Server) Dialled() []string { return s.net.dialled() }
 // Connections returns how many connections were made so far.
 func (s *Server) Connections() int { return int(s.net.conns.Load()) }
 
+// DropConnections cuts all connections that there are now.
+func (s *Server) DropConnections() { s.net.cutAll() }
+
 // UploadedBytes returns how many octets of request bodies arrived so far, those of requests that were refused included.
 func (s *Server) UploadedBytes() int64 { return s.uploaded.Load() }
 

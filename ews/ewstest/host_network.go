@@ -81,6 +81,7 @@ type network struct {
 
 	mu     sync.Mutex
 	open   map[net.Conn]struct{} // of Silent hosts
+	alive  map[net.Conn]struct{} // of all others
 	dials  []string
 	read   ReadSize
 	closed bool
@@ -97,7 +98,7 @@ func listen(host func(name string) Host, first http.HandlerFunc, handler http.Ha
 	if err != nil {
 		return nil, err
 	}
-	n := &network{ca: ca, host: host, open: make(map[net.Conn]struct{})}
+	n := &network{ca: ca, host: host, open: make(map[net.Conn]struct{}), alive: make(map[net.Conn]struct{})}
 	if n.secure, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, err
 	}
@@ -124,6 +125,7 @@ func (n *network) serve(l net.Listener, handler http.Handler, conf *tls.Config) 
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, &conn{id: int(n.conns.Add(1)), secure: conf != nil, net: c})
 		},
+		ConnState:    n.track,
 		TLSConfig:    conf,
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){"h2": refuseHTTP2},
 	}
@@ -135,6 +137,36 @@ func (n *network) serve(l net.Listener, handler http.Handler, conf *tls.Config) 
 		}
 		_ = server.Serve(l) // it ends with the listener
 	})
+}
+
+// track knows which connections there are.
+func (n *network) track(c net.Conn, state http.ConnState) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		n.alive[c] = struct{}{}
+	case http.StateClosed, http.StateHijacked:
+		delete(n.alive, c)
+	case http.StateActive, http.StateIdle:
+	}
+}
+
+// cutAll ends all connections that are there, over TLS without a word.
+func (n *network) cutAll() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.alive {
+		_ = tcpOf(c).Close() // it may be closed already
+	}
+}
+
+// tcpOf returns the connection beneath TLS.
+func tcpOf(c net.Conn) net.Conn {
+	if t, ok := c.(*tls.Conn); ok {
+		return t.NetConn()
+	}
+	return c
 }
 
 // hostName returns the name that a request is for.

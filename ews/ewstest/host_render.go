@@ -15,11 +15,7 @@ import (
 // sever ends the connection of a request. It does not return.
 func (s *Server) sever(x *exchange, how ending) {
 	s.note(x, func(e *Request) { e.Uncommitted = true })
-	c := connOf(x.r.Context())
-	under := c.net
-	if t, ok := under.(interface{ NetConn() net.Conn }); ok {
-		under = t.NetConn() // TLS says no farewell
-	}
+	under := tcpOf(connOf(x.r.Context()).net)
 	if tcp, ok := under.(*net.TCPConn); ok && how == endReset {
 		_ = tcp.SetLinger(0) // the connection is gone then
 	}

@@ -7,12 +7,13 @@ type Breakage string
 
 // What may be wrong with an item.
 const (
-	Whole        Breakage = ""                                 // nothing
-	Unconverted  Breakage = "ErrorMimeContentConversionFailed" // its MIME cannot be made
-	Corrupt      Breakage = "ErrorItemCorrupt"                 // nothing of it can be read
-	NoMIME       Breakage = "absent"                           // a success without MimeContent
-	EmptyMIME    Breakage = "empty"                            // a success with an empty MimeContent
-	ListedButNot Breakage = "ErrorItemNotFound"                // it is listed, and cannot be found
+	Whole           Breakage = ""                                 // nothing
+	Unconverted     Breakage = "ErrorMimeContentConversionFailed" // its MIME cannot be made, but its MimeContentUTF8
+	UnconvertedUTF8 Breakage = "both"                             // neither can be made
+	Corrupt         Breakage = "ErrorItemCorrupt"                 // nothing of it can be read
+	NoMIME          Breakage = "absent"                           // a success without MimeContent
+	EmptyMIME       Breakage = "empty"                            // a success with an empty MimeContent
+	ListedButNot    Breakage = "ErrorItemNotFound"                // it is listed, and cannot be found
 )
 
 // kinds are the elements of items by the beginnings of their classes; the first that fits counts.

@@ -34,6 +34,15 @@ type Options struct {
 	// Seed decides everything random; the same seed gives the same ids and orders.
 	Seed uint64
 
+	// Size is what the server says about the size of a message from its true one; nil = the truth.
+	Size func(int64) int64
+	// MaxMessage is the largest message that CreateItem takes, in octets; 0 = no limit.
+	MaxMessage int64
+	// Quirks are habits of some servers.
+	Quirks Quirks
+
+	// StateSize makes sync states at least so long, in octets.
+	StateSize int
 	// SyncCap is the most changes in one page of a sync; 0 = 512.
 	SyncCap int
 	// SyncOrder is the order of changes within a sync; "" is that of the version.
@@ -58,6 +67,25 @@ type Options struct {
 	Shred   Shred
 	// Streaming is how GetStreamingEvents behaves.
 	Streaming Streaming
+}
+
+// Quirks are deviations, each of which real servers show. The zero value has none.
+type Quirks struct {
+	StrayDate      bool // an item of which only the id was asked for has a DateTimeReceived too, with the time of the Date header
+	Groups         bool // FindItem: an empty Groups beside Items, which the schema forbids
+	ShortPages     bool // FindItem: a page has half of what was asked for
+	ZeroOffset     bool // FindItem: IndexedPagingOffset is 0 though the page is not the last
+	StuckOffset    bool // FindItem: pages are empty and not the last, for ever
+	IgnoreQuery    bool // FindItem: QueryString and SeekToConditionPageItemView are taken and not obeyed
+	RefuseOrEqual  bool // FindItem: IsGreaterThanOrEqualTo and IsLessThanOrEqualTo are ErrorInvalidRestriction
+	ReadAsUpdate   bool // SyncFolderItems: a read flag that changed is an Update
+	NeverLast      bool // SyncFolderItems: when nothing is left, the same state comes back, and it is not the last
+	EmptyPages     bool // SyncFolderItems: before each page with changes comes an empty one that is not the last
+	Twice          bool // SyncFolderItems: every change is told twice
+	NoWatermark    bool // Subscribe: no watermark for a pull subscription
+	NoSendAsCheck  bool // CreateItem: anybody sends as anybody
+	KeepBcc        bool // CreateItem: recipients see the Bcc header
+	NoMeetingCheck bool // DeleteItem: meetings are deleted without SendMeetingCancellations
 }
 
 // A Clock tells the time and waits.

@@ -43,6 +43,9 @@ func NewServer(t testing.TB, opts *Options) *Server {
 	}
 	t.Cleanup(func() {
 		s.Close()
+		for _, why := range s.Leaks() {
+			t.Errorf("ewstest: %s", why)
+		}
 		if s.opts.AllowBadRequests {
 			return
 		}

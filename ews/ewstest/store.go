@@ -16,7 +16,9 @@ type store struct {
 	rights    map[*account]map[*Mailbox]*right
 	groups    map[string]*Group
 	sent      []Sent
+	receipts  []string // ids of items whose senders were told that they were deleted unread
 	subs      map[string]*subscription
+	made      int           // messages that were made anew
 	news      chan struct{} // closed when anything changes, and replaced
 }
 
@@ -137,8 +139,7 @@ type item struct {
 // itemMore is what few items have.
 type itemMore struct {
 	categories []string
-	flags      int // PR_MESSAGE_FLAGS as a client set them
-	hidden     bool
+	extended   []*node // ExtendedProperty, as clients set them
 }
 
 // A Mailbox is one mailbox of a Server.
@@ -154,7 +155,7 @@ type Mailbox struct {
 	epoch         int                // sync states of earlier ones have expired
 	used          int64              // octets
 	recoverable   int64              // octets
-	failing       map[string]bool
+	protected     bool               // DeleteItem fails
 }
 
 // MailboxOptions are the options of Server.AddMailbox.
@@ -236,6 +237,7 @@ func (mb *Mailbox) deliver(f *Folder, m Message) *item {
 		it.more = &itemMore{categories: slices.Clone(m.Categories)}
 	}
 	mb.items = append(mb.items, it)
+	mb.used += body.Size()
 	f.enter(it)
 	return it
 }

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
-	"github.com/mailconn/mailconn/ews"
 	"github.com/mailconn/mailconn/ews/ewstest"
 )
 
@@ -216,9 +215,7 @@ func (c *crash) check(t *testing.T) {
 // is all there is.
 func (c *crash) checkpoints(t *testing.T, box string) {
 	t.Helper()
-	config := c.srv.Config()
-	config.Username, config.Password = service, connection.NewSecret(password)
-	conn, err := ews.Open(config, c.srv.Env())
+	conn, err := (&job{options: options{settings: exchange(t, c.srv, nil)}}).openServer()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +247,7 @@ func (c *crash) checkpoints(t *testing.T, box string) {
 	}
 }
 
-func addedSince(ctx context.Context, conn *ews.Conn, box string, since connection.Checkpoint) (map[string]bool, error) {
+func addedSince(ctx context.Context, conn connection.Syncer, box string, since connection.Checkpoint) (map[string]bool, error) {
 	found := make(map[string]bool)
 	for change, err := range conn.Sync(ctx, since, &connection.SyncOptions{Mailbox: box}) {
 		if err != nil {

@@ -34,6 +34,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 		wg.Go(func() {
 			defer func() { <-places }()
 			h := toyHarness(p.flaws, &p.bent)
+			h.Soon = time.Second
 			h.Huge = 3 << 20
 			h.few, h.limit = true, 20*time.Second
 			if p.harness != nil {

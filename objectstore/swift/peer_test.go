@@ -47,7 +47,6 @@ func TestConformanceOfRealSwift(t *testing.T) {
 		Open:     with(nil),
 		Secret:   srv.Key,
 		Eventual: 10 * time.Second,
-		Soon:     3 * time.Second,
 		Broken: map[string]func(t testing.TB, env *connection.Env) connection.Connection{
 			"wrong password":      with(map[string]any{"credential": "something else"}),
 			"unknown container":   with(map[string]any{"bucket": "nowhere"}),
@@ -72,7 +71,6 @@ func TestEdgeCasesOnRealSwift(t *testing.T) {
 		Tuned:     true,
 		Parts:     96 << 10,
 		Eventual:  10 * time.Second,
-		Soon:      5 * time.Second,
 		NoBucket:  at(map[string]any{"bucket": "nowhere"}),
 		Denied:    at(map[string]any{"identity": srv.Reader}),
 		Strangers: map[string]objecttest.Opener{"identity": at(map[string]any{"identity": "nobody"}), "credential": at(map[string]any{"credential": "something else"})},

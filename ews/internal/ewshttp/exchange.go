@@ -3,19 +3,12 @@ package ewshttp
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
-	"github.com/mailconn/mailconn/internal/backoff"
 )
 
 // An exchange is one Request on its way through authentication. It is used by one goroutine.
@@ -26,29 +19,6 @@ type exchange struct {
 	endpoint string
 	header   http.Header
 	limit    time.Duration
-}
-
-// do is Do, with http instead of https where mode tls-when-available permits it.
-func (c *Client) do(ctx context.Context, r *Request) (*Response, error) {
-	resp, err := c.doAt(ctx, r, r.URL)
-	if err == nil || c.opts.Mode.Or() != connection.ModeTLSWhenAvailable || !c.isServer(r.URL) || r.URL.Scheme != "https" || !refused(err) {
-		return resp, err
-	}
-	if port := r.URL.Port(); port != "" && port != "443" {
-		return nil, err
-	}
-	u := *r.URL
-	u.Scheme, u.Host = "http", strings.TrimSuffix(u.Host, ":443")
-	return c.doAt(ctx, r, &u)
-}
-
-// refused reports whether nothing listens: not a firewall, and not a certificate that is not trusted.
-func refused(err error) bool {
-	if connection.KindOf(err) != connection.ErrNetwork {
-		return false
-	}
-	var op *net.OpError
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &op) && op.Op == "dial" && strings.Contains(op.Error(), "refused") // Windows words it otherwise
 }
 
 func (c *Client) doAt(ctx context.Context, r *Request, u *url.URL) (*Response, error) {
@@ -217,14 +187,6 @@ func (x *exchange) scheme(ctx context.Context) (scheme, error) {
 	return c.choose(offers(t.resp.Header), x.endpoint)
 }
 
-// permitted refuses to send a credential in the clear.
-func (x *exchange) permitted(sch scheme) error {
-	if sch == schemeNone || x.url.Scheme == "https" || x.c.opts.AllowPlaintextAuth {
-		return nil
-	}
-	return x.c.fail(connection.ErrTLS, x.endpoint, "mode: set it to tls; or, if nobody can listen on the way, set allow_plaintext_auth", "the connection has no TLS, and %s would show the credential", sch)
-}
-
 // direct sends the request with the credential in its header, or none.
 func (x *exchange) direct(ctx context.Context, sch scheme) (*trip, error) {
 	c := x.c
@@ -293,114 +255,4 @@ func decided(status int) bool {
 		return false
 	}
 	return status < 300 || status >= 400
-}
-
-// again returns nil when the credential may be sent once more.
-func (x *exchange) again(ctx context.Context, tick *ticket, r refusal) error {
-	delayed, err := tick.refused(ctx, r)
-	if err != nil || !delayed {
-		return err
-	}
-	d := max(backoff.Policy{Min: 2 * time.Second}.Delay(0, 0), minPause)
-	x.c.env.Emit(connection.Event{Kind: connection.EventRetry, Connection: x.c.opts.ID, Mailbox: x.r.Mailbox, Detail: "login refused", Until: x.c.now().Add(d), Err: r.why})
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(x.c.life, cancel)()
-	if backoff.Wait(ctx, d) != nil {
-		return x.c.ended(ctx, x.endpoint)
-	}
-	return nil
-}
-
-// refusal reads a 401 and says what it may mean.
-func (x *exchange) refusal(t *trip, sch scheme) refusal {
-	list, diagnosis := offers(t.resp.Header), t.resp.Header.Get("X-Ms-Diagnostics")
-	text := x.c.pageText(t.text())
-	t.done()
-	x.c.jars.drop(x.r.jar())
-	if diagnosis != "" {
-		text = x.c.clean(diagnosis)
-	}
-	if text == "" {
-		text = "the server refuses the login"
-	}
-	locked := strings.Contains(strings.ToLower(text), "locked out")
-	e := x.c.fail(connection.ErrAuth, x.endpoint, x.authHint(sch, list, text, locked), "%s: %s", sch, text)
-	e.Code = strconv.Itoa(http.StatusUnauthorized)
-	if online(x.url) {
-		e = x.retired(text)
-	}
-	return refusal{why: e, hopeless: locked, tentative: x.r.Tentative}
-}
-
-// maxSkew is the difference of clocks from which on Kerberos, NTLM and tokens are refused.
-const maxSkew = 5 * time.Minute
-
-func (x *exchange) authHint(sch scheme, list []offer, text string, locked bool) string {
-	hint := "username, password: wrong, expired, or to be changed at the next logon, or the account is locked or may not use EWS; as username the server may want user@domain, domain\\user or the bare name"
-	switch {
-	case locked:
-		return "username: the account is locked out; have it unlocked before anything tries it again"
-	case sch == schemeNone:
-		hint = "auth: the server takes requests without a login only if they are empty; set auth to the scheme that it wants"
-	case sch == schemeBearer:
-		hint = "oauth2: the server refuses the token; check tenant, client_id, the application's role (full_access_as_app) or the person's consent (EWS.AccessAsUser.All)"
-	case len(list) == 0:
-		hint = "auth: the server does not say which scheme it wants; set auth to basic or ntlm. " + hint
-	case !offered(list, sch):
-		hint = fmt.Sprintf("auth: the server offers %s. ", x.c.clean(names(list))) + hint
-	case sch.ntlm() && !x.c.opts.ChannelBinding:
-		hint += "; a server that demands Extended Protection wants channel_binding"
-	case sch.ntlm():
-		hint += "; channel_binding does not fit a server whose TLS ends at a balancer"
-	}
-	if d, known := x.c.Skew(); known && d.Abs() > maxSkew {
-		hint = fmt.Sprintf("the clocks of this machine and of the server differ by %s: set them right. ", d.Abs().Round(time.Second)) + hint
-	} else if sch == schemeBearer && (strings.Contains(text, "nbf") || strings.Contains(text, "not yet valid") || strings.Contains(text, "lifetime")) {
-		hint = "check the clock of this machine. " + hint
-	}
-	return hint
-}
-
-// unchallenged is the outcome of an NTLM login to a server that gives no challenge.
-func (x *exchange) unchallenged(sch scheme, list []offer) error {
-	c := x.c
-	switch {
-	case sch == schemeNTLM && offered(list, schemeNegotiate) && !offered(list, schemeNTLM):
-		return switchTo{schemeNegotiate}
-	case sch == schemeNegotiate && offered(list, schemeNTLM):
-		return switchTo{schemeNTLM}
-	case c.opts.Auth == AuthAuto && offered(list, schemeBasic):
-		return switchTo{schemeBasic}
-	}
-	e := c.fail(connection.ErrAuth, x.endpoint, "auth: the server does not offer NTLM; set auth to basic or oauth, whichever it takes", "the server gives no NTLM challenge; it offers %s", c.clean(names(list)))
-	e.Code = strconv.Itoa(http.StatusUnauthorized)
-	if !x.r.Tentative {
-		c.login.impossible(x.endpoint, e)
-	}
-	return e
-}
-
-// warned remembers the servers that somebody was warned of.
-type warned struct {
-	mu    sync.Mutex
-	hosts map[string]bool
-}
-
-// insecure tells the host program, once for each server, that its mail passes the network in the clear.
-func (c *Client) insecure(ctx context.Context, u *url.URL) {
-	endpoint := endpointOf(u)
-	c.warned.mu.Lock()
-	told := c.warned.hosts[endpoint]
-	if c.warned.hosts == nil {
-		c.warned.hosts = make(map[string]bool)
-	}
-	c.warned.hosts[endpoint] = true
-	c.warned.mu.Unlock()
-	if told {
-		return
-	}
-	const why = "http: anybody on the path can read and change everything"
-	c.env.Log().LogAttrs(ctx, slog.LevelWarn, "insecure connection", slog.String("endpoint", endpoint), slog.String("reason", why), slog.String("hint", "mode: set it to tls"))
-	c.env.Emit(connection.Event{Kind: connection.EventInsecure, Connection: c.opts.ID, Detail: why})
 }

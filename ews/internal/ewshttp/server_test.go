@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -89,7 +90,7 @@ func newServer(t testing.TB, set func(*server)) *server {
 	}
 	hs := httptest.NewUnstartedServer(s)
 	hs.Config.ConnContext = s.connContext
-	hs.Config.ErrorLog = nil
+	hs.Config.ErrorLog = log.New(io.Discard, "", 0)
 	hs.EnableHTTP2 = true
 	hs.StartTLS()
 	t.Cleanup(hs.Close)
@@ -387,22 +388,38 @@ func wantError(t testing.TB, err error, kind connection.Kind, parts ...string) *
 }
 
 // pipes lets a client and a server speak without a network, so that testing/synctest knows when all of them wait.
-type pipes struct{ conns chan net.Conn }
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
 
-func (p pipes) Accept() (net.Conn, error) {
-	conn, ok := <-p.conns
-	if !ok {
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case <-p.done:
 		return nil, net.ErrClosed
 	}
-	return conn, nil
 }
-func (p pipes) Close() error   { return nil }
-func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
-func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
-	p.conns <- theirs
-	return ours, nil
+	select {
+	case p.conns <- theirs:
+		return ours, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
 }
 
 // newPipeServer starts a server in a bubble of testing/synctest. The client's options must allow http.
@@ -411,13 +428,12 @@ func newPipeServer(t testing.TB, set func(*server)) (*server, *connection.Env) {
 	if set != nil {
 		set(s)
 	}
-	p := pipes{make(chan net.Conn)}
+	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 	hs := &http.Server{Handler: s, ConnContext: s.connContext}
 	done := make(chan error)
 	go func() { done <- hs.Serve(p) }()
 	t.Cleanup(func() {
 		closeIt(t, hs)
-		close(p.conns)
 		<-done
 	})
 	return s, &connection.Env{Dial: p.dial}
@@ -449,4 +465,9 @@ func trusting(ca string) *tls.Config {
 		panic(err)
 	}
 	return conf
+}
+
+// dial connects to the server whatever the name.
+func (s *server) dial(ctx context.Context, network, _ string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, network, s.endpoint().Host)
 }

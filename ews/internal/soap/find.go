@@ -127,7 +127,7 @@ func (o FindFolder) write(w *writer) {
 
 // FindItem asks for the items of folders.
 type FindItem struct {
-	Traversal   string // Shallow, SoftDeleted or Associated; "" = Shallow
+	Traversal   string // Shallow, SoftDeleted or, from Exchange2010, Associated; "" = Shallow
 	Shape       ItemShape
 	Page        *Page // nil = as many as the server wants to send
 	Restriction *Restriction
@@ -139,6 +139,9 @@ type FindItem struct {
 func (FindItem) Name() string { return "FindItem" }
 
 func (o FindItem) write(w *writer) {
+	if o.Traversal == Associated {
+		w.since(Exchange2010, "search for associated items")
+	}
 	w.open("m:FindItem", "Traversal", w.traversal(o.Traversal, Shallow, SoftDeleted, Associated))
 	o.Shape.write(w, "m:ItemShape")
 	o.Page.write(w, "m:IndexedPageItemView")
