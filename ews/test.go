@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -64,8 +65,10 @@ type tester struct {
 	progress func(connection.Step)
 	without  map[string]string // steps that have no result others can build on, and why
 
-	plain bool     // https was refused, and http is permitted
-	found *url.URL // what autodiscover gave
+	plain    bool     // https was refused, and http is permitted
+	found    *url.URL // what autodiscover gave
+	homeless bool     // autodiscover does not know the account's own mailbox
+	refused  error    // autodiscover's servers refuse the login
 }
 
 // step runs one step, unless one of those that it needs did not succeed.
@@ -168,7 +171,7 @@ func (t *tester) connect(base *url.URL) {
 		if conn, err = peer.Dial(ctx, addrs); err == nil {
 			return conn.RemoteAddr().String(), "", nil
 		}
-		if c.cfg.Mode != connection.ModeTLSWhenAvailable || base.Port() != "" || t.ctx.Err() != nil {
+		if c.cfg.Mode != connection.ModeTLSWhenAvailable || base.Port() != "" || !nothingListens(err) || t.ctx.Err() != nil {
 			return "", "", err
 		}
 		other, ended := t.overHTTP(base)
@@ -195,6 +198,11 @@ func (t *tester) connect(base *url.URL) {
 		}
 		return secured.Describe(), "", nil
 	})
+}
+
+// nothingListens reports whether err is a refusal to connect: it may be taken as a sign that there is no https.
+func nothingListens(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || connection.KindOf(err) == connection.ErrNetwork && strings.Contains(err.Error(), "refused") // Windows words it otherwise
 }
 
 // overHTTP reports whether the host of base takes connections for http.

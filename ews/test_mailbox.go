@@ -1,0 +1,412 @@
+package ews
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/ews/internal/autodiscover"
+	"github.com/mailconn/mailconn/ews/internal/soap"
+)
+
+// autodiscover looks for the account's mailbox and for the sample, without the cache.
+func (t *tester) autodiscover() {
+	const name = "autodiscover"
+	c := t.conn
+	if c.finder == nil {
+		t.add(connection.Step{Name: name, Status: connection.StatusSkipped, Detail: "disable_autodiscover: every mailbox lies on server"})
+		return
+	}
+	own, sample := t.addresses()
+	if own == "" && sample == "" {
+		t.add(connection.Step{Name: name, Status: connection.StatusSkipped, Detail: "neither username nor test_mailbox is an address to look for"})
+		return
+	}
+	t.step(name, nil, func() (detail, hint string, err error) {
+		var lines []string
+		look := func(address string) (*url.URL, error) {
+			found, trail, err := c.finder.Search(t.ctx, address)
+			if err == nil {
+				lines = append(lines, address+": "+found.URL.String())
+			} else {
+				lines = append(lines, address+": "+connection.KindOf(err).Error())
+			}
+			for _, attempt := range trail {
+				lines = append(lines, "  "+attempt.String())
+			}
+			if err != nil {
+				return nil, err
+			}
+			return found.URL, nil
+		}
+		var ownErr error
+		if own != "" {
+			t.found, ownErr = look(own)
+		}
+		if sample != "" && t.ctx.Err() == nil && !errors.Is(ownErr, connection.ErrAuth) {
+			var found *url.URL
+			if found, err = look(sample); found != nil {
+				t.found = found
+			}
+		}
+		switch {
+		case t.ctx.Err() != nil:
+			err = t.ctx.Err()
+		case errors.Is(ownErr, connection.ErrAuth), sample == "":
+			err = ownErr
+		case err == nil && ownErr != nil:
+			t.homeless = true
+			hint = "username: autodiscover does not find the account's own mailbox; that is well if it has none"
+		}
+		if t.found != nil && online(t.found.Hostname()) {
+			hint = "server: " + retirement
+		}
+		if err != nil && c.cfg.FallbackToServer && t.ctx.Err() == nil && !errors.Is(err, connection.ErrAuth) {
+			return strings.Join(lines, "\n"), "fallback_to_server: " + c.server.Host + " is used, since autodiscover finds nothing", nil
+		}
+		if errors.Is(err, connection.ErrAuth) {
+			t.refused = short(err)
+		}
+		return strings.Join(lines, "\n"), hint, short(err)
+	})
+}
+
+// short returns err without its trail, which the step's detail shows.
+func short(err error) error {
+	var e *connection.Error
+	var search *autodiscover.SearchError
+	if !errors.As(err, &e) || !errors.As(err, &search) {
+		return err
+	}
+	brief := *e
+	brief.Err = fmt.Errorf("no EWS endpoint found for %s", search.Address)
+	if cause := search.Unwrap(); cause != nil {
+		brief.Err = fmt.Errorf("%w: %w", brief.Err, cause)
+	}
+	return &brief
+}
+
+// addresses returns the account's own address and that of the sample, "" where there is none.
+func (t *tester) addresses() (own, sample string) {
+	c := t.conn
+	if strings.Contains(c.cfg.Username, "@") {
+		own = c.cfg.Username
+	}
+	if other, err := c.target(c.sample()); err == nil && c.sample() != "" && strings.Contains(other.address, "@") && !strings.EqualFold(other.address, own) {
+		sample = other.address
+	}
+	return own, sample
+}
+
+// needs returns the steps that must have succeeded before a mailbox can be asked.
+func (t *tester) needs(box target, more ...string) []string {
+	if t.conn.discovered(box) {
+		return append(more, "autodiscover")
+	}
+	return append(more, "http")
+}
+
+// login adds the steps auth and capabilities.
+func (t *tester) login() {
+	c := t.conn
+	own, err := c.target("")
+	if sample := c.sample(); sample != "" && (err != nil || t.homeless) {
+		own, err = c.target(sample) // an application logs in for somebody, and a mailbox that is not there has no server
+	}
+	needs := t.needs(own)
+	if err = errors.Join(err, t.refused); err != nil {
+		needs = nil // autodiscover has found out: another login could lock the account
+	}
+	t.step("auth", needs, func() (string, string, error) {
+		if err != nil {
+			return "", "", err
+		}
+		_, err := c.one(t.ctx, own, soap.GetFolder{Folders: []soap.FolderID{c.distinguished(own, "inbox")}})
+		if err == nil || strings.HasPrefix(codeOf(err), "Error") && !errors.Is(err, connection.ErrAuth) {
+			return "the server knows " + or(c.cfg.Username, "the token"), "", nil // what it then says is the next steps' matter
+		}
+		return "", "", err
+	})
+	t.step("capabilities", []string{"auth"}, func() (detail, hint string, err error) {
+		info, declared, known := c.build(own)
+		if !known {
+			declared = c.learnt.version(own.key(), "", c.cfg.ceiling())
+		}
+		detail = "requests are those of " + string(declared)
+		if info != (soap.ServerVersionInfo{}) {
+			detail = product(info) + "; " + detail
+		} else {
+			detail = "the server does not tell its version; " + detail
+		}
+		if c.cfg.version() != "auto" && known && declared.Below(c.cfg.ceiling()) {
+			hint = "version: the server is older than " + string(c.cfg.Version) + "; set what it is, and the first request to each mailbox need not be repeated"
+		}
+		return detail, hint, nil
+	})
+}
+
+// mailboxes adds the steps open, impersonate, read, write and remove.
+func (t *tester) mailboxes(write bool) {
+	c := t.conn
+	var open *opened
+	own, err := c.target("")
+	switch {
+	case err != nil:
+		t.add(connection.Step{Name: "open", Status: connection.StatusSkipped, Detail: "an application has no mailbox of its own"})
+	case t.homeless:
+		t.step("open", []string{"auth"}, func() (string, string, error) {
+			return "autodiscover knows no mailbox of the account", hintHomeless, nil
+		})
+	default:
+		t.step("open", t.needs(own, "auth"), func() (detail, hint string, err error) {
+			var box opened
+			if detail, err = t.inbox(own, &box); err == nil {
+				open = &box
+			} else if homeless(err) && c.cfg.access() != AccessOwn {
+				return "the account has no mailbox of its own: " + codeOf(err), hintHomeless, nil
+			}
+			return detail, "", err
+		})
+	}
+	sample := c.sample()
+	other, err := c.target(sample)
+	switch {
+	case err == nil && other.address == own.address && other.as == own.as && sample != "":
+		t.add(connection.Step{Name: "impersonate", Status: connection.StatusSkipped, Detail: "test_mailbox is the account's own"})
+	case sample == "":
+		t.add(connection.Step{Name: "impersonate", Status: connection.StatusSkipped, Detail: "there is no mailbox to try it with; name one in test_mailbox"})
+	default:
+		t.step("impersonate", t.needs(other, "auth"), func() (detail, hint string, _ error) {
+			if err != nil {
+				return "", "", err
+			}
+			open = nil // what comes next is to be done where it matters
+			var box opened
+			if detail, err = t.inbox(other, &box); err == nil {
+				open = &box
+			}
+			return detail, "", err
+		})
+	}
+	if open == nil {
+		why := "no mailbox could be opened"
+		t.add(connection.Step{Name: "read", Status: connection.StatusSkipped, Detail: why})
+		if !write {
+			why = "not asked for"
+		}
+		t.add(connection.Step{Name: "write", Status: connection.StatusSkipped, Detail: why})
+		t.add(connection.Step{Name: "remove", Status: connection.StatusSkipped, Detail: why})
+		return
+	}
+	t.step("read", nil, func() (string, string, error) { return t.read(open) })
+	t.store(open, write)
+}
+
+const hintHomeless = "username: an account without a mailbox of its own will do for opening others; test_mailbox names the one to try"
+
+// opened is a mailbox whose inbox could be opened.
+type opened struct {
+	target
+	inbox soap.FolderID
+	total int64
+}
+
+// inbox opens the inbox of a mailbox.
+func (t *tester) inbox(box target, into *opened) (detail string, err error) {
+	folder, err := t.conn.wellKnown(t.ctx, &box, "inbox")
+	if err != nil {
+		return "", t.conn.fail(opTest, box, connection.Ref{}, err)
+	}
+	*into = opened{target: box, inbox: soap.FolderID{ID: folder.ID}, total: folder.Total}
+	detail = fmt.Sprintf("%s, %d items", or(folder.Name, "inbox"), folder.Total)
+	if folder.Total < 0 {
+		detail = or(folder.Name, "inbox")
+	}
+	if box.mailbox != "" {
+		detail += " of " + box.mailbox
+	}
+	return detail, nil
+}
+
+// product names the server that a build belongs to.
+func product(info soap.ServerVersionInfo) string {
+	name := "an unknown server"
+	switch {
+	case info.Major == 8:
+		name = "Exchange 2007"
+	case info.Major == 14:
+		name = "Exchange 2010"
+	case info.Major == 15 && info.Minor == 0:
+		name = "Exchange 2013"
+	case info.Major == 15 && info.Minor == 1:
+		name = "Exchange 2016"
+	case info.Major == 15 && info.Minor == 2:
+		name = "Exchange 2019 or SE"
+	case info.Major == 15 && info.Minor == 20:
+		name = "Exchange Online"
+	}
+	return fmt.Sprintf("%s (%d.%d.%d.%d)", name, info.Major, info.Minor, info.MajorBuild, info.MinorBuild)
+}
+
+// homeless reports whether err means that the account has no mailbox.
+func homeless(err error) bool {
+	switch codeOf(err) {
+	case "ErrorMissingEmailAddress", "ErrorNonExistentMailbox", "ErrorMailboxNotFound", "ErrorCannotFindUser":
+		return true
+	}
+	return false
+}
+
+const readEnough = 64 << 10
+
+// read reads the beginning of the newest message.
+func (t *tester) read(box *opened) (detail, hint string, err error) {
+	r, err := t.conn.one(t.ctx, box.target, soap.FindItem{
+		Page: &soap.Page{Max: 1}, Sort: []soap.Order{{By: soap.Field("item:DateTimeReceived"), Descending: true}}, Parents: []soap.FolderID{box.inbox},
+	})
+	if err != nil {
+		return "", "", err
+	}
+	if len(r.Items) == 0 {
+		return "the inbox is empty", "", nil
+	}
+	head, err := t.mime(box.target, soap.ItemID{ID: r.Items[0].ID})
+	switch {
+	case errors.Is(err, connection.ErrCorrupt):
+		return "the newest item cannot be converted: " + codeOf(err), "fallbacks: such items are told as errors, or as fallbacks says", nil
+	case errors.Is(err, connection.ErrNotFound):
+		return "the newest item was moved or deleted meanwhile", "", nil
+	case err != nil:
+		return "", "", err
+	}
+	return fmt.Sprintf("%d octets of the newest item", len(head)), "", nil
+}
+
+// mime returns the beginning of an item's MIME, at most readEnough octets.
+func (t *tester) mime(box target, id soap.ItemID) ([]byte, error) {
+	c := t.conn
+	a, err := c.call(t.ctx, box, soap.GetItem{Shape: soap.ItemShape{MIME: true}, Items: []soap.ItemID{id}}, callOptions{expect: []soap.ItemID{id}})
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	first, err := a.Next()
+	if err == io.EOF { //nolint:errorlint // only a bare io.EOF is an end
+		return nil, t.wrong("the answer to GetItem is empty")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if e := refusal(first); e != nil {
+		return nil, e.final(true)
+	}
+	if first.Body() == nil {
+		return nil, &connection.Error{Driver: DriverName, Kind: connection.ErrCorrupt, Code: "ErrorMimeContentConversionFailed", Err: errors.New("success without a body")}
+	}
+	return io.ReadAll(io.LimitReader(first.Body(), readEnough))
+}
+
+// store adds the steps write and remove.
+func (t *tester) store(box *opened, asked bool) {
+	if !asked {
+		t.skip("write", "not asked for")
+		t.skip("remove", "not asked for")
+		return
+	}
+	token := strings.ToLower(rand.Text())
+	draft := &draft{tester: t, box: box.target, subject: "mailconn test " + token, id: "<" + token + "@mailconn.invalid>"}
+	t.step("write", nil, draft.write)
+	t.step("remove", nil, draft.remove)
+}
+
+// A draft is what Test writes.
+type draft struct {
+	*tester
+	box     target
+	subject string
+	id      string // Message-ID
+	item    soap.ItemID
+	sent    bool // it may be there
+}
+
+// write stores the draft and reads it back.
+func (d *draft) write() (detail, hint string, err error) {
+	c := d.conn
+	text := "Message-ID: " + d.id + "\r\nDate: " + time.Now().Format(time.RFC1123Z) + "\r\nSubject: " + d.subject +
+		"\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\nA test of the connection. It is removed at once.\r\n"
+	d.sent = true
+	r, err := c.one(d.ctx, d.box, soap.CreateItem{
+		Disposition: soap.SaveOnly, Folder: c.distinguished(d.box, "drafts"),
+		Items: []soap.NewItem{{MIME: soap.Content{R: strings.NewReader(text), Size: int64(len(text))}}},
+	})
+	if err != nil {
+		d.sent = errors.Is(err, connection.ErrUncertain) || d.ctx.Err() != nil
+		return "", "access: the account must be permitted to write in the mailbox, and that must not be full", err
+	}
+	if len(r.Items) != 1 || r.Items[0].ID == "" {
+		return "", "", d.wrong("the server gives no id for what it stored")
+	}
+	d.item = soap.ItemID{ID: r.Items[0].ID, ChangeKey: r.Items[0].ChangeKey}
+	back, err := d.mime(d.box, soap.ItemID{ID: d.item.ID})
+	switch {
+	case err != nil:
+		return "", "", err
+	case !bytes.Contains(back, []byte(strings.Trim(d.id, "<>"))):
+		return "", "", &connection.Error{Driver: DriverName, Kind: connection.ErrCorrupt, Err: errors.New("what was stored is not what is read")}
+	}
+	return fmt.Sprintf("a draft of %d octets, read back as %d", len(text), len(back)), "", nil
+}
+
+// remove removes the draft, also when the test was ended meanwhile.
+func (d *draft) remove() (detail, hint string, err error) {
+	if !d.sent {
+		return "there is nothing to remove", "", nil
+	}
+	ctx := d.ctx
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+	}
+	stays := `look for a draft with the subject "` + d.subject + `" and delete it`
+	items := []soap.ItemID{d.item}
+	if d.item.ID == "" {
+		if items, err = d.search(ctx); err != nil {
+			return "", stays, err
+		}
+		if len(items) == 0 {
+			return "the draft is not there", "", nil
+		}
+	}
+	_, err = d.conn.one(ctx, d.box, soap.DeleteItem{Type: soap.HardDelete, Items: items[:1]})
+	if err != nil && codeOf(err) != "ErrorItemNotFound" {
+		return "", stays, err
+	}
+	return "the draft is gone", "", nil
+}
+
+// search looks for the draft among the newest ones: the server did not tell its id.
+func (d *draft) search(ctx context.Context) ([]soap.ItemID, error) {
+	r, err := d.conn.one(ctx, d.box, soap.FindItem{
+		Shape: soap.ItemShape{Properties: []soap.Path{soap.Field("item:Subject")}}, Page: &soap.Page{Max: 50},
+		Sort:    []soap.Order{{By: soap.Field("item:DateTimeReceived"), Descending: true}},
+		Parents: []soap.FolderID{d.conn.distinguished(d.box, "drafts")},
+	})
+	if err != nil {
+		return nil, err
+	}
+	var found []soap.ItemID
+	for _, item := range r.Items {
+		if item.Subject == d.subject {
+			found = append(found, soap.ItemID{ID: item.ID})
+		}
+	}
+	return found, nil
+}
