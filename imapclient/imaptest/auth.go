@@ -2,7 +2,6 @@ package imaptest
 
 import (
 	"crypto/subtle"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -130,11 +129,9 @@ func (s *session) finishUpgrade() error {
 }
 
 func (s *session) startTLS() error {
-	conn := tls.Server(s.meter.raw, s.server.tls)
-	if err := conn.Handshake(); err != nil { // it ends when either side closes; tests have clients that never do it
+	if err := s.meter.Secure(s.server.tls); err != nil { // it ends when either side closes; tests have clients that never do it
 		return fmt.Errorf("tls handshake: %w", err)
 	}
-	s.meter.Conn = conn
 	s.secure = true
 	return nil
 }
@@ -176,7 +173,7 @@ func (s *session) admit(l Login, good bool) string {
 	s.server.mu.Lock()
 	defer s.server.mu.Unlock()
 	text := s.judge(l, good)
-	l.Conn, l.OK = s.id, strings.HasPrefix(text, "OK")
+	l.Conn, l.OK = s.meter.ID, strings.HasPrefix(text, "OK")
 	s.server.logins = append(s.server.logins, l)
 	return text
 }

@@ -2,7 +2,6 @@ package imaptest
 
 import (
 	"crypto/subtle"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -185,9 +184,8 @@ func (s *session) serverHalf(mechanism string) *saslserver.Options {
 	if a.Challenge != nil {
 		half.Tamper = func(step int, challenge []byte) []byte { return a.Challenge(mechanism, step, challenge) }
 	}
-	if conn, ok := s.meter.Conn.(*tls.Conn); ok {
-		state := conn.ConnectionState()
-		half.TLS = &state
+	if state := s.meter.TLS(); state != nil {
+		half.TLS = state
 		if chain := state.PeerCertificates; len(chain) > 0 {
 			half.CertificateUser = chain[0].Subject.CommonName
 		}

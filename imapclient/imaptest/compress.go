@@ -7,11 +7,12 @@ import (
 	"strings"
 
 	"github.com/mailconn/mailconn/imapclient/internal/inflate"
+	"github.com/mailconn/mailconn/internal/doubles"
 )
 
 // deflate makes what the meter reads and writes raw DEFLATE from here on (RFC 4978). Octets are counted above it, as
 // above TLS.
-func (m *meter) deflate() {
+func deflate(m *doubles.Meter) {
 	w, _ := flate.NewWriter(m.Conn, flate.DefaultCompression) // the level is one that there is
 	m.Conn = &deflated{Conn: m.Conn, in: inflate.NewReader(nil, m.Conn), out: w}
 }
@@ -58,7 +59,7 @@ func (s *session) finishCompress() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	s.meter.deflate()
+	deflate(s.meter)
 	s.attach()
 	return nil
 }

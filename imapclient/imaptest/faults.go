@@ -82,7 +82,7 @@ func (s *Server) Bye(command, text string, after int, times ...int) {
 // ClearFaults makes the server healthy again. A connection that is already stalled stays so, and one that was accepted
 // under a CutAfter is still cut.
 func (s *Server) ClearFaults() {
-	s.clear()
+	s.connections.Heal()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = nil

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/imapclient"
+	"github.com/mailconn/mailconn/internal/doubles"
 )
 
 // A Script is what a [ScriptServer] does on one connection, step by step. After the last step the connection stays
@@ -41,25 +41,21 @@ const defaultPatience = 10 * time.Second
 // script, and a script without a connection, fail the test. All its methods may be called from several goroutines.
 type ScriptServer struct {
 	wire
-	t        testing.TB
-	opts     ScriptOptions
-	scripts  []Script
-	listener net.Listener
-	tls      *tls.Config
-	caPEM    string
-	journal  *journal
-	running  sync.WaitGroup
-
-	mu     sync.Mutex
-	closed bool
-	done   chan struct{} // closed by Close
-	open   map[*meter]bool
+	t       testing.TB
+	opts    ScriptOptions
+	scripts []Script
+	tls     *tls.Config
+	caPEM   string
+	journal *journal
+	done    chan struct{} // closed by Close
+	end     func()        // closes it, once
 }
 
 // NewScript starts a server that plays scripts. It is closed when the test ends. opts may be nil.
 func NewScript(t testing.TB, opts *ScriptOptions, scripts ...Script) *ScriptServer {
 	t.Helper()
-	s := &ScriptServer{t: t, scripts: scripts, open: make(map[*meter]bool), done: make(chan struct{})}
+	s := &ScriptServer{t: t, scripts: scripts, done: make(chan struct{})}
+	s.end = sync.OnceFunc(func() { close(s.done) })
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -77,16 +73,13 @@ func NewScript(t testing.TB, opts *ScriptOptions, scripts ...Script) *ScriptServ
 	s.journal = newJournal(o.Username, o.Password)
 	if o.Mode != connection.ModeInsecure {
 		var err error
-		if s.tls, s.caPEM, err = serverTLS(o.TLS); err != nil {
+		if s.tls, s.caPEM, err = doubles.ServerTLS("imaptest", o.TLS); err != nil {
 			t.Fatalf("imaptest: %v", err)
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	if err := s.connections.Listen("127.0.0.1:0", o.MaxWrite, s.serve); err != nil {
 		t.Fatalf("imaptest: %v", err)
 	}
-	s.listener = l
-	s.running.Go(func() { accept(l, s.serve) })
 	t.Cleanup(func() {
 		s.Close()
 		if n := len(s.Sent()); n < len(scripts) && !o.Lenient {
@@ -97,7 +90,7 @@ func NewScript(t testing.TB, opts *ScriptOptions, scripts ...Script) *ScriptServ
 }
 
 // Addr returns the server's address, "127.0.0.1:port".
-func (s *ScriptServer) Addr() string { return s.listener.Addr().String() }
+func (s *ScriptServer) Addr() string { return s.connections.Addr() }
 
 // Config returns driver settings that fit the server, as [Server.Config] does.
 func (s *ScriptServer) Config() imapclient.Config {
@@ -105,7 +98,7 @@ func (s *ScriptServer) Config() imapclient.Config {
 }
 
 // Env returns an environment that trusts the server's certificate.
-func (s *ScriptServer) Env() *connection.Env { return env(s.caPEM) }
+func (s *ScriptServer) Env() *connection.Env { return doubles.Env(s.caPEM) }
 
 // Settings returns Config as JSON with the password in it, as a host stores it.
 func (s *ScriptServer) Settings() connection.Settings { return settings(s.Config()) }
@@ -115,48 +108,24 @@ func (s *ScriptServer) Transcript(patterns ...string) []Command { return s.journ
 
 // Close ends all connections and the server, at once. A second Close does nothing.
 func (s *ScriptServer) Close() {
-	s.mu.Lock()
-	if !s.closed {
-		s.closed = true
-		close(s.done)
-	}
-	for m := range s.open {
-		m.cut()
-	}
-	s.mu.Unlock()
-	_ = s.listener.Close() // the second time it is an error, which means nothing
-	s.running.Wait()
+	s.end()
+	s.connections.Close()
 }
 
-func (s *ScriptServer) serve(conn net.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		_ = conn.Close() // nobody has seen it
+func (s *ScriptServer) serve(m *doubles.Meter) {
+	if m.ID > len(s.scripts) && !s.opts.Repeat || len(s.scripts) == 0 {
+		s.t.Errorf("imaptest: connection %d: there is no script for it", m.ID)
+		m.Cut()
 		return
 	}
-	m, id := s.meter(conn, s.opts.MaxWrite)
-	if id > len(s.scripts) && !s.opts.Repeat || len(s.scripts) == 0 {
-		s.t.Errorf("imaptest: connection %d: there is no script for it", id)
-		m.cut()
-		return
-	}
-	p := &player{server: s, meter: m, id: id, r: bufio.NewReaderSize(m, 16<<10)}
-	s.open[m] = true
-	s.running.Go(func() {
-		p.play(s.scripts[min(id, len(s.scripts))-1])
-		m.end()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.open, m)
-	})
+	p := &player{server: s, meter: m, r: bufio.NewReaderSize(m, 16<<10)}
+	p.play(s.scripts[min(m.ID, len(s.scripts))-1])
 }
 
 // player plays one script on one connection.
 type player struct {
 	server  *ScriptServer
-	meter   *meter
-	id      int
+	meter   *doubles.Meter
 	r       *bufio.Reader
 	tag     string   // of the last command
 	answers []reflex // see Answer
@@ -171,17 +140,13 @@ type reflex struct {
 var errEnd = errors.New("end of script")
 
 func (p *player) play(script Script) {
-	err := p.meter.start()
-	if err == nil && p.server.opts.Mode == connection.ModeTLS {
-		err = p.secure()
-	}
-	if err != nil {
-		return // a client that refuses our certificate, or a cut that the test wants
+	if p.server.opts.Mode == connection.ModeTLS && p.secure() != nil {
+		return // a client that refuses our certificate
 	}
 	for i, step := range script {
 		switch err := step.play(p); {
 		case err == nil:
-		case errors.Is(err, errEnd), errors.Is(err, errCut):
+		case errors.Is(err, errEnd), errors.Is(err, doubles.ErrCut):
 			return
 		default:
 			p.fail("step %d, %s: %v", i+1, step.label, err)
@@ -192,7 +157,7 @@ func (p *player) play(script Script) {
 }
 
 func (p *player) fail(format string, args ...any) {
-	p.server.t.Errorf("imaptest: script of connection %d: "+format, append([]any{p.id}, args...)...)
+	p.server.t.Errorf("imaptest: script of connection %d: "+format, append([]any{p.meter.ID}, args...)...)
 }
 
 // finish waits for the client to go.
@@ -218,11 +183,9 @@ func (p *player) finish() {
 }
 
 func (p *player) secure() error {
-	conn := tls.Server(p.meter.raw, p.server.tls)
-	if err := conn.Handshake(); err != nil { // ended by the client, or by Close
+	if err := p.meter.Secure(p.server.tls); err != nil {
 		return err
 	}
-	p.meter.Conn = conn
 	p.r = bufio.NewReaderSize(p.meter, 16<<10)
 	return nil
 }
@@ -241,7 +204,7 @@ func (p *player) send(lines []string) error {
 func (p *player) fill(text string) string { return strings.ReplaceAll(text, "$TAG", p.tag) }
 
 func (p *player) write(octets []byte) error {
-	if _, err := p.meter.Write(octets); errors.Is(err, errCut) {
+	if _, err := p.meter.Write(octets); errors.Is(err, doubles.ErrCut) {
 		return err
 	}
 	return nil
@@ -264,8 +227,8 @@ func (p *player) hurry() (relax func()) {
 		return func() {}
 	}
 	// An error means that the connection is closed, which the next read says as well.
-	_ = p.meter.raw.SetReadDeadline(time.Now().Add(d))
-	return func() { _ = p.meter.raw.SetReadDeadline(time.Time{}) }
+	_ = p.meter.Raw.SetReadDeadline(time.Now().Add(d))
+	return func() { _ = p.meter.Raw.SetReadDeadline(time.Time{}) }
 }
 
 // expect reads commands, answering those that have a standing answer, until match likes one.
@@ -310,7 +273,7 @@ func (p *player) read() (Command, error) {
 	text, size, sync, found := cutLiteral(text)
 	c.line = text
 	if c.head() != nil {
-		record := Command{Conn: p.id, Tag: c.tag, Args: string(text)}
+		record := Command{Conn: p.meter.ID, Tag: c.tag, Args: string(text)}
 		p.server.journal.record(record)
 		return record, nil
 	}
@@ -336,7 +299,7 @@ func (p *player) read() (Command, error) {
 		text, size, sync, found = cutLiteral(text)
 		c.line = append(c.line, text...)
 	}
-	record := describe(p.id, c)
+	record := describe(p.meter.ID, c)
 	p.server.journal.record(record)
 	return record, nil
 }

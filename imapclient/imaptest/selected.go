@@ -250,7 +250,7 @@ func (s *session) idle(c *command) (string, error) {
 		return "", err
 	}
 	if habit.Dead {
-		s.meter.silence()
+		s.meter.Silence()
 		return "", errLeave
 	}
 	done, stopped := make(chan struct{}), make(chan struct{})
@@ -294,7 +294,7 @@ func (s *session) tell(done <-chan struct{}, habit IdleQuirks) {
 		if text != "" {
 			s.line("* BYE %s", text)
 			_ = s.flush() // it ends either way
-			s.meter.cut()
+			s.meter.Cut()
 			return
 		}
 		if habit.Silent {
@@ -302,7 +302,7 @@ func (s *session) tell(done <-chan struct{}, habit IdleQuirks) {
 		}
 		s.announce(true)
 		if s.flush() != nil {
-			s.meter.cut()
+			s.meter.Cut()
 			return
 		}
 	}

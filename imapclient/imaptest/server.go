@@ -2,10 +2,8 @@ package imaptest
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/imapclient"
+	"github.com/mailconn/mailconn/internal/doubles"
 	"github.com/mailconn/mailconn/internal/utf7"
 )
 
@@ -135,16 +134,13 @@ func Capabilities() []string {
 // several goroutines at once.
 type Server struct {
 	wire
-	opts     Options
-	listener net.Listener
-	tls      *tls.Config
-	caPEM    string
-	without  map[string]bool
-	journal  *journal
-	running  sync.WaitGroup
+	opts    Options
+	tls     *tls.Config
+	caPEM   string
+	without map[string]bool
+	journal *journal
 
 	mu       sync.Mutex // guards what follows, and the store
-	closed   bool
 	store    *store
 	sessions map[*session]bool
 	loggedIn int
@@ -172,13 +168,7 @@ func Listen(opts *Options) (*Server, error) {
 	if err := s.setUp(); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", s.opts.Addr)
-	if err != nil {
-		return nil, err
-	}
-	s.listener = l
-	s.running.Go(func() { accept(l, s.serve) })
-	return s, nil
+	return s, s.connections.Listen(s.opts.Addr, s.opts.MaxWrite, s.serve)
 }
 
 // setUp checks the options and fills in their defaults.
@@ -237,7 +227,7 @@ func (s *Server) setUp() error {
 	}
 	if o.Mode != connection.ModeInsecure {
 		var err error
-		if s.tls, s.caPEM, err = serverTLS(o.TLS); err != nil {
+		if s.tls, s.caPEM, err = doubles.ServerTLS("imaptest", o.TLS); err != nil {
 			return err
 		}
 	}
@@ -245,7 +235,7 @@ func (s *Server) setUp() error {
 }
 
 // Addr returns the server's address, "127.0.0.1:port".
-func (s *Server) Addr() string { return s.listener.Addr().String() }
+func (s *Server) Addr() string { return s.connections.Addr() }
 
 // Config returns driver settings that fit the server: address, login, certificate; everything else is left at its
 // default, so that nothing is deleted until delete_mode is set.
@@ -254,7 +244,7 @@ func (s *Server) Config() imapclient.Config {
 }
 
 // Env returns an environment that trusts the server's certificate, for drivers whose settings do not.
-func (s *Server) Env() *connection.Env { return env(s.caPEM) }
+func (s *Server) Env() *connection.Env { return doubles.Env(s.caPEM) }
 
 // Settings returns Config as JSON with the password in it, as a host stores it.
 func (s *Server) Settings() connection.Settings { return settings(s.Config()) }
@@ -265,15 +255,6 @@ func config(addr string, mode connection.Mode, caPEM, username, password string)
 	c.AllowPlaintextAuth = mode == connection.ModeInsecure
 	c.ExpungeEvery = 500
 	return c
-}
-
-func env(caPEM string) *connection.Env {
-	if caPEM == "" {
-		return &connection.Env{}
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(caPEM))
-	return &connection.Env{TLS: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
 }
 
 func settings(c imapclient.Config) connection.Settings {
@@ -289,44 +270,23 @@ func settings(c imapclient.Config) connection.Settings {
 
 // Close ends all connections and the server, at once. No goroutine is left when it returns. A second Close does
 // nothing.
-func (s *Server) Close() {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	_ = s.listener.Close() // the second time it is an error, which means nothing
-	s.CloseConnections()
-	s.running.Wait()
-}
+func (s *Server) Close() { s.connections.Close() }
 
 // CloseConnections ends all connections that are open now, without a word, as a server does that crashes and is
 // started again.
-func (s *Server) CloseConnections() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for session := range s.sessions {
-		session.meter.cut()
-	}
-}
+func (s *Server) CloseConnections() { s.connections.CutAll() }
 
-// serve starts a session on conn.
-func (s *Server) serve(conn net.Conn) {
+// serve runs a session.
+func (s *Server) serve(m *doubles.Meter) {
+	session := newSession(s, m)
+	s.mu.Lock()
+	s.sessions[session] = true
+	s.mu.Unlock()
+	session.run()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		_ = conn.Close() // nobody has seen it
-		return
+	delete(s.sessions, session)
+	if session.state >= stateAuthenticated {
+		s.loggedIn--
 	}
-	m, id := s.meter(conn, s.opts.MaxWrite)
-	session := newSession(s, m, id)
-	s.sessions[session] = true
-	s.running.Go(func() {
-		session.run()
-		m.end()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.sessions, session)
-		if session.state >= stateAuthenticated {
-			s.loggedIn--
-		}
-	})
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/doubles"
 )
 
 // Limits on what a client may send.
@@ -33,8 +34,7 @@ const (
 // session is one connection. Its goroutine alone uses it, but for what the server's lock guards.
 type session struct {
 	server  *Server
-	id      int // the connection's number
-	meter   *meter
+	meter   *doubles.Meter
 	r       *bufio.Reader
 	lines   []byte        // what is to be sent before w's next octets: written while locks are held, so never to w
 	w       *bufio.Writer // its errors are sticky and are looked at when it is flushed
@@ -71,8 +71,8 @@ var (
 	errSkip  = errors.New("command was answered while it was read")
 )
 
-func newSession(s *Server, m *meter, id int) *session {
-	return &session{server: s, id: id, meter: m, state: stateGreeted, wake: make(chan struct{}, 1)}
+func newSession(s *Server, m *doubles.Meter) *session {
+	return &session{server: s, meter: m, state: stateGreeted, wake: make(chan struct{}, 1)}
 }
 
 // wakeUp tells a session that idles to look at its folder.
@@ -85,9 +85,6 @@ func (s *session) wakeUp() {
 
 // run serves the connection until it ends.
 func (s *session) run() {
-	if s.meter.start() != nil {
-		return
-	}
 	if s.server.opts.Mode == connection.ModeTLS && s.startTLS() != nil {
 		return
 	}
@@ -152,7 +149,7 @@ func (s *session) read() (*command, error) {
 	text, size, sync, found := cutLiteral(text)
 	c.line = text
 	if err := c.head(); err != nil {
-		s.server.journal.record(Command{Conn: s.id, Tag: c.tag, Args: string(text)})
+		s.server.journal.record(Command{Conn: s.meter.ID, Tag: c.tag, Args: string(text)})
 		tag := c.tag
 		if tag == "" {
 			tag = "*"
@@ -170,7 +167,7 @@ func (s *session) read() (*command, error) {
 		text, size, sync, found = cutLiteral(text)
 		c.line = append(c.line, text...)
 	}
-	c.record = describe(s.id, c)
+	c.record = describe(s.meter.ID, c)
 	s.server.journal.record(c.record)
 	return c, nil
 }
@@ -200,12 +197,12 @@ func (s *session) readLiteral(c *command, size uint64, sync bool) error {
 		refusal = s.refuseAppend(c)
 	}
 	if refusal != "" {
-		s.server.journal.record(describe(s.id, c))
+		s.server.journal.record(describe(s.meter.ID, c))
 		return s.reply(c.tag, refusal, errSkip)
 	}
 	if sync && c.name == "APPEND" { // a server that refuses does so before it lets the octets come
-		if f := s.server.takeFault(describe(s.id, c), true); f != nil {
-			s.server.journal.record(describe(s.id, c))
+		if f := s.server.takeFault(describe(s.meter.ID, c), true); f != nil {
+			s.server.journal.record(describe(s.meter.ID, c))
 			if err := s.applyFault(c, f); err != nil {
 				return err
 			}
@@ -324,7 +321,7 @@ func (s *session) obey(c *command) error {
 	if f != nil && f.kind == faultLose {
 		s.lines = nil
 		s.w.Reset(s.meter)
-		s.meter.cut()
+		s.meter.Cut()
 		return errLeave
 	}
 	if err := s.reply(c.tag, text, nil); err != nil {
@@ -349,10 +346,10 @@ func (s *session) applyFault(c *command, f *fault) error {
 	}
 	switch f.kind {
 	case faultStall:
-		s.meter.silence()
+		s.meter.Silence()
 		return errLeave
 	case faultDrop:
-		s.meter.cut()
+		s.meter.Cut()
 		return errLeave
 	}
 	last := len(f.lines) - 1

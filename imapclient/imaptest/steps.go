@@ -8,6 +8,8 @@ import (
 	"net"
 	"regexp"
 	"strings"
+
+	"github.com/mailconn/mailconn/internal/doubles"
 )
 
 // A Step is one act of a [Script].
@@ -29,9 +31,9 @@ func SendRaw(octets string) Step {
 // Drip sends lines as Send does, but one octet at a time.
 func Drip(lines ...string) Step {
 	return Step{"drip", func(p *player) error {
-		before := p.meter.maxWrite
-		defer func() { p.meter.maxWrite = before }()
-		p.meter.maxWrite = 1
+		before := p.meter.MaxWrite
+		defer func() { p.meter.MaxWrite = before }()
+		p.meter.MaxWrite = 1
 		return p.send(lines)
 	}}
 }
@@ -67,9 +69,9 @@ func ExpectLine(expr string) Step {
 		c := &command{line: line}
 		if c.head() == nil {
 			p.tag = c.tag
-			p.server.journal.record(describe(p.id, c))
+			p.server.journal.record(describe(p.meter.ID, c))
 		} else {
-			p.server.journal.record(Command{Conn: p.id, Args: string(line)})
+			p.server.journal.record(Command{Conn: p.meter.ID, Args: string(line)})
 		}
 		if !re.Match(line) {
 			return fmt.Errorf("unexpected line: %s", p.server.journal.secrets.Replace(string(line)))
@@ -101,7 +103,7 @@ func Read(octets int64) Step {
 // Cut closes the connection without a word. What was sent before still arrives.
 func Cut() Step {
 	return Step{"cut", func(p *player) error {
-		p.meter.cut()
+		p.meter.Cut()
 		return errEnd
 	}}
 }
@@ -109,12 +111,12 @@ func Cut() Step {
 // Reset resets the connection; what was sent before may be lost.
 func Reset() Step {
 	return Step{"reset", func(p *player) error {
-		if tcp, ok := p.meter.raw.(*net.TCPConn); ok {
+		if tcp, ok := p.meter.Raw.(*net.TCPConn); ok {
 			if err := tcp.SetLinger(0); err != nil {
 				return err
 			}
 		}
-		_ = p.meter.raw.Close() // reset, however it goes
+		_ = p.meter.Raw.Close() // reset, however it goes
 		return errEnd
 	}}
 }
@@ -122,7 +124,7 @@ func Reset() Step {
 // Stall stays silent, and takes what the client sends, until the connection ends.
 func Stall() Step {
 	return Step{"stall", func(p *player) error {
-		p.meter.silence()
+		p.meter.Silence()
 		return errEnd
 	}}
 }
@@ -173,7 +175,7 @@ func Compress() Step {
 		if err := p.send([]string{"$TAG OK begin DEFLATE now"}); err != nil {
 			return err
 		}
-		p.meter.deflate()
+		deflate(p.meter)
 		p.r = bufio.NewReaderSize(p.meter, 16<<10)
 		return nil
 	}}
@@ -189,7 +191,7 @@ func Do(steps ...Step) Step {
 	return Step{"steps", func(p *player) error {
 		for i, step := range steps {
 			if err := step.play(p); err != nil {
-				if errors.Is(err, errEnd) || errors.Is(err, errCut) {
+				if errors.Is(err, errEnd) || errors.Is(err, doubles.ErrCut) {
 					return err
 				}
 				return fmt.Errorf("%d, %s: %w", i+1, step.label, err)

@@ -1,4 +1,4 @@
-// Package doubles is what the server doubles of this module (pop3test, smtptest) have in common: they listen, count the
+// Package doubles is what the server doubles of this module (imaptest, pop3test, smtptest) have in common: they listen, count the
 // octets of each connection above TLS, cut and stall connections at an octet, and have certificates of their own.
 package doubles
 
@@ -67,7 +67,7 @@ func (l *Line) take(conn net.Conn) {
 		_ = conn.Close() // nobody has seen it
 		return
 	}
-	m := &Meter{Conn: conn, Raw: conn, maxWrite: l.maxWrite, limit: -1}
+	m := &Meter{Conn: conn, Raw: conn, MaxWrite: l.maxWrite, limit: -1}
 	l.meters = append(l.meters, m)
 	m.ID = len(l.meters)
 	l.open[m] = true

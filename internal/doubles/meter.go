@@ -16,12 +16,12 @@ type Meter struct {
 	net.Conn          // where the octets go: Raw, later perhaps TLS over Raw
 	Raw      net.Conn // the TCP connection
 	ID       int      // counted from 1 in the order of acceptance
+	MaxWrite int      // octets in one write; 0 = as they come
 
 	sent     atomic.Int64
 	received atomic.Int64
 	limit    int64 // octets to send before the fault; negative = no fault
 	stall    bool  // the fault is silence, not a cut
-	maxWrite int   // octets in one write; 0 = as they come
 }
 
 // Read implements io.Reader.
@@ -36,8 +36,8 @@ func (m *Meter) Write(p []byte) (int, error) {
 	total := 0
 	for len(p) > 0 {
 		part := p
-		if m.maxWrite > 0 && len(part) > m.maxWrite {
-			part = part[:m.maxWrite]
+		if m.MaxWrite > 0 && len(part) > m.MaxWrite {
+			part = part[:m.MaxWrite]
 		}
 		left := m.limit - m.sent.Load()
 		if m.limit >= 0 && int64(len(part)) > left {

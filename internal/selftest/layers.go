@@ -38,7 +38,7 @@ func Layers() map[string][]string {
 		"internal/selftest/apilist": {"internal/selftest"},
 
 		"imapclient":          append([]string{"github.com/emersion/go-imap/v2", "imapclient/internal/inflate", "internal/utf7"}, network...),
-		"imapclient/imaptest": {"connection", "imapclient", "imapclient/internal/inflate", "internal/saslx", "internal/saslx/saslserver", "internal/utf7"},
+		"imapclient/imaptest": {"connection", "internal/doubles", "imapclient", "imapclient/internal/inflate", "internal/saslx", "internal/saslx/saslserver", "internal/utf7"},
 
 		"imapclient/internal/inflate": {},
 
