@@ -132,10 +132,10 @@ func texts(raw [][]byte) []string {
 // literal returns s as an IMAP literal.
 func literal(s string) string { return "{" + strconv.Itoa(len(s)) + "}\r\n" + s }
 
-// eventually waits until ok, for at most 10 s, without sleeping.
+// eventually waits until ok, for at most a minute, without sleeping.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -143,7 +143,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }
