@@ -150,7 +150,7 @@ func (f *fickle) Read(p []byte) (int, error) {
 // poll waits until cond is true, for some seconds.
 func poll(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

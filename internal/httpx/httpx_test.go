@@ -280,3 +280,11 @@ func TestProbe(t *testing.T) {
 		})
 	}
 }
+
+func TestDoubtful(t *testing.T) {
+	for status, want := range map[int]bool{200: false, 404: false, 409: false, 500: true, 501: false, 502: true, 503: false, 504: true, 507: false} {
+		if got := httpx.Doubtful(status); got != want {
+			t.Errorf("%d: got %t, want %t", status, got, want)
+		}
+	}
+}

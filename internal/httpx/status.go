@@ -42,6 +42,12 @@ func StatusError(status int, h http.Header, code, text string) *connection.Error
 	return e
 }
 
+// Doubtful reports whether a status leaves open what the server has done with a request that was to change something: it
+// gave up half-way, or a gateway got no answer from it.
+func Doubtful(status int) bool {
+	return status == http.StatusInternalServerError || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
+}
+
 func kindOf(status int) connection.Kind {
 	switch status {
 	case http.StatusUnauthorized:

@@ -120,12 +120,6 @@ const (
 // skewWorthAHint is how far off a clock may be before it is suspected. The server's own window is 15 minutes or so.
 const skewWorthAHint = 5 * time.Minute
 
-// doubtful reports whether a status leaves open what the server has done: it gave up half-way, or a gateway got no answer
-// from it.
-func doubtful(status int) bool {
-	return status == http.StatusInternalServerError || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
-}
-
 // refusal turns an answer to a request of that method into an error.
 func (b *backend) refusal(method string, resp *http.Response) error {
 	var said struct {
@@ -137,7 +131,7 @@ func (b *backend) refusal(method string, resp *http.Response) error {
 		said.Code, said.Message = "", "" // no Atmos speaks: a proxy, say
 	}
 	e := httpx.StatusError(resp.StatusCode, resp.Header, strings.TrimSpace(said.Code), said.Message)
-	if doubtful(resp.StatusCode) && method != http.MethodGet && method != http.MethodHead {
+	if httpx.Doubtful(resp.StatusCode) && method != http.MethodGet && method != http.MethodHead {
 		e.Kind = connection.ErrUncertain // unless its code tells
 	}
 	if resp.StatusCode == http.StatusBadRequest && strings.Contains(strings.ToLower(said.Message), "checksum") {

@@ -119,7 +119,7 @@ func (b *backend) answered(resp *azcore.ResponseError, unmet connection.Kind) er
 		e.Kind = connection.ErrChanged
 	case known:
 		e.Kind = kind
-	case doubtful(resp.StatusCode) && changes(resp.RawResponse):
+	case httpx.Doubtful(resp.StatusCode) && changes(resp.RawResponse):
 		e.Kind = connection.ErrUncertain
 	case strings.HasPrefix(resp.ErrorCode, "BlobImmutable"):
 		e.Kind = connection.ErrLocked
@@ -128,12 +128,6 @@ func (b *backend) answered(resp *azcore.ResponseError, unmet connection.Kind) er
 	}
 	e.Hint = b.hint(code, e)
 	return e
-}
-
-// doubtful reports whether a status leaves open what the service has done: it gave up half-way (OperationTimedOut, say), or
-// a gateway got no answer from it.
-func doubtful(status int) bool {
-	return status == http.StatusInternalServerError || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 }
 
 // changes reports whether an answer is to a request that was to change something.

@@ -134,7 +134,7 @@ func (b *backend) refusal(op string, x *exchange) error {
 		e = b.noBucket()
 	case said.Code == "not_found", said.Code == "no_such_file", said.Code == "file_not_present":
 		e.Kind = connection.ErrNotFound
-	case !reads(op) && op != opStart && doubtful(x.status):
+	case !reads(op) && op != opStart && httpx.Doubtful(x.status): // 503 is the service's own word for a busy upload URL: nothing was done
 		e.Kind = connection.ErrUncertain
 	case x.status == http.StatusServiceUnavailable:
 		e.Kind = connection.ErrThrottled
@@ -142,12 +142,6 @@ func (b *backend) refusal(op string, x *exchange) error {
 		e.Kind = badRequest(op, said.Message)
 	}
 	return e
-}
-
-// doubtful reports whether a status leaves open what the service has done: it gave up half-way, or a gateway got no answer
-// from it. 503 is the service's own word for a busy upload URL: nothing was done.
-func doubtful(status int) bool {
-	return status == http.StatusInternalServerError || status == http.StatusBadGateway || status == http.StatusGatewayTimeout
 }
 
 // badRequest tells apart what the server has one code for.

@@ -130,7 +130,7 @@ func (a *answer) error(method string, raw []byte) *connection.Error {
 		e.Kind = kind
 	case a.status == http.StatusOK:
 		e.Kind = connection.ErrUnavailable // an error that became known too late, and has no name here
-	case write && a.Code == "" && (a.status == http.StatusInternalServerError || a.status == http.StatusBadGateway || a.status == http.StatusGatewayTimeout):
+	case write && a.Code == "" && httpx.Doubtful(a.status):
 		e.Kind = connection.ErrUncertain // of a proxy: nobody knows what the server behind it has done
 	case a.status == http.StatusServiceUnavailable:
 		e.Kind = connection.ErrThrottled
