@@ -1,154 +1,191 @@
 package ewstest_test
 
 import (
-	"context"
-	"encoding/base64"
+	"bytes"
+	"crypto/tls"
+	"encoding/xml"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
-	"github.com/Azure/go-ntlmssp"
-
 	"github.com/mailconn/mailconn/ews/ewstest"
 )
 
-const (
-	aliceAddress  = "alice@corp.test"
-	alicePassword = "pässwörd"
-	serverURL     = "https://exchange.corp.test/EWS/Exchange.asmx"
-)
-
-// server starts a server that has alice's mailbox.
-func server(t *testing.T, o *ewstest.Options) (*ewstest.Server, *ewstest.Mailbox) {
-	t.Helper()
-	srv := ewstest.NewServer(t, o)
-	return srv, srv.AddMailbox(aliceAddress, ewstest.MailboxOptions{Password: alicePassword, UPN: "al@corp.local"})
+// An element is any element of an answer.
+type element struct {
+	XMLName xml.Name
+	Attrs   []xml.Attr `xml:",any,attr"`
+	Text    string     `xml:",chardata"`
+	Kids    []element  `xml:",any"`
 }
 
-// A client is a bare client of HTTP, with one connection for each host.
+// at goes down by local names; an element that is not there is empty.
+func (e element) at(path ...string) element {
+next:
+	for _, name := range path {
+		for _, k := range e.Kids {
+			if k.XMLName.Local == name {
+				e = k
+				continue next
+			}
+		}
+		return element{}
+	}
+	return e
+}
+
+func (e element) text(path ...string) string { return strings.TrimSpace(e.at(path...).Text) }
+
+func (e element) attr(name string) string {
+	for _, a := range e.Attrs {
+		if a.Name.Local == name {
+			return a.Value
+		}
+	}
+	return ""
+}
+
+// all returns every element of a local name at and below e.
+func (e element) all(name string) []element {
+	var found []element
+	if e.XMLName.Local == name {
+		found = append(found, e)
+	}
+	for _, k := range e.Kids {
+		found = append(found, k.all(name)...)
+	}
+	return found
+}
+
+// A client speaks EWS as plainly as can be.
 type client struct {
-	t    *testing.T
-	http *http.Client
-	auth string // header of each request, "" without
+	t              *testing.T
+	srv            *ewstest.Server
+	http           *http.Client
+	user, password string
+	version        string
+	as             string // what stands in ConnectingSID
+	status         int    // of the last answer
 }
 
-func newClient(t *testing.T, srv *ewstest.Server) *client {
+const password = "correct horse"
+
+func newClient(t *testing.T, srv *ewstest.Server, user string) *client {
 	t.Helper()
 	env := srv.Env()
-	transport := &http.Transport{DialContext: env.Dial, TLSClientConfig: env.TLS, MaxConnsPerHost: 1, DisableCompression: true}
+	transport := &http.Transport{DialContext: env.Dial, TLSClientConfig: env.TLS, TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{}}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &client{t: t, http: &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &client{t: t, srv: srv, http: &http.Client{Transport: transport}, user: user, password: password, version: "Exchange2016"}
 }
 
-// alice returns a client that sends alice's password.
-func alice(t *testing.T, srv *ewstest.Server) *client {
-	t.Helper()
-	c := newClient(t, srv)
-	c.auth = basic(aliceAddress, alicePassword)
-	return c
+// document makes a request of an operation.
+func (c *client) document(op string) string {
+	head := ""
+	if c.version != "" {
+		head = `<t:RequestServerVersion Version="` + c.version + `"/>`
+	}
+	if c.as != "" {
+		head += `<t:ExchangeImpersonation><t:ConnectingSID>` + c.as + `</t:ConnectingSID></t:ExchangeImpersonation>`
+	}
+	return `<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"` +
+		` xmlns:t="http://schemas.microsoft.com/exchange/services/2006/types" xmlns:m="http://schemas.microsoft.com/exchange/services/2006/messages">` +
+		`<s:Header>` + head + `</s:Header><s:Body>` + op + `</s:Body></s:Envelope>`
 }
 
-func basic(name, password string) string {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
-}
-
-// A result is an answer that was read to its end, or as far as that went.
-type result struct {
-	status int
-	header http.Header
-	body   string
-	err    error
-}
-
-// send sends a request; headers are pairs.
-func (c *client) send(ctx context.Context, method, url, body string, headers ...string) result {
+// post sends a document, and returns the body of the answer.
+func (c *client) post(document string, header ...string) []byte {
 	c.t.Helper()
-	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, "https://exchange.corp.test/EWS/Exchange.asmx", strings.NewReader(document))
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "text/xml; charset=utf-8")
-	if c.auth != "" {
-		req.Header.Set("Authorization", c.auth)
+	r.SetBasicAuth(c.user, c.password)
+	r.Header.Set("Content-Type", "text/xml; charset=utf-8")
+	r.Header.Set("X-AnchorMailbox", c.user)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
 	}
-	for ; len(headers) > 1; headers = headers[2:] {
-		req.Header.Set(headers[0], headers[1])
-	}
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Do(r)
 	if err != nil {
-		return result{err: err}
+		c.t.Fatal(err)
 	}
-	text, err := io.ReadAll(resp.Body)
-	if closing := resp.Body.Close(); err == nil {
-		err = closing
+	defer resp.Body.Close() //nolint:errcheck // it was read
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
 	}
-	return result{resp.StatusCode, resp.Header, string(text), err}
+	c.status = resp.StatusCode
+	return body
 }
 
-// call sends an EWS request.
-func (c *client) call(body string, headers ...string) result {
+// call runs an operation, and returns the child of soap:Body.
+func (c *client) call(format string, args ...any) element {
 	c.t.Helper()
-	return c.send(c.t.Context(), http.MethodPost, serverURL, body, headers...)
+	body := c.post(c.document(fmt.Sprintf(format, args...)))
+	var envelope element
+	if err := xml.NewDecoder(bytes.NewReader(body)).Decode(&envelope); err != nil {
+		c.t.Fatalf("answer: %v\n%s", err, body)
+	}
+	inner := envelope.at("Body")
+	if len(inner.Kids) != 1 {
+		c.t.Fatalf("answer: %s", body)
+	}
+	return inner.Kids[0]
 }
 
-// must is call for requests that must be answered with 200.
-func (c *client) must(body string, headers ...string) result {
+// ok runs an operation all of whose response messages must be successes, and returns them.
+func (c *client) ok(format string, args ...any) []element {
 	c.t.Helper()
-	r := c.call(body, headers...)
-	if r.err != nil || r.status != http.StatusOK {
-		c.t.Fatalf("got status %d, error %v: %s", r.status, r.err, r.body)
+	answer := c.call(format, args...)
+	messages := answer.at("ResponseMessages").Kids
+	if len(messages) == 0 {
+		c.t.Fatalf("no response messages: %+v", answer)
 	}
-	return r
+	for _, m := range messages {
+		if m.attr("ResponseClass") != "Success" {
+			c.t.Fatalf("%s: %s: %s", m.attr("ResponseClass"), m.text("ResponseCode"), m.text("MessageText"))
+		}
+	}
+	return messages
 }
 
-// envelope puts an operation into an Envelope; as is the mailbox to impersonate, "" for none.
-func envelope(as, operation string) string {
-	if as != "" {
-		as = "<t:ExchangeImpersonation><t:ConnectingSID><t:PrimarySmtpAddress>" + as + "</t:PrimarySmtpAddress></t:ConnectingSID></t:ExchangeImpersonation>"
+// fails runs an operation whose only response message, or whose fault, must have a code.
+func (c *client) fails(code, format string, args ...any) element {
+	c.t.Helper()
+	answer := c.call(format, args...)
+	got := answer.text("detail", "ResponseCode")
+	if messages := answer.at("ResponseMessages").Kids; len(messages) == 1 {
+		answer, got = messages[0], messages[0].text("ResponseCode")
 	}
-	return `<?xml version="1.0" encoding="utf-8"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/" ` +
-		`xmlns:t="http://schemas.microsoft.com/exchange/services/2006/types" xmlns:m="http://schemas.microsoft.com/exchange/services/2006/messages">` +
-		`<s:Header><t:RequestServerVersion Version="Exchange2010_SP2"/>` + as + `</s:Header><s:Body>` + operation + `</s:Body></s:Envelope>`
+	if got != code {
+		c.t.Fatalf("got code %q, want %q: %+v", got, code, answer)
+	}
+	return answer
 }
 
-// getInbox asks for the inbox.
-var getInbox = envelope("", `<m:GetFolder><m:FolderShape><t:BaseShape>Default</t:BaseShape></m:FolderShape>`+
-	`<m:FolderIds><t:DistinguishedFolderId Id="inbox"/></m:FolderIds></m:GetFolder>`)
+const (
+	idOnly = `<m:ItemShape><t:BaseShape>IdOnly</t:BaseShape></m:ItemShape>`
+	inbox  = `<t:DistinguishedFolderId Id="inbox"/>`
+)
 
-// getItems asks for items with their content.
-func getItems(ids ...string) string {
-	var list strings.Builder
+func itemIDs(ids ...string) string {
+	text := "<m:ItemIds>"
 	for _, id := range ids {
-		list.WriteString(`<t:ItemId Id="` + id + `"/>`)
+		text += `<t:ItemId Id="` + id + `"/>`
 	}
-	return envelope("", `<m:GetItem><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape><t:IncludeMimeContent>true</t:IncludeMimeContent></m:ItemShape>`+
-		`<m:ItemIds>`+list.String()+`</m:ItemIds></m:GetItem>`)
+	return text + "</m:ItemIds>"
 }
 
-// ntlm runs NTLM on the client's connection, with the request in the second leg, and returns both answers. change alters the
-// challenge before it is answered.
-func (c *client) ntlm(scheme, name, password, body string, change func([]byte) []byte) (first, second result) {
-	c.t.Helper()
-	negotiate, err := ntlmssp.NewNegotiateMessage("", "")
-	if err != nil {
-		c.t.Fatal(err)
+func message(subject string) []byte {
+	return []byte("From: Bob <bob@corp.test>\r\nTo: alice@corp.test\r\nSubject: " + subject + "\r\nMessage-ID: <" + subject + "@corp.test>\r\n" +
+		"Date: Mon, 02 Mar 2026 10:00:00 +0100\r\nX-Tag: t\r\n\r\nHello.\r\n")
+}
+
+func equal[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
 	}
-	first = c.call("", "Authorization", scheme+" "+base64.StdEncoding.EncodeToString(negotiate))
-	_, token, _ := strings.Cut(first.header.Get("WWW-Authenticate"), " ")
-	challenge, err := base64.StdEncoding.DecodeString(token)
-	if err != nil || len(challenge) == 0 {
-		c.t.Fatalf("no challenge: status %d, %q, %v", first.status, first.header, first.err)
-	}
-	if change != nil {
-		challenge = change(challenge)
-	}
-	answer, err := ntlmssp.NewAuthenticateMessage(challenge, name, password, nil)
-	if err != nil {
-		return first, result{err: err}
-	}
-	return first, c.call(body, "Authorization", scheme+" "+base64.StdEncoding.EncodeToString(answer))
 }

@@ -3,7 +3,7 @@ package ewstest
 // A Group is a distribution list.
 type Group struct {
 	Address string
-	Name    string
+	Name    string   // for people; "" is the address
 	Members []string // addresses of mailboxes, of groups, and of whom the server does not know
 	Hidden  bool     // its members are told to nobody
 }
@@ -13,4 +13,15 @@ func (s *Server) AddGroup(g Group) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.store.groups[g.Address] = &g
+}
+
+// GrantDiscovery gives an account the role Discovery Management, which GetSearchableMailboxes wants.
+func (s *Server) GrantDiscovery(account string) {
+	a := s.account(account)
+	if a == nil {
+		panic("ewstest: no account " + account)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.store.discovery[a] = true
 }

@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // The kinds of things that have ids.
@@ -70,4 +72,13 @@ func (s *Server) parseID(text string) (kind, mailbox int, number uint64, ok bool
 		}
 	}
 	return 0, 0, 0, false
+}
+
+// hexID writes an id in hexadecimal, as HexEntryId has it.
+func hexID(text string) string {
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return ""
+	}
+	return strings.ToUpper(hex.EncodeToString(raw))
 }

@@ -71,6 +71,22 @@ func (s *Server) impersonate(req *request) *fault {
 	return nil
 }
 
+// checkMailboxVersion refuses a schema that is newer than the server on which the mailbox is.
+func (s *Server) checkMailboxVersion(req *request) *fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if req.mailbox == nil || req.mailbox.opts.Version == "" {
+		return nil
+	}
+	if p, _ := productNamed(req.mailbox.opts.Version); req.version > p.speaks {
+		return &fault{
+			code: "ErrorInvalidSchemaVersionForMailboxVersion",
+			text: "The version of the schema cannot be used with the mailbox, which is on an older server.",
+		}
+	}
+	return nil
+}
+
 // connecting finds the account that a child of ConnectingSID names. The caller holds the lock.
 func (s *Server) connecting(kind, name string) *account {
 	for _, a := range s.store.accounts {

@@ -2,7 +2,28 @@ package ewstest
 
 // operations are what the server knows. They run with Server.mu held, so that what they tell is of one moment.
 var operations = map[string]func(*Server, *request) *reply{
-	"GetFolder": opGetFolder,
+	"SyncFolderHierarchy":    opSyncFolderHierarchy,
+	"SyncFolderItems":        opSyncFolderItems,
+	"GetFolder":              opGetFolder,
+	"FindFolder":             opFindFolder,
+	"CreateFolder":           opCreateFolder,
+	"FindItem":               opFindItem,
+	"GetItem":                opGetItem,
+	"CreateItem":             opCreateItem,
+	"UpdateItem":             opUpdateItem,
+	"DeleteItem":             opDeleteItem,
+	"MoveItem":               opMoveItem,
+	"GetAttachment":          opGetAttachment,
+	"ExportItems":            opExportItems,
+	"UploadItems":            opUploadItems,
+	"ResolveNames":           opResolveNames,
+	"ExpandDL":               opExpandDL,
+	"GetSearchableMailboxes": opGetSearchableMailboxes,
+	"FindPeople":             opFindPeople,
+	"Subscribe":              opSubscribe,
+	"GetEvents":              opGetEvents,
+	"Unsubscribe":            opUnsubscribe,
+	"ConvertId":              opConvertId,
 }
 
 // answer makes the reply of an operation that has response messages.

@@ -83,8 +83,8 @@ func (s *Server) checkHTTP(x *exchange) bool {
 		s.refuse(x, "a body without Content-Length")
 		page(x.w, http.StatusBadRequest, "Bad Request")
 		return false
-	case r.ContentLength == 0 && r.Header.Get("Authorization") != "":
-		return true // the first leg of a handshake
+	case r.ContentLength == 0:
+		return true // the first leg of a handshake; when it is authenticated, there is no request in it
 	}
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "text/xml" || !strings.EqualFold(params["charset"], "utf-8") {
@@ -135,17 +135,22 @@ func (s *Server) read(x *exchange, body []byte) (*request, *fault) {
 	if _, known := operations[req.name]; !known || slices.Contains(s.opts.Without, req.name) {
 		return req, unknownRequest(req.name)
 	}
-	if f := s.readVersion(req); f != nil {
-		return req, f
-	}
+	unknown := s.readVersion(req)
 	if f := checkSchema(req.header, req.op, req.version); f != nil {
 		s.refuse(x, f.text)
 		return req, f
 	}
-	return req, s.impersonate(req)
+	if unknown != nil {
+		return req, unknown
+	}
+	if f := s.impersonate(req); f != nil {
+		return req, f
+	}
+	return req, s.checkMailboxVersion(req)
 }
 
-// readVersion finds out which schema the request declares.
+// readVersion finds out which schema the request declares. With a fault, it is held against the newest one that the server
+// has.
 func (s *Server) readVersion(req *request) *fault {
 	n := req.header.child("RequestServerVersion")
 	if n == nil {
@@ -158,6 +163,7 @@ func (s *Server) readVersion(req *request) *fault {
 	case s.opts.IgnoreVersion:
 		req.version = s.product.speaks
 	case !known || v > s.product.speaks:
+		req.version = s.product.speaks
 		return &fault{code: "ErrorInvalidServerVersion", text: "The specified server version is invalid.", line: n.line, column: n.column}
 	default:
 		req.version = v

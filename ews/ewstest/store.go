@@ -10,20 +10,23 @@ import (
 
 // store is what a Server knows: accounts, mailboxes, and what was sent. It is guarded by Server.mu.
 type store struct {
-	accounts  []*account
-	mailboxes []*Mailbox // by their numbers, less one
-	public    *Mailbox
-	rights    map[*account]map[*Mailbox]*right
-	groups    map[string]*Group
-	sent      []Sent
-	receipts  []string // ids of items whose senders were told that they were deleted unread
-	subs      map[string]*subscription
-	made      int           // messages that were made anew
-	news      chan struct{} // closed when anything changes, and replaced
+	accounts   []*account
+	mailboxes  []*Mailbox // by their numbers, less one
+	public     *Mailbox
+	rights     map[*account]map[*Mailbox]*right
+	groups     map[string]*Group
+	discovery  map[*account]bool
+	sent       []Sent
+	receipts   []string // ids of items whose senders were told that they were deleted unread
+	subs       map[string]*subscription
+	subscribed int           // subscriptions in all
+	made       int           // messages that were made anew
+	news       chan struct{} // closed when anything changes, and replaced
 }
 
 func (st *store) init() {
 	st.rights = make(map[*account]map[*Mailbox]*right)
+	st.discovery = make(map[*account]bool)
 	st.groups = make(map[string]*Group)
 	st.subs = make(map[string]*subscription)
 	st.news = make(chan struct{})
@@ -132,6 +135,10 @@ type item struct {
 	broken   Breakage
 	update   uint32 // of the change key
 
+	came   *Folder // where it was before it moved here
+	cameAs uint64  // its number there
+	left   bool    // it moved away
+
 	born, changed, marked, died int // places in the folder's log; 0 = never
 	more                        *itemMore
 }
@@ -166,12 +173,15 @@ type MailboxOptions struct {
 	SID      string   // security identifier; "" gives it one
 	Aliases  []string // further addresses
 	Display  string   // the person's name; "" is the address
+	Unlisted bool     // the directory does not tell of it
 
 	// Version is that of an older server on which the mailbox lies: newer schemas are refused with
 	// ErrorInvalidSchemaVersionForMailboxVersion.
 	Version string
 	// Quota and RecoverableQuota are the most octets that the mailbox, and its dumpster, may have; 0 = no limit.
 	Quota, RecoverableQuota int64
+	// SendAs are other addresses that the mailbox may have in From.
+	SendAs []string
 	// Hold keeps what is deleted for ever in Purges.
 	Hold bool
 	// Fault is the code with which every operation on the mailbox fails: "ErrorMailboxMoveInProgress", "ErrorAccountDisabled".
