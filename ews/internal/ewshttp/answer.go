@@ -260,7 +260,7 @@ func (b *body) peek() ([]byte, error) {
 // text returns the beginning of an answer that is an error.
 func (b *body) text() []byte {
 	page, _ := io.ReadAll(io.LimitReader(b.in, 64<<10)) // what came before it broke off is as good
-	return page
+	return b.t.hide(page)
 }
 
 // Read implements io.Reader.

@@ -1,6 +1,8 @@
 package ewshttp_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
@@ -217,5 +219,23 @@ func TestNTLMToAServerThatWantsNoLogin(t *testing.T) {
 	}
 	if got, want := s.steps(), "NTLM -+body"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// With channel_binding the login is bound to the server's certificate: the binding is under the proof that the server checks.
+func TestNTLMChannelBinding(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		s := newServer(t, ntlm)
+		s.ntlm.TargetInfo = []byte{}
+		c := s.client(nil, auth("ntlm"), func(o *ewshttp.Options) { o.ChannelBinding = on })
+		get(t, c, s.request())
+		_, token, _ := strings.Cut(s.seen()[1].header.Get("Authorization"), " ")
+		message, err := base64.StdEncoding.DecodeString(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Contains(message, []byte{0x0a, 0, 16, 0}); got != on {
+			t.Errorf("a binding in the message: %v, want %v", got, on)
+		}
 	}
 }

@@ -349,8 +349,15 @@ func read(t testing.TB, resp *ewshttp.Response) string {
 	return string(b)
 }
 
+// A failure is what tests look at in an error.
+type failure struct {
+	text       string // with the hint
+	code       string
+	retryAfter time.Duration
+}
+
 // fails makes the request, which must fail with the kind.
-func fails(t testing.TB, c *ewshttp.Client, r *ewshttp.Request, kind connection.Kind, parts ...string) *connection.Error {
+func fails(t testing.TB, c *ewshttp.Client, r *ewshttp.Request, kind connection.Kind, parts ...string) failure {
 	t.Helper()
 	resp, err := c.Do(t.Context(), r)
 	if err == nil {
@@ -361,7 +368,7 @@ func fails(t testing.TB, c *ewshttp.Client, r *ewshttp.Request, kind connection.
 }
 
 // wantError holds err against the rules for errors; parts must be in its text or its hint.
-func wantError(t testing.TB, err error, kind connection.Kind, parts ...string) *connection.Error {
+func wantError(t testing.TB, err error, kind connection.Kind, parts ...string) failure {
 	t.Helper()
 	var e *connection.Error
 	if !errors.As(err, &e) {
@@ -384,7 +391,7 @@ func wantError(t testing.TB, err error, kind connection.Kind, parts ...string) *
 	if e.Driver != "ews" || e.Endpoint == "" && kind != connection.ErrConfig && kind != connection.ErrClosed {
 		t.Errorf("driver %q, endpoint %q: %v", e.Driver, e.Endpoint, err)
 	}
-	return e
+	return failure{all, e.Code, e.RetryAfter}
 }
 
 // pipes lets a client and a server speak without a network, so that testing/synctest knows when all of them wait.
@@ -434,7 +441,9 @@ func newPipeServer(t testing.TB, set func(*server)) (*server, *connection.Env) {
 	go func() { done <- hs.Serve(p) }()
 	t.Cleanup(func() {
 		closeIt(t, hs)
-		<-done
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	return s, &connection.Env{Dial: p.dial}
 }

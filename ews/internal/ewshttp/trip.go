@@ -9,11 +9,11 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
-	"github.com/mailconn/mailconn/internal/httpx"
 )
 
 // How much of an answer that nobody wants is read so that its connection can be used again, and for how long.
@@ -71,7 +71,7 @@ func (c *Client) send(ctx context.Context, rt http.RoundTripper, l *leg) (*trip,
 		return nil, err
 	}
 	began := c.now()
-	resp, err := rt.RoundTrip(req)
+	resp, err := rt.RoundTrip(req) //nolint:bodyclose // done closes it
 	t.clock.answer()
 	if err != nil {
 		err = t.explain(err)
@@ -180,7 +180,15 @@ func (t *trip) text() []byte {
 	var b bytes.Buffer
 	_, _ = io.Copy(&b, io.LimitReader(t, 64<<10)) // what came before it broke off is as good
 	_, _ = io.Copy(io.Discard, io.LimitReader(t, maxDrain))
-	return b.Bytes()
+	return t.hide(b.Bytes())
+}
+
+// hide removes the request's own credential from a page that echoes it.
+func (t *trip) hide(page []byte) []byte {
+	if _, credential, ok := strings.Cut(t.leg.auth, " "); ok {
+		return bytes.ReplaceAll(page, []byte(credential), []byte(connection.Redacted))
+	}
+	return page
 }
 
 // done ends the trip, and reports whether its connection can be used again: whether the answer was read to its end, which done
@@ -235,6 +243,16 @@ func (t *trip) stale(err error) bool {
 	return t.reused.Load() && !t.answered.Load() && t.leg.safe && !t.leg.once && connection.KindOf(err) == connection.ErrNetwork
 }
 
+// mediaType returns the type of an answer without what may stand behind it: servers echo.
+func mediaType(h http.Header) string {
+	text, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	text = strings.TrimSpace(text)
+	if len(text) > 40 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "other"
+	}
+	return text
+}
+
 // trace logs the request and its answer, without credentials, cookies and bodies.
 func (t *trip) trace(began time.Time, status int, err error) {
 	log := t.c.env.Log()
@@ -254,7 +272,7 @@ func (t *trip) trace(began time.Time, status int, err error) {
 	if err != nil {
 		attrs = append(attrs, slog.String("error", t.c.clean(err.Error())))
 	} else {
-		attrs = append(attrs, slog.Int("status", status), slog.String("content_type", httpx.Clean(t.resp.Header.Get("Content-Type"))), slog.Int64("response_octets", t.resp.ContentLength))
+		attrs = append(attrs, slog.Int("status", status), slog.String("content_type", mediaType(t.resp.Header)), slog.Int64("response_octets", t.resp.ContentLength))
 	}
 	log.LogAttrs(t.ctx, connection.LevelTrace, "http", attrs...)
 }
