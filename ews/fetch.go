@@ -102,11 +102,11 @@ func (f *fetch) run() error {
 		for _, s := range f.stores {
 			err := f.readStore(s)
 			switch {
+			case f.ctx.Err() != nil:
+				return c.ended(f.ctx, f.op, connection.Ref{})
 			case f.over:
 				return nil
 			case err == nil:
-			case f.ctx.Err() != nil:
-				return c.ended(f.ctx, f.op, connection.Ref{})
 			case f.opts.Follow && connection.Temporary(err):
 				failed = true
 				pause := retryPolicy.Delay(failures+1, connection.RetryAfter(err))
