@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	peeked      = 512       // octets that tell XML from a web page
-	maxInflated = 256 << 20 // octets of a compressed reply; mail is not asked for compressed
+	peeked      = 512      // octets that tell XML from a web page
+	maxInflated = 64 << 20 // octets of a compressed reply; mail is not asked for compressed
 )
 
 // CodeRetired is the Code of ErrUnsupported where Exchange Online refuses EWS.

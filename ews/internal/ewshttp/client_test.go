@@ -93,7 +93,7 @@ func TestE45Header(t *testing.T) {
 		if v.method != http.MethodPost || v.header.Get("User-Agent") != "mailconn/1" || v.header.Get("Accept") != "text/xml" {
 			t.Errorf("request %d: %s %v", i, v.method, v.header)
 		}
-		if v.length > 0 && (v.header.Get("Content-Type") != "text/xml; charset=utf-8" || v.body != "<request/>") {
+		if v.header.Get("Content-Type") != "text/xml; charset=utf-8" || v.length > 0 && v.body != "<request/>" {
 			t.Errorf("request %d: %q %q", i, v.header.Get("Content-Type"), v.body)
 		}
 	}

@@ -98,7 +98,7 @@ func (x *exchange) send(ctx context.Context, w *wire, l *leg) (*trip, error) {
 	}
 	l.safe = l.safe || x.r.Safe
 	l.header = x.header.Clone()
-	if l.body != nil && l.header["Content-Type"] == nil {
+	if (l.body != nil || l.method == http.MethodPost) && l.header["Content-Type"] == nil { // also of an empty POST: servers look
 		content := x.r.ContentType
 		if content == "" {
 			content = "text/xml; charset=utf-8"
