@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -121,7 +121,7 @@ func listen(host func(name string) Host, first http.HandlerFunc, handler http.Ha
 func (n *network) serve(l net.Listener, handler http.Handler, conf *tls.Config) {
 	server := &http.Server{ //nolint:gosec // no timeouts: tests stall on purpose
 		Handler:  handler,
-		ErrorLog: log.New(io.Discard, "", 0), // handshakes that clients break off are part of tests
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // handshakes that clients break off are part of tests
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, &conn{id: int(n.conns.Add(1)), secure: conf != nil, net: c})
 		},
