@@ -4,7 +4,7 @@
 // # Get mail out of a server without losing any
 //
 // Open a source ([github.com/mailconn/mailconn/imapclient], [github.com/mailconn/mailconn/pop3client],
-// [github.com/mailconn/mailconn/maildir]) and give it to
+// [github.com/mailconn/mailconn/ews], [github.com/mailconn/mailconn/maildir]) and give it to
 // [github.com/mailconn/mailconn/connection.Drain] with a function that stores one message and returns nil only when it is
 // on stable storage. Drain fetches, stores, and only then deletes; it bears cut connections, bad messages, outages of the
 // store, and being killed. The program examples/archive does just that.
@@ -17,7 +17,9 @@
 // # Keep many mailboxes in step
 //
 // [github.com/mailconn/mailconn/connection.Mirror] runs the Sync of many mailboxes with a pool of workers and saves a
-// checkpoint only after everything up to it is stored.
+// checkpoint only after everything up to it is stored. [github.com/mailconn/mailconn/ews] opens every mailbox of an Exchange
+// server through one account; the program examples/ewssync mirrors them. [github.com/mailconn/mailconn/connection/journal]
+// takes Exchange's journal reports apart.
 //
 // # Keep what was fetched
 //
@@ -36,8 +38,8 @@
 // # Test your own product
 //
 // [github.com/mailconn/mailconn/imapclient/imaptest] is an IMAP server on loopback that keeps octets exactly and fails on
-// command; pop3client/pop3test and smtpclient/smtptest are the same for POP3 and SMTP, objectstore/objecttest for S3, Azure,
-// Swift, B2 and Atmos. [github.com/mailconn/mailconn/connection/connectiontest] has in-memory doubles, network faults, a corpus of
+// command; pop3client/pop3test and smtpclient/smtptest are the same for POP3 and SMTP, ews/ewstest for Exchange,
+// objectstore/objecttest for S3, Azure, Swift, B2 and Atmos. [github.com/mailconn/mailconn/connection/connectiontest] has in-memory doubles, network faults, a corpus of
 // difficult messages, and a conformance suite for drivers.
 //
 // # Look at what happens

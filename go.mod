@@ -15,6 +15,7 @@ require (
 	github.com/fsnotify/fsnotify v1.10.1
 	github.com/ncw/swift/v2 v2.0.5
 	github.com/xdg-go/stringprep v1.0.4
+	golang.org/x/net v0.58.0
 	golang.org/x/sys v0.49.0
 )
 
@@ -38,6 +39,5 @@ require (
 	github.com/pierrec/lz4/v4 v4.1.28 // indirect
 	github.com/zeebo/xxh3 v1.1.0 // indirect
 	golang.org/x/exp v0.0.0-20260813180055-c1d0aacb2297 // indirect
-	golang.org/x/net v0.58.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )

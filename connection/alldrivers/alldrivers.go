@@ -4,6 +4,7 @@ package alldrivers
 
 import (
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/ews"
 	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/maildir"
 	"github.com/mailconn/mailconn/objectstore/atmos"
@@ -22,6 +23,7 @@ func New() *connection.Registry {
 		atmos.Driver(),
 		azureblob.Driver(),
 		b2.Driver(),
+		ews.Driver(),
 		filestore.Driver(),
 		imapclient.Driver(),
 		maildir.Driver(),

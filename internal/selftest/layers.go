@@ -75,7 +75,7 @@ const emersionSASL = "github.com/emersion/go-sasl"
 // Drivers names the packages that export Config, Open and Driver.
 func Drivers() []string {
 	return []string{
-		"imapclient", "maildir", "objectstore/atmos", "objectstore/azureblob", "objectstore/b2", "objectstore/filestore",
+		"ews", "imapclient", "maildir", "objectstore/atmos", "objectstore/azureblob", "objectstore/b2", "objectstore/filestore",
 		"objectstore/s3", "objectstore/swift", "pop3client", "smtpclient",
 	}
 }

@@ -96,6 +96,7 @@ func TestEachDriverLinksItsOwn(t *testing.T) {
 	sasl := []string{"github.com/Azure/go-ntlmssp", "github.com/emersion/go-sasl", "github.com/xdg-go/stringprep", "golang.org/x/text"}
 	links := map[string][]string{
 		"connection":            {},
+		"ews":                   append([]string{"golang.org/x/net"}, sasl...),
 		"imapclient":            append([]string{"github.com/emersion/go-imap/v2", "github.com/emersion/go-message"}, sasl...),
 		"pop3client":            sasl,
 		"smtpclient":            sasl,

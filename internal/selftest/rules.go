@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"go/types"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -122,7 +123,7 @@ func noInit(p *Package) []Finding {
 }
 
 // noMutableVariables permits package variables that are set where they are declared and never after: sentinels, tables,
-// patterns, pools. What it cannot see is a method that changes its receiver.
+// patterns, pools, embedded files. What it cannot see is a method that changes its receiver.
 func noMutableVariables(p *Package) []Finding {
 	var found []Finding
 	code := p.Code()
@@ -141,7 +142,7 @@ func noMutableVariables(p *Package) []Finding {
 						continue
 					}
 					globals[info.Defs[name]] = true
-					if len(s.Values) == 0 && !isPool(s.Type) {
+					if len(s.Values) == 0 && !isPool(s.Type) && !embeds(d.Doc) && !embeds(s.Doc) {
 						found = append(found, p.find(name.Pos(), "package variable %s has no value, so something sets it later", name.Name))
 					}
 				}
@@ -344,4 +345,9 @@ func noTesting(p *Package) []Finding {
 		}
 	}
 	return found
+}
+
+// embeds reports whether a comment has the compiler set the variable from a file.
+func embeds(c *ast.CommentGroup) bool {
+	return c != nil && slices.ContainsFunc(c.List, func(line *ast.Comment) bool { return strings.HasPrefix(line.Text, "//go:embed ") })
 }

@@ -88,6 +88,8 @@ var (
 	pool  = sync.Pool{New: func() any { return 1 }}
 	bare  sync.Pool
 	bares [4]sync.Pool
+	//go:embed table.txt
+	table string
 )
 
 // The limits.
