@@ -52,7 +52,20 @@ func (d *directory) open(ctx context.Context, c *Conn) error {
 		}
 	}
 	d.target, d.ready = t, true
-	return nil
+	return d.negotiate(ctx, c)
+}
+
+// negotiate finds out which version the server takes, so that an old one is not asked for what it never heard of. What it
+// says of the inbox does not matter.
+func (d *directory) negotiate(ctx context.Context, c *Conn) error {
+	if _, _, known := c.build(d.target); known {
+		return nil
+	}
+	_, err := c.oneWith(ctx, d.target, soap.GetFolder{Folders: []soap.FolderID{c.distinguished(d.target, "inbox")}}, callOptions{url: d.url, patient: true})
+	if strings.HasPrefix(codeOf(err), "Error") {
+		return nil
+	}
+	return err
 }
 
 // sample returns the mailbox that stands for all, "" if none is named.
@@ -125,11 +138,12 @@ func (l *lister) members(ctx context.Context, addresses []string) error {
 			return ctx.Err()
 		case err != nil && (i < len(addresses) || !refusesList(err)):
 			// One that the settings name must be there. One inside another that is not is the directory's fault.
-			var e *connection.Error
-			if errors.As(err, &e) && e.Kind == connection.ErrNotFound && e.Hint == "" {
+			e := l.conn.fail("mailboxes", target{}, connection.Ref{}, err)
+			e.Err = fmt.Errorf("group %s: %w", name, e.Err)
+			if e.Kind == connection.ErrNotFound {
 				e.Hint = "groups: is the address right, and is it a distribution list?"
 			}
-			return fmt.Errorf("group %s: %w", name, err)
+			return e
 		case err != nil:
 			l.skip(name, "the group cannot be expanded", err)
 			continue
