@@ -59,7 +59,7 @@ func TestLoginWithoutReply(t *testing.T) {
 		imaptest.Expect("LOGIN"), imaptest.Send("* OK [ALERT] welcome", "* BAD [CLIENTBUG] something"), imaptest.Stall(),
 	})
 	cfg := srv.Config()
-	cfg.NoDataTimeout = connection.Duration(100 * time.Millisecond)
+	cfg.NoDataTimeout = connection.Duration(500 * time.Millisecond)
 	_, err := open(t, cfg, srv.Env()).Test(t.Context(), nil)
 	if e := theError(t, err, connection.ErrTimeout); !strings.Contains(e.Error(), "CLIENTBUG") {
 		t.Errorf("the server's words are missing: %v", e)

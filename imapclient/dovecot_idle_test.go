@@ -46,8 +46,8 @@ func TestDovecotIdle(t *testing.T) {
 				began := time.Now()
 				srv.Deliver(srv.User, []byte(body))
 				w.next(t, body)
-				// Half a second is for the delivery and a busy machine.
-				if took, most := time.Since(began), test.most+time.Second/2; took > most {
+				// The rest is for the delivery and a busy machine; bench measures what it takes on a quiet one.
+				if took, most := time.Since(began), test.most+5*time.Second; took > most {
 					t.Errorf("message %d was seen after %v, want %v", i, took, most)
 				}
 			}

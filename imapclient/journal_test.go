@@ -67,7 +67,7 @@ func TestJournalOfSilentServer(t *testing.T) {
 					last = c.Delete(ctx, m.Ref)
 				}
 			}
-			if late := time.Since(deadline); !errors.Is(last, context.DeadlineExceeded) || late < 0 || late > 3*time.Second {
+			if late := time.Since(deadline); !errors.Is(last, context.DeadlineExceeded) || late < 0 || late > 15*time.Second {
 				t.Errorf("got %v, %v after the deadline", last, late)
 			}
 			if left := len(srv.Messages()); left != 1 && name != "never" {
@@ -130,7 +130,7 @@ func TestSilentAtEachVerb(t *testing.T) {
 			ctx, cancel := context.WithDeadline(t.Context(), deadline)
 			defer cancel()
 			err := verb.call(ctx, c, ref)
-			if late := time.Since(deadline); !errors.Is(err, context.DeadlineExceeded) || late < 0 || late > 3*time.Second {
+			if late := time.Since(deadline); !errors.Is(err, context.DeadlineExceeded) || late < 0 || late > 15*time.Second {
 				t.Errorf("got %v, %v after the deadline", err, late)
 			}
 		})

@@ -85,7 +85,7 @@ func TestMillionMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got++; got == 1 {
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > 30*time.Second {
 				t.Errorf("the first message came after %v", took)
 			}
 		}

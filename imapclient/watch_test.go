@@ -242,7 +242,7 @@ func TestIdleTroubles(t *testing.T) {
 			if test.patient {
 				cfg = idling(srv.Config())
 			} else {
-				cfg.NoDataTimeout = connection.Duration(100 * time.Millisecond)
+				cfg.NoDataTimeout = connection.Duration(500 * time.Millisecond)
 			}
 			w := follow(t, cfg, srv.Env())
 			for _, body := range test.want {

@@ -84,7 +84,7 @@ func TestSTARTTLSTampering(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := smtptest.NewScript(t, &smtptest.ScriptOptions{Mode: tt.mode}, tt.steps)
 			cfg := srv.Config()
-			cfg.NoDataTimeout = connection.Duration(300 * time.Millisecond)
+			cfg.NoDataTimeout = connection.Duration(time.Second)
 			cfg.Username, cfg.Password, cfg.AllowPlaintextAuth = "ann", connection.NewSecret("hidden password"), true
 			_, err := send(t, open(t, cfg, nil), toBob, letter)
 			_ = wantKind(t, err, tt.kind, tt.text)
@@ -151,7 +151,7 @@ func TestRepliesThatAreNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := smtptest.NewScript(t, &smtptest.ScriptOptions{Mode: connection.ModeInsecure}, tt.steps)
 			cfg := srv.Config()
-			cfg.NoDataTimeout = connection.Duration(200 * time.Millisecond)
+			cfg.NoDataTimeout = connection.Duration(time.Second)
 			c := open(t, cfg, nil)
 			report, err := c.Test(t.Context(), nil)
 			_ = wantKind(t, err, tt.kind, tt.text)
