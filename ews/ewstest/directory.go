@@ -1,5 +1,7 @@
 package ewstest
 
+import "strings"
+
 // A Group is a distribution list.
 type Group struct {
 	Address string
@@ -12,7 +14,7 @@ type Group struct {
 func (s *Server) AddGroup(g Group) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.store.groups[g.Address] = &g
+	s.store.groups[strings.ToLower(g.Address)] = &g
 }
 
 // GrantDiscovery gives an account the role Discovery Management, which GetSearchableMailboxes wants.

@@ -128,7 +128,7 @@ func parse(doc []byte) (*node, *syntaxError) {
 	d := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(doc, []byte("\xef\xbb\xbf"))))
 	var root *node
 	var open []*node
-	var texts []strings.Builder // of the open elements
+	var texts [][]byte // of the open elements
 	for {
 		line, column := d.InputPos()
 		fail := func(text string) (*node, *syntaxError) { return nil, &syntaxError{line, column, text} }
@@ -162,14 +162,14 @@ func parse(doc []byte) (*node, *syntaxError) {
 			} else {
 				root = n
 			}
-			open, texts = append(open, n), append(texts, strings.Builder{})
+			open, texts = append(open, n), append(texts, nil)
 		case xml.EndElement:
 			top := len(open) - 1
-			open[top].text = texts[top].String()
+			open[top].text = string(texts[top])
 			open, texts = open[:top], texts[:top]
 		case xml.CharData:
 			if len(open) > 0 {
-				texts[len(open)-1].Write(tok)
+				texts[len(open)-1] = append(texts[len(open)-1], tok...)
 			} else if len(bytes.TrimSpace(tok)) > 0 {
 				return fail("Data at the root level is invalid.")
 			}

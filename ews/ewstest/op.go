@@ -22,6 +22,7 @@ var operations = map[string]func(*Server, *request) *reply{
 	"FindPeople":             opFindPeople,
 	"Subscribe":              opSubscribe,
 	"GetEvents":              opGetEvents,
+	"GetStreamingEvents":     opGetStreamingEvents,
 	"Unsubscribe":            opUnsubscribe,
 	"ConvertId":              opConvertId,
 }

@@ -60,12 +60,7 @@ func opResolveNames(s *Server, req *request) *reply {
 // opExpandDL is ExpandDL: one level.
 func opExpandDL(s *Server, req *request) *reply {
 	address := req.op.value("Mailbox", "EmailAddress")
-	var g *Group
-	for _, have := range s.store.groups {
-		if strings.EqualFold(have.Address, address) {
-			g = have
-		}
-	}
+	g := s.store.groups[strings.ToLower(address)]
 	if g == nil {
 		return req.answer(req.failure(&fault{code: "ErrorNameResolutionNoResults", text: "No results were found."}))
 	}
@@ -75,7 +70,7 @@ func opExpandDL(s *Server, req *request) *reply {
 			break
 		}
 		kind, name := "Mailbox", member
-		if s.store.groups[member] != nil {
+		if s.store.groups[strings.ToLower(member)] != nil {
 			kind = "PublicDL"
 		} else if s.connecting("SmtpAddress", member) == nil {
 			kind = "Contact"
