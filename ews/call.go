@@ -351,7 +351,7 @@ func (r *attempt) retry(ctx context.Context, err error, mayHaveMoved bool) error
 }
 
 // retryPolicy is how long to wait after transient errors.
-var retryPolicy = backoff.Policy{Min: 500 * time.Millisecond, Max: 10 * time.Second}
+var retryPolicy = backoff.Policy{Min: 250 * time.Millisecond, Max: 10 * time.Second}
 
 // move asks autodiscover again where the mailbox lies, once in a call. It reports whether that is somewhere else.
 func (r *attempt) move(ctx context.Context) bool {

@@ -1,12 +1,15 @@
 package ews_test
 
 import (
+	"bytes"
 	"context"
+	"iter"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/connectiontest"
@@ -18,7 +21,8 @@ import (
 type conformance struct {
 	scheme      ewstest.Schemes
 	impersonate bool // by an account without a mailbox
-	cuts        bool // with the rules that cut and silence the line
+	cuts        bool // with the rules that cut the line
+	stalls      bool // with those that silence it, and that drain over lines that are cut
 }
 
 func (c conformance) String() string {
@@ -50,31 +54,80 @@ func (c conformance) rig(t testing.TB) *rig {
 	return r
 }
 
-// The promises of fetching and deleting, by each way to log in.
+// The promises of fetching and deleting, by each way to log in, as the mailbox's owner and by impersonation.
 func TestConformance(t *testing.T) {
 	for _, c := range []conformance{
-		{scheme: ewstest.Basic, cuts: true},
+		{scheme: ewstest.Basic, cuts: true, stalls: true},
+		{scheme: ewstest.Basic, impersonate: true},
+		{scheme: ewstest.NTLM},
+		{scheme: ewstest.NTLM, impersonate: true, cuts: true},
+		{scheme: ewstest.Bearer},
+		{scheme: ewstest.Bearer, impersonate: true},
 	} {
 		t.Run(c.String(), func(t *testing.T) {
-			var r *rig
-			connectiontest.Run(t, connectiontest.Harness{
-				Reset: func(t testing.TB) { r = c.rig(t) },
-				Open: func(t testing.TB, env *connection.Env) connection.Connection {
-					c := open(t, r.cfg, r.under(env))
-					return fetching{c, c, c}
-				},
-				Fill:   func(_ testing.TB, raw ...[]byte) { r.alice.Deliver("Inbox", raw...) },
-				Left:   func(testing.TB) [][]byte { return r.inbox() },
-				Normalize: func(s connectiontest.Sample) ([]byte, string) {
-					if len(s.Raw) == 0 {
-						return nil, "a success without a message is an error: Exchange has no message of zero octets"
-					}
-					return nil, ""
-				},
-				Secret: canary,
-			})
+			t.Parallel()
+			c.run(t)
 		})
 	}
+}
+
+func (c conformance) run(t *testing.T) {
+	var r *rig
+	h := connectiontest.Harness{
+		Reset: func(t testing.TB) { r = c.rig(t) },
+		Open: func(t testing.TB, env *connection.Env) connection.Connection {
+			conn := open(t, r.cfg, r.under(env))
+			return fetching{conn, folders{conn, r.cfg.Mailboxes}, conn}
+		},
+		Fill: func(_ testing.TB, raw ...[]byte) { r.alice.Deliver("Inbox", raw...) },
+		Left: func(testing.TB) [][]byte { return r.inbox() },
+		Spoil: func(_ testing.TB, raw []byte) {
+			for _, m := range r.Messages(alice, "Inbox") {
+				if bytes.Equal(m.Raw, raw) {
+					r.alice.Break(ewstest.Corrupt, m.ID)
+				}
+			}
+		},
+		Normalize: func(s connectiontest.Sample) ([]byte, string) {
+			if len(s.Raw) == 0 {
+				return nil, "a success without a message is an error: Exchange has no message of zero octets"
+			}
+			return nil, ""
+		},
+		Broken: map[string]func(testing.TB, *connection.Env) connection.Connection{
+			"closed port": func(t testing.TB, env *connection.Env) connection.Connection {
+				cfg := r.cfg
+				cfg.Server, cfg.AllowAnyHost = "127.0.0.1:1", true
+				return open(t, cfg, r.withToken(*env))
+			},
+			"untrusted": func(t testing.TB, env *connection.Env) connection.Connection {
+				cfg := r.cfg
+				cfg.CAPEM = ""
+				return open(t, cfg, r.under(env))
+			},
+		},
+		Secret: canary,
+		Soon:   5 * time.Second, // several run at once
+		Skip:   map[string]string{},
+	}
+	if c.scheme != ewstest.Bearer {
+		h.Broken["wrong password"] = func(t testing.TB, env *connection.Env) connection.Connection {
+			cfg := r.cfg
+			cfg.Password = connection.NewSecret(canary + "wrong")
+			return open(t, cfg, r.under(env))
+		}
+	}
+	if !c.cuts {
+		for _, rule := range []string{connectiontest.CutFetch, connectiontest.CutDelete} {
+			h.Skip[rule] = "checked with Basic directly and with NTLM by impersonation"
+		}
+	}
+	if !c.stalls {
+		for _, rule := range []string{connectiontest.CutDrain, connectiontest.StallEnds} {
+			h.Skip[rule] = "checked with Basic directly"
+		}
+	}
+	connectiontest.Run(t, h)
 }
 
 // fetching is what these rules are about; those of Sync, Append and Send have fixtures of their own.
@@ -82,6 +135,19 @@ type fetching struct {
 	connection.Source
 	connection.FolderLister
 	connection.Opener
+}
+
+// folders lists those of the one mailbox in the settings where the connection has none of its own.
+type folders struct {
+	connection.FolderLister
+	mailboxes []string
+}
+
+func (f folders) Folders(ctx context.Context, mailbox string) iter.Seq2[*connection.Folder, error] {
+	if mailbox == "" && len(f.mailboxes) == 1 {
+		mailbox = f.mailboxes[0]
+	}
+	return f.FolderLister.Folders(ctx, mailbox)
 }
 
 // under returns env with the server's names and certificates beneath it: its lines still lead through env.Dial.
@@ -96,6 +162,14 @@ func (r *rig) under(env *connection.Env) *connection.Env {
 		return env.Dial(ctx, network, u.Host)
 	}
 	own.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: own.Dial}}
-	own.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) { return connection.NewSecret(canary), nil }
+	return r.withToken(own)
+}
+
+func (r *rig) withToken(own connection.Env) *connection.Env {
+	if r.cfg.Password.IsZero() {
+		own.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+			return connection.NewSecret(canary), nil
+		}
+	}
 	return &own
 }

@@ -143,7 +143,7 @@ type serverError struct {
 }
 
 func faultOf(f *soap.Fault) *serverError {
-	e := &serverError{code: f.Code, inner: f.InnerCode, text: f.Error(), fault: f}
+	e := &serverError{code: f.Code, inner: f.InnerCode, text: at(f.Text, f.Line, f.Position, f.Violation), fault: f}
 	e.wait, e.timed = f.BackOff()
 	_, e.halve = f.Values["MaxConcurrencyLimit"]
 	return e
@@ -154,13 +154,21 @@ func refusal(r *soap.Response) *serverError {
 	if r.OK() {
 		return nil
 	}
-	e := &serverError{code: r.Code, inner: r.InnerCode(), text: r.Text}
-	if r.Violation != "" {
-		e.text = fmt.Sprintf("%s at line %d, position %d: %s", e.text, r.Line, r.Column, r.Violation)
-	}
+	e := &serverError{code: r.Code, inner: r.InnerCode(), text: at(r.Text, r.Line, r.Column, r.Violation)}
 	e.wait, e.timed = r.BackOff()
 	_, e.halve = r.Values["MaxConcurrencyLimit"]
 	return e
+}
+
+// at adds where in the request the server found fault, and with what.
+func at(text string, line, column int, violation string) string {
+	if line > 0 {
+		text += fmt.Sprintf(" (line %d, position %d)", line, column)
+	}
+	if violation != "" && !strings.Contains(text, violation) {
+		text += ": " + violation
+	}
+	return text
 }
 
 func (e *serverError) verdict() verdict {
