@@ -18,8 +18,8 @@ import (
 // most 512 changes first which are gone, then which are others, then the new ones as Fetch would. A message that was moved
 // is Removed, and Added with another Ref. Where only the read flag changed the Message holds nothing but Flags.
 //
-// A Checkpoint follows each page (in a mailbox of very many folders, several pages), so that a crash re-delivers at most
-// that much. Changes come at least once: the same message may be Added twice, also in one Sync.
+// A Checkpoint follows each page (in a mailbox of very many folders, several short ones), so that a crash re-delivers at
+// most about that much. Changes come at least once: the same message may be Added twice, also in one Sync.
 //
 // Folders are those of SyncOptions.Folders, else all that folder_classes mean; search folders have no history and are left
 // out. A folder that cannot be read is an error with Ref.Folder, one of SyncOptions.Folders that is not there too. A folder
@@ -158,9 +158,10 @@ func (s *syncing) report(err error) error {
 	return nil
 }
 
-// checkpoint offers a Checkpoint of what was told, if that is worth one, or at the end.
-func (s *syncing) checkpoint(end bool) error {
-	if !end && (s.told == 0 || s.told < min(pageSize, s.weight/64)) {
+// checkpoint offers a Checkpoint of what was told: in any case, or only if that is worth one. In a mailbox of a thousand
+// folders with a few changes in each, most of what is told would be Checkpoints otherwise.
+func (s *syncing) checkpoint(always bool) error {
+	if !always && (s.told == 0 || s.told < min(pageSize, s.weight/512)) {
 		return nil
 	}
 	cp, err := s.history.encode()

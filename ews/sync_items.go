@@ -37,11 +37,9 @@ func (s *syncing) folder(id string) error {
 			return err
 		}
 		f.State = r.SyncState
-		if err := s.checkpoint(false); err != nil {
+		last := r.Last || !r.LastKnown && len(r.Changes) == 0
+		if err := s.checkpoint(!last && s.told > 0); err != nil || last {
 			return err
-		}
-		if r.Last || !r.LastKnown && len(r.Changes) == 0 {
-			return nil
 		}
 		if err := guard.next(f.State, len(r.Changes)); err != nil {
 			return s.failFolder(id, err)
