@@ -191,7 +191,7 @@ func (w *writer) children(n *node) []*node {
 	if w.d.Server == ServerInfoAbsent && n.name == "Header" && n.space == nsSOAP {
 		kids = slices.DeleteFunc(slices.Clone(kids), func(k *node) bool { return k.name == "ServerVersionInfo" })
 	}
-	if w.d.Nested && n.space == nsTypes && n.child("MimeContent") != nil {
+	if mime := n.child("MimeContent"); w.d.Nested && mime != nil && mime.payload != nil { // the nested one has none
 		kids = nest(kids)
 	}
 	if n.name == "Fault" && n.space == nsSOAP {

@@ -33,6 +33,9 @@ type wire struct {
 	budgets  budgets
 	script   script
 	uploaded atomic.Int64
+
+	hanging map[*account]int // streaming connections; guarded by Server.mu
+	missed  int              // events that streams have lost; guarded by Server.mu
 }
 
 // connNumber returns the number of the connection that a request came on.

@@ -133,7 +133,7 @@ func lie(w http.ResponseWriter, status int, length int64, body []byte) error {
 		return err
 	}
 	head := "HTTP/1.1 " + strconv.Itoa(status) + " " + http.StatusText(status) + "\r\n" +
-		"Content-Type: text/xml; charset=utf-8\r\nContent-Length: " + strconv.FormatInt(max(0, length), 10) + "\r\n\r\n"
+		"Connection: close\r\nContent-Type: text/xml; charset=utf-8\r\nContent-Length: " + strconv.FormatInt(max(0, length), 10) + "\r\n\r\n"
 	_, err = c.Write(append([]byte(head), body...))
 	return errors.Join(err, c.Close())
 }
