@@ -145,7 +145,9 @@ func (s *scanner) attr(name string) string {
 			return ""
 		}
 		key := bytes.TrimSpace(b[:eq])
-		key = key[bytes.LastIndexByte(key, ':')+1:]
+		if !bytes.HasPrefix(key, []byte("xmlns:")) {
+			key = key[bytes.LastIndexByte(key, ':')+1:]
+		}
 		b = bytes.TrimLeft(b[eq+1:], " \t\r\n")
 		if len(b) == 0 || b[0] != '"' && b[0] != '\'' {
 			return ""

@@ -202,6 +202,9 @@ func (r *Reader) answer(name string) (*Response, error) {
 func (r *Reader) message() (*Response, error) {
 	r.resp = &Response{Index: r.index, Class: r.s.attr("ResponseClass"), NextOffset: -1, Total: -1}
 	r.index++
+	if err := r.entry(); err != nil {
+		return nil, err
+	}
 	r.push((*Reader).messageChild)
 	if err := r.run(); err != nil {
 		return nil, err

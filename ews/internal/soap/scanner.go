@@ -11,13 +11,13 @@ import (
 
 // What an answer may have at most. None of it is ever allocated ahead.
 const (
-	maxTag     = 64 << 10  // octets of one tag: the size of the buffer
-	maxText    = 16 << 20  // octets of text outside payloads
-	maxMarkup  = 128 << 20 // octets of tags, comments and the like
-	maxDepth   = 64        // elements within each other
-	maxState   = 1 << 20   // octets of a SyncState
-	maxLeaf    = 1 << 20   // octets of one other text, unless it may be as long as all of them
-	maxEntries = 100_000   // items, folders, values and the like
+	maxTag     = 64 << 10 // octets of one tag: the size of the buffer
+	maxText    = 16 << 20 // octets of text outside payloads
+	maxMarkup  = 64 << 20 // octets of tags, comments and the like
+	maxDepth   = 64       // elements within each other
+	maxState   = 1 << 20  // octets of a SyncState
+	maxLeaf    = 1 << 20  // octets of one other text, unless it may be as long as all of them
+	maxEntries = 100_000  // items, folders, values and the like
 )
 
 // A scanner pulls elements out of XML as they arrive. It looks at local names only, and knows nothing of namespaces. What is
