@@ -29,7 +29,7 @@ func TestNTLMAuthenticatesTheConnection(t *testing.T) {
 	for _, scheme := range []string{"NTLM", "Negotiate"} {
 		for _, name := range []string{`CORP\alice`, aliceAddress, "al@corp.local", "alice", `\alice`, `\al@corp.local`, `corp.local\alice`} {
 			srv := ntlmServer(t)
-			c := newClient(t, srv)
+			c := newBareClient(t, srv)
 			first, second := c.ntlm(scheme, name, alicePassword, getInbox, nil)
 			if first.status != http.StatusUnauthorized || first.body == "" || second.status != http.StatusOK || second.header.Get("Persistent-Auth") != "true" {
 				t.Fatalf("%s, %s: got %d, then %d with %q", scheme, name, first.status, second.status, second.header)
@@ -53,7 +53,7 @@ func TestNTLMTellsWhyNot(t *testing.T) {
 		{`OTHER\alice`, alicePassword, "wrong domain"},
 		{`CORP\bob`, alicePassword, "no such user"},
 	} {
-		_, second := newClient(t, srv).ntlm("NTLM", test.name, test.password, getInbox, nil)
+		_, second := newBareClient(t, srv).ntlm("NTLM", test.name, test.password, getInbox, nil)
 		logins := srv.Logins("")
 		if last := logins[len(logins)-1]; second.status != http.StatusUnauthorized || last.OK || last.Why != test.why {
 			t.Errorf("%s: got status %d, %+v, want %q", test.name, second.status, last, test.why)
@@ -65,15 +65,15 @@ func TestNTLMTellsWhyNot(t *testing.T) {
 func TestNTLMForgets(t *testing.T) {
 	const negotiate = "NTLM TlRMTVNTUAABAAAAB4IIAAAAAAAAAAAAAAAAAAAAAAA="
 	const authenticate = "NTLM TlRMTVNTUAADAAAA"
-	challenged := func(c *client) { c.call("", "Authorization", negotiate) }
-	authenticated := func(c *client) { c.ntlm("NTLM", "alice", alicePassword, getInbox, nil) }
+	challenged := func(c *bareClient) { c.call("", "Authorization", negotiate) }
+	authenticated := func(c *bareClient) { c.ntlm("NTLM", "alice", alicePassword, getInbox, nil) }
 	for name, test := range map[string]struct {
-		before func(*client)
+		before func(*bareClient)
 		auth   string
 		next   bool // whether a request without credentials is executed afterwards
 	}{
-		"anonymous, authenticate":            {func(*client) {}, authenticate, false},
-		"anonymous, garbage":                 {func(*client) {}, "NTLM !", false},
+		"anonymous, authenticate":            {func(*bareClient) {}, authenticate, false},
+		"anonymous, garbage":                 {func(*bareClient) {}, "NTLM !", false},
 		"challenged, nothing":                {challenged, "", false},
 		"challenged, garbage":                {challenged, "NTLM AAAA", false},
 		"challenged, authenticate cut":       {challenged, authenticate, false},
@@ -83,7 +83,7 @@ func TestNTLMForgets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := ntlmServer(t)
-			c := newClient(t, srv)
+			c := newBareClient(t, srv)
 			test.before(c)
 			var headers []string
 			if test.auth != "" {
@@ -105,7 +105,7 @@ func TestNTLMForgets(t *testing.T) {
 func TestNTLMStateIsTheConnections(t *testing.T) {
 	srv := ntlmServer(t)
 	srv.AddMailbox("bob@corp.test", ewstest.MailboxOptions{Password: "b"})
-	a, b := newClient(t, srv), newClient(t, srv)
+	a, b := newBareClient(t, srv), newBareClient(t, srv)
 	a.ntlm("NTLM", "alice", alicePassword, getInbox, nil)
 	if r := b.call(getInbox); r.status != http.StatusUnauthorized {
 		t.Errorf("another connection: got status %d", r.status)
@@ -123,15 +123,15 @@ func TestNTLMSessionsEnd(t *testing.T) {
 	clock := newClock()
 	for name, test := range map[string]struct {
 		auth func(*ewstest.Authentication)
-		end  func(*ewstest.Server, *client)
+		end  func(*ewstest.Server, *bareClient)
 	}{
-		"after requests": {func(a *ewstest.Authentication) { a.ReauthAfter = 2 }, func(_ *ewstest.Server, c *client) { c.must(getInbox) }},
-		"after a time": {func(a *ewstest.Authentication) { a.ReauthAge = time.Minute }, func(_ *ewstest.Server, c *client) {
+		"after requests": {func(a *ewstest.Authentication) { a.ReauthAfter = 2 }, func(_ *ewstest.Server, c *bareClient) { c.must(getInbox) }},
+		"after a time": {func(a *ewstest.Authentication) { a.ReauthAge = time.Minute }, func(_ *ewstest.Server, c *bareClient) {
 			c.must(getInbox)
 			clock.advance(time.Minute)
 		}},
-		"by hand": {func(*ewstest.Authentication) {}, func(srv *ewstest.Server, _ *client) { srv.DropSessions() }},
-		"by a fault": {func(*ewstest.Authentication) {}, func(srv *ewstest.Server, _ *client) {
+		"by hand": {func(*ewstest.Authentication) {}, func(srv *ewstest.Server, _ *bareClient) { srv.DropSessions() }},
+		"by a fault": {func(*ewstest.Authentication) {}, func(srv *ewstest.Server, _ *bareClient) {
 			srv.Fail(ewstest.On("GetFolder").Times(1), ewstest.Unauthorized())
 		}},
 	} {
@@ -139,7 +139,7 @@ func TestNTLMSessionsEnd(t *testing.T) {
 			o := &ewstest.Options{Clock: clock, Auth: ewstest.Authentication{Schemes: ewstest.NTLM, NoPersistentAuth: true}}
 			test.auth(&o.Auth)
 			srv, _ := server(t, o)
-			c := newClient(t, srv)
+			c := newBareClient(t, srv)
 			if _, r := c.ntlm("NTLM", "alice", alicePassword, getInbox, nil); r.status != http.StatusOK || r.header.Get("Persistent-Auth") != "" {
 				t.Fatalf("got status %d, %q", r.status, r.header)
 			}
@@ -158,7 +158,7 @@ func TestNTLMSessionsEnd(t *testing.T) {
 
 func TestNTLMConnectionDropsBehindTheChallenge(t *testing.T) {
 	srv := ntlmServer(t, func(a *ewstest.Authentication) { a.DropAfterChallenge = 1 })
-	c := newClient(t, srv)
+	c := newBareClient(t, srv)
 	if _, r := c.ntlm("NTLM", "alice", alicePassword, getInbox, nil); r.status != http.StatusUnauthorized {
 		t.Errorf("on a new connection: got status %d", r.status)
 	}
@@ -173,7 +173,7 @@ func TestNTLMConnectionDropsBehindTheChallenge(t *testing.T) {
 func TestNTLMChallengesThatGoRefuses(t *testing.T) {
 	for name, flag := range map[string]uint32{"KEY_EXCH": 1 << 30, "LM_KEY": 1 << 7} {
 		srv := ntlmServer(t, func(a *ewstest.Authentication) { a.NTLMFlags = flag })
-		if _, r := newClient(t, srv).ntlm("NTLM", "alice", alicePassword, getInbox, nil); r.err == nil {
+		if _, r := newBareClient(t, srv).ntlm("NTLM", "alice", alicePassword, getInbox, nil); r.err == nil {
 			t.Errorf("%s: the challenge does not ask for it", name)
 		}
 	}
@@ -181,7 +181,7 @@ func TestNTLMChallengesThatGoRefuses(t *testing.T) {
 
 func TestNTLMWithoutTargetInfo(t *testing.T) {
 	srv := ntlmServer(t, func(a *ewstest.Authentication) { a.NoTargetInfo = true })
-	_, r := newClient(t, srv).ntlm("NTLM", "alice", alicePassword, getInbox, func(challenge []byte) []byte {
+	_, r := newBareClient(t, srv).ntlm("NTLM", "alice", alicePassword, getInbox, func(challenge []byte) []byte {
 		if size := binary.LittleEndian.Uint16(challenge[40:]); size != 0 {
 			t.Errorf("the challenge has %d octets of target information", size)
 		}
@@ -260,7 +260,7 @@ func TestNTLMExtendedProtection(t *testing.T) {
 					return challenge
 				}
 			}
-			_, r := newClient(t, srv).ntlm("NTLM", "alice", alicePassword, getInbox, change)
+			_, r := newBareClient(t, srv).ntlm("NTLM", "alice", alicePassword, getInbox, change)
 			if got := srv.Logins("")[0]; (r.status == http.StatusOK) != (test.why == "") || got.Why != test.why {
 				t.Errorf("%s, without target information %t: got status %d, %+v", name, noInfo, r.status, got)
 			}
@@ -270,12 +270,12 @@ func TestNTLMExtendedProtection(t *testing.T) {
 
 func TestUploadedBytesCountsTheFirstLeg(t *testing.T) {
 	srv := ntlmServer(t)
-	c := newClient(t, srv)
+	c := newBareClient(t, srv)
 	c.ntlm("NTLM", "alice", alicePassword, getInbox, nil)
 	if got := srv.UploadedBytes(); got != int64(len(getInbox)) {
 		t.Errorf("got %d octets, want %d", got, len(getInbox))
 	}
-	newClient(t, srv).call(getInbox, "Authorization", "NTLM TlRMTVNTUAABAAAAB4IIAAAAAAAAAAAAAAAAAAAAAAA=")
+	newBareClient(t, srv).call(getInbox, "Authorization", "NTLM TlRMTVNTUAABAAAAB4IIAAAAAAAAAAAAAAAAAAAAAAA=")
 	if got := srv.UploadedBytes(); got != int64(2*len(getInbox)) {
 		t.Errorf("got %d octets, want %d", got, 2*len(getInbox))
 	}
@@ -294,7 +294,7 @@ func FuzzNTLM(f *testing.F) {
 		if strings.ContainsFunc(first+second, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Skip("no value of a header")
 		}
-		c := newClient(t, srv)
+		c := newBareClient(t, srv)
 		for _, token := range []string{first, second, ""} {
 			r := c.call(getInbox, "Authorization", strings.TrimSpace("NTLM "+token))
 			if r.err != nil || r.status != http.StatusUnauthorized {

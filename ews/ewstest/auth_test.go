@@ -13,7 +13,7 @@ import (
 func TestBasicTakesEveryFormOfName(t *testing.T) {
 	srv, _ := server(t, nil)
 	for _, name := range []string{aliceAddress, "al@corp.local", `CORP\alice`, "alice", `\alice`, "ALICE@corp.test"} {
-		c := newClient(t, srv)
+		c := newBareClient(t, srv)
 		c.auth = basic(name, alicePassword)
 		c.must(getInbox)
 	}
@@ -30,7 +30,7 @@ func TestFormsOfNamesThatAreNotPermitted(t *testing.T) {
 		aliceAddress: "wrong form of name", "al@corp.local": "wrong form of name", `CORP\alice`: "wrong form of name", `OTHER\alice`: "no such user",
 		"nobody": "no such user", "alice": "",
 	} {
-		c := newClient(t, srv)
+		c := newBareClient(t, srv)
 		c.auth = basic(name, alicePassword)
 		r, logins := c.call(getInbox), srv.Logins("")
 		last := logins[len(logins)-1]
@@ -42,7 +42,7 @@ func TestFormsOfNamesThatAreNotPermitted(t *testing.T) {
 
 func TestBasicInLatin1(t *testing.T) {
 	srv, _ := server(t, &ewstest.Options{Auth: ewstest.Authentication{Latin1: true}})
-	c := newClient(t, srv)
+	c := newBareClient(t, srv)
 	c.auth = basic(aliceAddress, "p\xe4ssw\xf6rd")
 	c.must(getInbox)
 	c.auth = basic(aliceAddress, alicePassword)
@@ -63,7 +63,7 @@ func TestUnauthorizedAnswers(t *testing.T) {
 		"no challenge": {ewstest.Authentication{NoChallenge: true}, nil, true},
 	} {
 		srv, _ := server(t, &ewstest.Options{Auth: test.auth})
-		r := newClient(t, srv).call(getInbox)
+		r := newBareClient(t, srv).call(getInbox)
 		if got := r.header.Values("WWW-Authenticate"); r.status != http.StatusUnauthorized || !slices.Equal(got, test.offers) || (r.body != "") != test.body {
 			t.Errorf("%s: got %d, offers %q, body %q", name, r.status, got, r.body)
 		}
@@ -84,9 +84,9 @@ func TestSchemeNotOffered(t *testing.T) {
 func TestAccountIsLockedAndBlocked(t *testing.T) {
 	clock := newClock()
 	srv, _ := server(t, &ewstest.Options{Clock: clock, Auth: ewstest.Authentication{LockAfter: 3, BlockAfter: 2}})
-	good, bad := alice(t, srv), newClient(t, srv)
+	good, bad := alice(t, srv), newBareClient(t, srv)
 	bad.auth = basic(aliceAddress, "wrong")
-	status := func(c *client, want int, text string) {
+	status := func(c *bareClient, want int, text string) {
 		t.Helper()
 		if r := c.call(getInbox); r.status != want || !strings.Contains(r.body, text) {
 			t.Errorf("got status %d, %q, want %d, %q", r.status, r.body, want, text)
@@ -111,7 +111,7 @@ func TestAccountIsLockedAndBlocked(t *testing.T) {
 
 func TestFailuresLockForGood(t *testing.T) {
 	srv, _ := server(t, &ewstest.Options{Auth: ewstest.Authentication{LockAfter: 2}})
-	c := newClient(t, srv)
+	c := newBareClient(t, srv)
 	c.auth = basic(aliceAddress, "wrong")
 	c.call(getInbox)
 	c.call(getInbox)
@@ -144,7 +144,7 @@ func TestBearerTokens(t *testing.T) {
 		{"app", impersonating, http.StatusOK, "NoError"},
 		{"user", impersonating, http.StatusInternalServerError, "Error"},
 	} {
-		c := newClient(t, srv)
+		c := newBareClient(t, srv)
 		c.auth = "Bearer " + test.token
 		if r := c.call(test.body); r.status != test.status || !strings.Contains(r.body+r.header.Get("X-Ms-Diagnostics"), test.text) {
 			t.Errorf("%s: got status %d, %q, %s", test.token, r.status, r.header, r.body)
@@ -158,7 +158,7 @@ func TestCredentialsWhereTheyMustNotBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer srv.Close()
-	c := newClient(t, srv)
+	c := newBareClient(t, srv)
 	c.send(t.Context(), http.MethodGet, "https://evil.test/", "")
 	c.send(t.Context(), http.MethodGet, "http://exchange.corp.test/", "")
 	if got := srv.Leaks(); len(got) != 0 {

@@ -350,7 +350,7 @@ func (w *writer) escape(text string, attribute bool) {
 			w.say("&quot;")
 		case c == '\'' && attribute:
 			w.say("&#39;")
-		case c == '\r', attribute && (c == '\n' || c == '\t'):
+		case c == '\r', attribute && (c == '\n' || c == '\t'), c < ' ' && c != '\n' && c != '\t': // Exchange does so too with those that XML forbids
 			w.say(fmt.Sprintf("&#x%X;", c))
 		default:
 			_ = w.WriteByte(c) // a bufio.Writer keeps its error for Flush

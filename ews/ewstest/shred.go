@@ -79,7 +79,7 @@ func hostileCut(p []byte, sent int) int {
 		switch last := p[i-1]; {
 		case last == '<' || last == '&' || last == '\r', p[i] == ';', p[i] == '<' && last == '>':
 			return i
-		case last == '/' && i > 1 && p[i-2] == '<': // the name of an end tag
+		case last == '/' && i == 1: // the name of an end tag, as its "<" was the end of the last chunk
 			return i
 		case last > ' ' && last != '=' && last != '>':
 			run++
