@@ -97,7 +97,7 @@ func TestE04Declarations(t *testing.T) {
 }
 
 func TestE05Base64AsServersWriteIt(t *testing.T) {
-	octets := strings.Repeat(mime, 3000) // more than a buffer
+	octets := strings.Repeat(mime, 2000) // more than a buffer
 	if len(octets)%3 == 0 {
 		octets += "."
 	}

@@ -163,8 +163,8 @@ func TestWrongRequestsAreRefused(t *testing.T) {
 }
 
 func TestBodyReadsTheSameEachTime(t *testing.T) {
-	for size := range 12 {
-		octets := strings.Repeat("0123456789", 10_000)[:100_000-size]
+	for size := range 4 {
+		octets := strings.Repeat("0123456789", 3_000)[:30_000-size]
 		body, err := soap.Encode(soap.Header{Version: soap.Exchange2016}, soap.UploadItems{Items: []soap.Upload{
 			{Action: soap.CreateNew, Folder: soap.ItemID{ID: "f"}, Data: soap.Content{R: strings.NewReader(octets), Size: int64(len(octets))}},
 			{Action: soap.CreateNew, Folder: soap.ItemID{ID: "f"}, Data: soap.Content{R: strings.NewReader("ab"), Size: 2}},
