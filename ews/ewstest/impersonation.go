@@ -32,9 +32,9 @@ func (s *Server) grant(account string, mailboxes []string, change func(*right)) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, mb := range s.store.mailboxes {
-		named := len(mailboxes) == 0 && mb.account != nil
+		named := len(mailboxes) == 0 && mb.account.mailbox == mb
 		for _, address := range mailboxes {
-			named = named || mb.account != nil && mb.account.hasAddress(address)
+			named = named || mb.account.hasAddress(address)
 		}
 		if !named {
 			continue

@@ -106,7 +106,7 @@ func (v *view) read(path *node) (value string, has, known bool) {
 	}
 	uri := path.attr("FieldURI")
 	for _, p := range properties {
-		if p.uri != uri || p.make == nil {
+		if p.uri != uri || p.make == nil || !p.find {
 			continue
 		}
 		n := p.make(v)

@@ -21,3 +21,10 @@ func (s *Server) Sent() []Sent {
 	defer s.mu.Unlock()
 	return slices.Clone(s.store.sent)
 }
+
+// Receipts returns the ids of the items whose senders asked for a receipt and were told that they were deleted unread.
+func (s *Server) Receipts() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.store.receipts)
+}

@@ -33,7 +33,10 @@ func (r *reply) code() string {
 	if r.fault != nil {
 		return r.fault.code
 	}
-	for _, m := range r.body.find("ResponseMessages").children() {
+	if r.body == nil {
+		return ""
+	}
+	for _, m := range append(r.body.find("ResponseMessages").children(), r.body) {
 		if m.attr("ResponseClass") == "Error" {
 			return m.value("ResponseCode")
 		}

@@ -63,6 +63,7 @@ func opSubscribe(s *Server, req *request) *reply {
 	sub.id = base64.StdEncoding.EncodeToString(sum[:])
 	sub.expires = s.clock.Now().Add(sub.life)
 	s.store.subs[sub.id] = sub
+	setAffinity(req)
 	answer := req.success(msg("SubscriptionId").say(sub.id))
 	if n.name == "PullSubscriptionRequest" && !s.opts.Quirks.NoWatermark {
 		answer.add(msg("Watermark").say(sub.watermark(0)))
