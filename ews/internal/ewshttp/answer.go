@@ -290,6 +290,9 @@ func (b *body) Close() error {
 // finish gives back the slot and the session.
 func (b *body) finish(well bool) {
 	b.once.Do(func() {
+		if b.x.r.Stream {
+			b.t.cancel(errLeft) // what may come yet is not waited for
+		}
 		reusable := b.t.done()
 		if b.s != nil {
 			b.x.c.put(b.s, reusable)

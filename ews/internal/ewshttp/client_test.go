@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"runtime"
 	"strings"
@@ -311,6 +315,33 @@ func TestServerNameIsTheServers(t *testing.T) {
 	fails(t, c, at("autodiscover.corp.test"), connection.ErrTLS, "server_name")
 }
 
+// A certificate that nobody verifies is told of, once.
+func TestAnyCertificate(t *testing.T) {
+	for _, pinned := range []bool{false, true} {
+		s := newServer(t, nil)
+		block, _ := pem.Decode([]byte(s.ca))
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pin := connection.SPKI([]*x509.Certificate{cert})
+		var events []string
+		env := &connection.Env{Observe: func(e connection.Event) { events = append(events, string(e.Kind)+": "+e.Detail) }}
+		c := s.client(env, func(o *ewshttp.Options) {
+			o.TLS = &connection.TLSSettings{AcceptAnyCertificate: !pinned}
+			if pinned {
+				o.TLS.PinSHA256 = []string{hex.EncodeToString(pin[:])}
+			}
+		})
+		for range 2 {
+			get(t, c, s.request())
+		}
+		if pinned != (len(events) == 0) || len(events) > 1 {
+			t.Errorf("pinned %v: %v", pinned, events)
+		}
+	}
+}
+
 func TestE43OldTLS(t *testing.T) {
 	conf, ca, err := doubles.ServerTLS("old", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS10}) //nolint:gosec // that is the case
 	if err != nil {
@@ -589,6 +620,27 @@ func TestCloseEndsEverything(t *testing.T) {
 	closeIt(t, resp.Body)
 	fails(t, c, s.request(), connection.ErrClosed)
 	goroutines(t, before+2) // the server's own two
+}
+
+// A request that begins while Close looks for idle connections leaves none behind.
+func TestCloseMeetsARequest(t *testing.T) {
+	for _, scheme := range []string{"basic", "ntlm"} {
+		s := newServer(t, func(s *server) { s.offers = []string{"NTLM", "Basic"} })
+		before := runtime.NumGoroutine()
+		for range 20 {
+			c := s.client(nil, auth(scheme))
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GetConn: func(string) { closeIt(t, c) }})
+			resp, err := c.Do(ctx, s.request(func(r *ewshttp.Request) { r.Safe = true }))
+			if err == nil {
+				_, err = io.ReadAll(resp.Body)
+				closeIt(t, resp.Body)
+			}
+			if err != nil { // an answer that was quicker than Close is as good
+				wantError(t, err, connection.ErrClosed)
+			}
+		}
+		goroutines(t, before)
+	}
 }
 
 func TestContextEndsTheRequest(t *testing.T) {

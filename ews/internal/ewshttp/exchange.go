@@ -29,9 +29,7 @@ func (c *Client) doAt(ctx context.Context, r *Request, u *url.URL) (*Response, e
 	if err := x.prepare(); err != nil {
 		return nil, err
 	}
-	if u.Scheme == "http" && !r.Anonymous {
-		c.insecure(ctx, u)
-	}
+	c.warn(ctx, r, u)
 	slot, err := c.limiter.acquire(ctx, r)
 	if err != nil {
 		return nil, err

@@ -50,8 +50,19 @@ type warned struct {
 	hosts map[string]bool
 }
 
-// insecure tells the host program, once for each server, that its mail passes the network in the clear.
-func (c *Client) insecure(ctx context.Context, u *url.URL) {
+// warn tells the host program, once for each server, that anybody on the path can read and change its mail.
+func (c *Client) warn(ctx context.Context, r *Request, u *url.URL) {
+	var why, hint string
+	switch {
+	case r.Anonymous:
+		return
+	case u.Scheme == "http":
+		why, hint = "there is no TLS", "mode: set it to tls"
+	case c.opts.TLS.AcceptAnyCertificate && len(c.opts.TLS.PinSHA256) == 0:
+		why, hint = "the server's certificate is not verified", "accept_any_certificate: set pin_sha256 or ca_pem instead"
+	default:
+		return
+	}
 	endpoint := endpointOf(u)
 	c.warned.mu.Lock()
 	told := c.warned.hosts[endpoint]
@@ -63,7 +74,6 @@ func (c *Client) insecure(ctx context.Context, u *url.URL) {
 	if told {
 		return
 	}
-	const why = "http: anybody on the path can read and change everything"
-	c.env.Log().LogAttrs(ctx, slog.LevelWarn, "insecure connection", slog.String("endpoint", endpoint), slog.String("reason", why), slog.String("hint", "mode: set it to tls"))
+	c.env.Log().LogAttrs(ctx, slog.LevelWarn, "insecure connection", slog.String("endpoint", endpoint), slog.String("reason", why), slog.String("hint", hint))
 	c.env.Emit(connection.Event{Kind: connection.EventInsecure, Connection: c.opts.ID, Detail: why})
 }

@@ -452,10 +452,10 @@ func clear(o *ewshttp.Options) {
 	o.Mode, o.AllowPlaintextAuth, o.TLS = connection.ModeInsecure, true, nil
 }
 
-// goroutines waits until there are no more of them than before.
+// goroutines waits until there are no more of them than before, and less long than an idle connection lives.
 func goroutines(t testing.TB, before int) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(40 * time.Second); ; {
 		n := runtime.NumGoroutine()
 		if n <= before {
 			return

@@ -40,6 +40,7 @@ type leg struct {
 // A trip is one HTTP request under way, and its answer. It is used by one goroutine.
 type trip struct {
 	c        *Client
+	wire     *wire
 	leg      *leg
 	endpoint string
 	parent   context.Context // the caller's; its end is to be told apart from that of ctx
@@ -58,8 +59,8 @@ type trip struct {
 }
 
 // send makes one HTTP request and returns with the header of its answer.
-func (c *Client) send(ctx context.Context, rt http.RoundTripper, l *leg) (*trip, error) {
-	t := &trip{c: c, leg: l, endpoint: endpointOf(l.url), parent: ctx}
+func (c *Client) send(ctx context.Context, w *wire, l *leg) (*trip, error) {
+	t := &trip{c: c, wire: w, leg: l, endpoint: endpointOf(l.url), parent: ctx}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
 	t.release = context.AfterFunc(c.life, func() { t.cancel(context.Cause(c.life)) })
 	t.clock = newClock(l.limit, func() {
@@ -71,7 +72,7 @@ func (c *Client) send(ctx context.Context, rt http.RoundTripper, l *leg) (*trip,
 		return nil, err
 	}
 	began := c.now()
-	resp, err := rt.RoundTrip(req) //nolint:bodyclose // done closes it
+	resp, err := w.RoundTrip(req) //nolint:bodyclose // done closes it
 	t.clock.answer()
 	if err != nil {
 		err = t.explain(err)
@@ -85,7 +86,7 @@ func (c *Client) send(ctx context.Context, rt http.RoundTripper, l *leg) (*trip,
 		}
 		again := *l
 		again.once = true
-		return c.send(ctx, rt, &again)
+		return c.send(ctx, w, &again)
 	}
 	t.resp = resp
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
@@ -210,6 +211,9 @@ func (t *trip) end() {
 	t.clock.stop()
 	t.release()
 	t.cancel(nil)
+	if t.c.life.Err() != nil {
+		t.wire.close() // its connection may have become idle since Close looked
+	}
 }
 
 // explain says what became of the request.
