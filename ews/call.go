@@ -275,7 +275,8 @@ func (r *attempt) afterRefusal(ctx context.Context, e *serverError) error {
 	switch {
 	case v.class == throttled:
 		return r.wait(ctx, e)
-	case v.class == outdated:
+	case v.class == outdated, e.code == "ErrorSchemaValidation" && !r.conn.learnt.knows(r.target.key()):
+		// A server may hold a request against its own older schema before it looks at the version that is declared.
 		return r.stepDown(e)
 	case r.opts.splits && v.kind == connection.ErrTimeout:
 		return e.final(true)

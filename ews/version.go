@@ -28,6 +28,13 @@ func (l *learnt) version(mailbox, host string, ceiling soap.Version) soap.Versio
 	return ceiling
 }
 
+// knows reports whether a server has taken a version for a mailbox.
+func (l *learnt) knows(mailbox string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.versions[mailbox] != ""
+}
+
 // agreed keeps the version that a server took for a mailbox.
 func (l *learnt) agreed(mailbox, host string, v soap.Version) {
 	l.mu.Lock()
