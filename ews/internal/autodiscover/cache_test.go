@@ -244,8 +244,11 @@ func TestRefreshSeesThatAServerIsGone(t *testing.T) {
 		o.Reachable = reachable(func(host string) bool { return !gone || host == "cas.corp.local" })
 	})
 	old := wantURL(t, f, found).URL
-	gone = true
 	c.pass(2 * time.Hour)
+	if _, err := f.Find(t.Context(), "ann@company.test"); err != nil {
+		t.Fatal(err)
+	}
+	gone = true // a moment after somebody else found that it is there
 	got, other, err := f.Refresh(t.Context(), "joe@company.test", old)
 	if err != nil || !other || got.URL.Hostname() != "cas.corp.local" {
 		t.Errorf("Refresh: %v, %t, %v", got, other, err)
@@ -306,23 +309,46 @@ func TestSingleFlight(t *testing.T) {
 
 // TestManyMailboxes asks for many of one domain at once: only the first of them walks the chain.
 func TestManyMailboxes(t *testing.T) {
-	w := newWorld(t)
-	w.hosts["company.test"] = reply(404, "")
-	w.pages[svc("autodiscover.company.test")] = ews("mail.company.test")
-	f := w.finder()
-	var wg sync.WaitGroup
-	for i := range 200 {
-		wg.Go(func() {
-			if _, err := f.Find(t.Context(), fmt.Sprintf("user%d@company.test", i)); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if n := w.count(svc("company.test")); n != 1 {
-		t.Errorf("the bare domain was asked %d times, want 1", n)
-	}
-	if n := w.count(svc("autodiscover.company.test")); n != 200 {
-		t.Errorf("%d requests for 200 mailboxes", n)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.hosts["company.test"] = later(time.Second, reply(404, ""))
+		w.pages[svc("autodiscover.company.test")] = later(time.Second, ews("mail.company.test"))
+		f := w.finder()
+		var wg sync.WaitGroup
+		for i := range 200 {
+			wg.Go(func() {
+				if _, err := f.Find(t.Context(), fmt.Sprintf("user%d@company.test", i)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := w.count(svc("company.test")); n != 1 {
+			t.Errorf("the bare domain was asked %d times, want 1", n)
+		}
+		if n := w.count(svc("autodiscover.company.test")); n != 200 {
+			t.Errorf("%d requests for 200 mailboxes", n)
+		}
+	})
+}
+
+// TestSearchIsWhole shows the whole chain, also while somebody else takes the short way for the same mailbox.
+func TestSearchIsWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.hosts["company.test"] = reply(404, "")
+		w.pages[svc("autodiscover.company.test")] = later(time.Second, ews("mail.company.test"))
+		f := w.finder()
+		if _, err := f.Find(t.Context(), "ann@company.test"); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { wantURL(t, f, found) })
+		synctest.Wait()
+		_, trail, err := f.Search(t.Context(), "joe@company.test")
+		if err != nil || len(trail) != 2 || trail[0].URL != svc("company.test") {
+			t.Errorf("%v, trail:\n%s", err, lines(trail))
+		}
+		wg.Wait()
+	})
 }

@@ -112,13 +112,7 @@ func TestOrder(t *testing.T) {
 func TestTheEarlierOfAPairWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		slow := ews("mail.company.test")
-		w.pages[svc("company.test")] = func(ctx context.Context, address string) (*autodiscover.Reply, error) {
-			timer := time.NewTimer(5 * time.Second)
-			defer timer.Stop()
-			<-timer.C
-			return slow(ctx, address)
-		}
+		w.pages[svc("company.test")] = later(5*time.Second, ews("mail.company.test"))
 		w.pages[svc("autodiscover.company.test")] = ews("wrong.company.test")
 		wantURL(t, w.finder(), found)
 	})
@@ -276,6 +270,14 @@ func TestServerBusy(t *testing.T) {
 		}
 		if n := w.count(svc("company.test")); n != 3 {
 			t.Errorf("asked the busy server %d times, want 3", n)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.pages[svc("company.test")] = location(302, "/ews/genericerrorpage.htm?aspxerrorpath=/autodiscover/autodiscover.svc")
+		wantError(t, w.finder(), connection.ErrUnavailable, "")
+		if n := w.count(svc("company.test")); n != 3 {
+			t.Errorf("asked a server that throttles %d times, want 3", n)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {

@@ -154,15 +154,6 @@ func (f *Finder) worked(domain string, e endpoint) {
 	f.working[domain] = e
 }
 
-// fails forgets that e works for the domain.
-func (f *Finder) fails(domain string, e endpoint) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if known, ok := f.working[domain]; ok && known.url.String() == e.url.String() {
-		delete(f.working, domain)
-	}
-}
-
 // refuse remembers that the host of u refused the credentials: asking it again could lock the account out.
 func (f *Finder) refuse(u *url.URL) {
 	f.mu.Lock()

@@ -68,7 +68,7 @@ func poxSettings(response, account *node) settings {
 			s.internal = firstOf(s.internal, u)
 			s.group = firstOf(s.group, protocol.value("GroupingInformation"))
 		case "EXPR":
-			s.external = firstOf(u, s.external)
+			s.external = firstOf(s.external, u)
 			s.group = firstOf(s.group, protocol.value("GroupingInformation"))
 		case "EXHTTP":
 			nested.external = firstOf(nested.external, u)

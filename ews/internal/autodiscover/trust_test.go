@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews/internal/autodiscover"
@@ -197,6 +199,39 @@ func TestHybrid(t *testing.T) {
 	}
 }
 
+// TestPlainRedirectToItself: what http says of a host that nothing vouches for does not vouch for it.
+func TestPlainRedirectToItself(t *testing.T) {
+	w := newWorld(t)
+	w.pages[svc("company.test")] = soapError("RedirectAddress", "joe@evil.test")
+	w.pages[plain("autodiscover.evil.test")] = location(302, xmlAt("autodiscover.evil.test"))
+	w.hosts["evil.test"], w.hosts["autodiscover.evil.test"] = ews("mail.evil.test"), poxEWS("mail.evil.test")
+	w.hostile["evil.test"], w.hostile["autodiscover.evil.test"] = true, true
+	delete(w.pages, plain("autodiscover.company.test"))
+	if e := failure(t, w.finder(), connection.ErrConfig, "redirect_allow"); e.Code != "RedirectBlocked" {
+		t.Errorf("code %q", e.Code)
+	}
+}
+
+// TestBusyBehindARedirect asks a busy server three times about the address that it was recommended for, and no other.
+func TestBusyBehindARedirect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.pages[svc("company.test")] = soapError("RedirectAddress", "joe@eu.company.test")
+		asked := 0
+		w.pages[svc("eu.company.test")] = func(ctx context.Context, address string) (*autodiscover.Reply, error) {
+			asked++
+			if address != "joe@eu.company.test" {
+				t.Errorf("asked for %s", address)
+			}
+			return soapError("ServerBusy", "")(ctx, address)
+		}
+		wantError(t, w.finder(), connection.ErrUnavailable, "")
+		if asked != 3 {
+			t.Errorf("asked %d times, want 3", asked)
+		}
+	})
+}
+
 // TestRedirectedAddressFindsItsMailbox follows a redirect within the organisation.
 func TestRedirectedAddressFindsItsMailbox(t *testing.T) {
 	w := newWorld(t)
@@ -273,6 +308,29 @@ func TestE62WrongPassword(t *testing.T) {
 		t.Errorf("%d logins with a wrong password: %q", logins, w.requests())
 	}
 	wantError(t, f, connection.ErrAuth, "password")
+}
+
+// TestE62SlowRefusals has three hosts refuse the account, each after a while.
+func TestE62SlowRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for _, host := range []string{"company.test", "autodiscover.company.test", "scp.company.test"} {
+			w.hosts[host] = later(time.Second, unauthorized())
+		}
+		f := w.finder(func(o *autodiscover.Options) { o.URLs = []*url.URL{mustParse(t, svc("scp.company.test"))} })
+		wantError(t, f, connection.ErrAuth, "password")
+		if n := len(w.requests()); n != 2 {
+			t.Errorf("%d logins with a wrong password: %q", n, w.requests())
+		}
+	})
+}
+
+// TestWhoKnowsTheAccountDecides: one host refuses it, another accepts it and says that there is no such mailbox.
+func TestWhoKnowsTheAccountDecides(t *testing.T) {
+	w := newWorld(t)
+	w.hosts["company.test"] = unauthorized()
+	w.pages[svc("autodiscover.company.test")] = soapError("InvalidUser", "")
+	wantError(t, w.finder(), connection.ErrNotFound, "mailboxes")
 }
 
 // TestEWSURLs gives EWS URLs that are of no use.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews/internal/autodiscover"
@@ -194,6 +195,20 @@ func location(status int, to string) page {
 func failing(kind connection.Kind, text string) page {
 	return func(context.Context, string) (*autodiscover.Reply, error) {
 		return nil, &connection.Error{Op: "autodiscover", Driver: "ews", Kind: kind, Err: errors.New(text)}
+	}
+}
+
+// later gives p's answer after d.
+func later(d time.Duration, p page) page {
+	return func(ctx context.Context, address string) (*autodiscover.Reply, error) {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			return p(ctx, address)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
 
