@@ -142,7 +142,7 @@ func lie(w http.ResponseWriter, status int, length int64, body []byte) error {
 func (s *Server) damaged(w http.ResponseWriter, req *request, p *mishap, sh Shred) io.Writer {
 	out := io.Writer(w)
 	if patience := s.opts.Throttle.Patience; patience > 0 {
-		out = &impatient{w: w, patience: patience}
+		out = &impatient{w: w, c: connOf(req.r.Context()).net, patience: patience}
 	}
 	out = newShredder(w, out, sh)
 	if p.cut < 0 && p.rate == 0 {
@@ -151,22 +151,18 @@ func (s *Server) damaged(w http.ResponseWriter, req *request, p *mishap, sh Shre
 	return &damage{s: s, w: w, out: out, req: req, p: p}
 }
 
-// An impatient writer cuts off clients that do not read.
+// An impatient writer cuts off clients that do not read. It goes by the system's clock.
 type impatient struct {
-	w        http.ResponseWriter
+	w        io.Writer
+	c        net.Conn
 	patience time.Duration
 }
 
 func (i *impatient) Write(p []byte) (int, error) {
-	c := http.NewResponseController(i.w)
-	if err := c.SetWriteDeadline(time.Now().Add(i.patience)); err != nil {
-		return 0, err
-	}
-	n, err := i.w.Write(p)
-	if err != nil {
-		return n, err
-	}
-	return n, c.SetWriteDeadline(time.Time{})
+	// Not by a deadline: crypto/tls would try for seconds to say farewell.
+	enough := time.AfterFunc(i.patience, func() { _ = tcpOf(i.c).Close() }) // it may be closed already
+	defer enough.Stop()
+	return i.w.Write(p)
 }
 
 // A damage breaks an answer off, or slows it down.

@@ -61,3 +61,13 @@ func TestSyntheticIsAMessage(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkSynthetic(b *testing.B) {
+	s := ewstest.Synthetic{Seed: 1, Octets: 16 << 20}
+	b.SetBytes(s.Octets)
+	for b.Loop() {
+		if n, err := io.Copy(io.Discard, io.NewSectionReader(s, 0, s.Size())); err != nil || n != s.Octets {
+			b.Fatal(n, err)
+		}
+	}
+}

@@ -97,7 +97,7 @@ func (st *eventStream) run(lasts time.Duration) error {
 	if beat == 0 {
 		beat = 45 * time.Second
 	}
-	end := st.s.clock.After(lasts)
+	end, heartbeat := st.s.clock.After(lasts), st.s.clock.After(beat)
 	if err := st.say(st.req.success(connectionStatus("OK"))); err != nil {
 		return err
 	}
@@ -107,15 +107,19 @@ func (st *eventStream) run(lasts time.Duration) error {
 			<-st.done
 			return nil
 		}
-		if err := st.tell(notes); err != nil {
-			return err
+		if len(notes) > 0 {
+			heartbeat = st.s.clock.After(beat)
+			if err := st.tell(notes); err != nil {
+				return err
+			}
 		}
 		if bad != nil {
 			return st.say(bad)
 		}
 		select {
 		case <-news:
-		case <-st.s.clock.After(beat):
+		case <-heartbeat:
+			heartbeat = st.s.clock.After(beat)
 			if err := st.say(st.alive()); err != nil {
 				return err
 			}
@@ -148,12 +152,10 @@ func (st *eventStream) alive() *node {
 	return st.req.success(connectionStatus("OK"))
 }
 
-// tell sends notifications, nothing if there are none.
+// tell sends notifications.
 func (st *eventStream) tell(notes []*node) error {
 	o := &st.s.opts.Streaming
 	switch {
-	case len(notes) == 0:
-		return nil
 	case o.Error != "":
 		return st.say(st.alive())
 	case !o.Together:
