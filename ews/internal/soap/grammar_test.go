@@ -48,21 +48,28 @@ func TestEveryRequestPassesTheGrammar(t *testing.T) {
 func FuzzEncode(f *testing.F) {
 	f.Add("joe@corp.test", "AAMkA+/=", "H4sI", "R&D <\"x\">", []byte("octets"))
 	f.Add("a\x00", "b\x01", "c\xff", "d\ufffe", []byte{})
+	f.Add("a", "\xc3", "b", "\xa9", []byte("two halves of a character"))
 	f.Add("\r\n\t", "'", "]]>", "<!--", []byte{0})
 	f.Fuzz(func(t *testing.T, who, id, state, name string, octets []byte) {
 		content := soap.Content{R: strings.NewReader(string(octets)), Size: int64(len(octets))}
 		ids := []soap.ItemID{{ID: id, ChangeKey: state}}
 		folder := soap.FolderID{ID: id}
-		for want, op := range map[string]soap.Operation{
-			id + state:                  soap.GetItem{Items: ids, Shape: soap.ItemShape{Properties: []soap.Path{soap.Tag(0x7d, "String")}}},
-			id + state + "512":          soap.SyncFolderItems{Folder: folder, SyncState: state, Max: 512},
-			id + name:                   soap.CreateFolder{Parent: folder, Folders: []soap.NewFolder{{Name: name}}},
-			name + id:                   soap.FindItem{Restriction: soap.Contains(soap.Field("item:Subject"), name), Parents: []soap.FolderID{folder}},
-			id + encode(string(octets)): soap.CreateItem{Disposition: soap.SaveOnly, Folder: folder, Items: []soap.NewItem{{MIME: content}}},
+		for _, c := range []struct {
+			op    soap.Operation
+			texts []string // in their order in the request
+		}{
+			{soap.GetItem{Items: ids, Shape: soap.ItemShape{Properties: []soap.Path{soap.Tag(0x7d, "String")}}}, []string{id, state}},
+			{soap.SyncFolderItems{Folder: folder, SyncState: state, Max: 512}, []string{id, state, "512"}},
+			{soap.CreateFolder{Parent: folder, Folders: []soap.NewFolder{{Name: name}}}, []string{id, name}},
+			{soap.FindItem{Restriction: soap.Contains(soap.Field("item:Subject"), name), Parents: []soap.FolderID{folder}}, []string{name, id}},
+			{soap.CreateItem{Disposition: soap.SaveOnly, Folder: folder, Items: []soap.NewItem{{MIME: content}}}, []string{id, encode(string(octets))}},
 		} {
+			op, want := c.op, strings.Join(c.texts, "")
 			body, err := soap.Encode(soap.Header{Version: soap.Exchange2013, As: soap.Identity{Kind: soap.ByPrincipalName, Value: who}}, op)
-			wrong := strings.IndexFunc(who+want, func(r rune) bool { return !legal(r) }) >= 0 || !utf8.ValidString(who) || !utf8.ValidString(want) ||
-				who == "" || id == "" || name == "" && op.Name() == "CreateFolder"
+			wrong := who == "" || id == "" && op.Name() != "CreateItem" || name == "" && op.Name() == "CreateFolder"
+			for _, text := range append(c.texts, who) {
+				wrong = wrong || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !legal(r) })
+			}
 			if err != nil {
 				if !wrong || !errors.Is(err, connection.ErrInvalid) {
 					t.Fatalf("%s: %v", op.Name(), err)
