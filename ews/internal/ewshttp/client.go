@@ -129,9 +129,12 @@ func (c *Client) checkAuth() error {
 	return nil
 }
 
-// Reset forgets that logins were refused, so that the credential is tried once more: for Test, after somebody has put the
-// account in order.
-func (c *Client) Reset() { c.login.reset() }
+// Reset forgets that logins were refused, and which schemes servers take, so that the credential is tried once more: for Test,
+// after somebody has put the account or the server in order.
+func (c *Client) Reset() {
+	c.known.forget()
+	c.login.reset()
+}
 
 // Skew returns a server's clock minus ours, by the Date of its newest reply. It is precise to a second or two.
 func (c *Client) Skew() (d time.Duration, known bool) {

@@ -162,7 +162,8 @@ func (x *exchange) run(ctx context.Context) (*trip, *session, error) {
 	return nil, nil, c.fail(connection.ErrProtocol, x.endpoint, "auth: set it to the scheme that the server takes", "the server offers other schemes with each answer")
 }
 
-// scheme returns what to authenticate with. With auth auto a server that is not known yet is asked, without a body.
+// scheme returns what to authenticate with. With auth auto a server that is not known yet is asked, without a body, by one request
+// while the others wait.
 func (x *exchange) scheme(ctx context.Context) (scheme, error) {
 	c := x.c
 	switch sch, known := c.known.get(x.url); {
@@ -173,16 +174,34 @@ func (x *exchange) scheme(ctx context.Context) (scheme, error) {
 	case c.opts.Auth != AuthAuto:
 		return c.choose(nil, x.endpoint)
 	}
+	p := c.known.place(x.url)
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return schemeNone, c.ended(ctx, x.endpoint)
+	case <-c.life.Done():
+		return schemeNone, c.ended(ctx, x.endpoint)
+	}
+	defer func() { <-p.turn }()
+	if sch, known := c.known.get(x.url); known {
+		return sch, nil
+	}
 	t, err := x.send(ctx, c.wire(x.url, true), &leg{safe: true})
 	if err != nil {
 		return schemeNone, err
 	}
 	defer t.done()
 	t.text()
-	if t.resp.StatusCode != http.StatusUnauthorized {
-		return schemeNone, nil // the request itself will show what that means
+	sch := schemeNone // an answer that is no 401: the request itself will show what it means
+	if t.resp.StatusCode == http.StatusUnauthorized {
+		if sch, err = c.choose(offers(t.resp.Header), x.endpoint); err != nil {
+			return schemeNone, err
+		}
 	}
-	return c.choose(offers(t.resp.Header), x.endpoint)
+	if decided(t.resp.StatusCode) {
+		c.known.set(x.url, sch)
+	}
+	return sch, nil
 }
 
 // direct sends the request with the credential in its header, or none.
@@ -228,6 +247,9 @@ func (x *exchange) direct(ctx context.Context, sch scheme) (*trip, error) {
 				tick.accepted(sch)
 			}
 			return t, nil
+		}
+		if other, ok := x.instead(t, sch); ok {
+			return nil, switchTo{other}
 		}
 		refusal := x.refusal(t, sch)
 		refusal.forms = len(forms)

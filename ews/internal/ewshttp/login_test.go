@@ -91,6 +91,9 @@ func TestE62Storm(t *testing.T) {
 				t.Errorf("%d logins, want at most 2", n)
 			}
 			before := len(s.seen())
+			if before > 5 { // the schemes, and two messages for each login
+				t.Errorf("%d requests: %s", before, s.steps())
+			}
 			fails(t, c, s.request(), connection.ErrAuth, "not tried again")
 			if got := len(s.seen()); got != before {
 				t.Errorf("%d requests after the final refusal", got-before)

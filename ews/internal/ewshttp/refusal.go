@@ -79,6 +79,22 @@ func (x *exchange) authHint(sch scheme, list []offer, text string, locked bool) 
 	return hint
 }
 
+// instead returns the scheme to use in place of Basic where auth is auto and a server has come to offer others alone: it has not
+// looked at the credential.
+func (x *exchange) instead(t *trip, sch scheme) (scheme, bool) {
+	list := offers(t.resp.Header)
+	if x.c.opts.Auth != AuthAuto || sch != schemeBasic || offered(list, schemeBasic) || len(list) == 0 {
+		return sch, false
+	}
+	other, err := x.c.choose(list, x.endpoint)
+	if err != nil {
+		return sch, false
+	}
+	t.text()
+	t.done()
+	return other, true
+}
+
 // unchallenged is the outcome of an NTLM login to a server that gives no challenge.
 func (x *exchange) unchallenged(sch scheme, list []offer) error {
 	c := x.c

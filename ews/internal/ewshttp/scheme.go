@@ -88,27 +88,50 @@ func names(list []offer) string {
 
 // known remembers which scheme each URL takes: virtual directories of one host may differ.
 type known struct {
-	mu      sync.Mutex
-	schemes map[string]scheme
+	mu     sync.Mutex
+	places map[string]*place
+}
+
+type place struct {
+	turn   chan struct{} // held by who finds out
+	scheme scheme
+	known  bool
+}
+
+func (k *known) place(u *url.URL) *place {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.places == nil || len(k.places) > maxBudgets {
+		k.places = make(map[string]*place)
+	}
+	name := u.Scheme + "://" + endpointOf(u) + strings.ToLower(u.Path)
+	p := k.places[name]
+	if p == nil {
+		p = &place{turn: make(chan struct{}, 1)}
+		k.places[name] = p
+	}
+	return p
 }
 
 func (k *known) get(u *url.URL) (scheme, bool) {
+	p := k.place(u)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s, ok := k.schemes[place(u)]
-	return s, ok
+	return p.scheme, p.known
 }
 
 func (k *known) set(u *url.URL, s scheme) {
+	p := k.place(u)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.schemes == nil || len(k.schemes) > maxBudgets {
-		k.schemes = make(map[string]scheme)
-	}
-	k.schemes[place(u)] = s
+	p.scheme, p.known = s, true
 }
 
-func place(u *url.URL) string { return u.Scheme + "://" + endpointOf(u) + strings.ToLower(u.Path) }
+func (k *known) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.places = nil
+}
 
 // A form is one way to write the credential.
 type form struct {

@@ -61,7 +61,7 @@ type server struct {
 	base   string
 	ca     string
 	mu     sync.Mutex
-	conns  int
+	peers  []*peer
 	visits []*visit
 	refuse int // logins that were refused
 }
@@ -84,8 +84,9 @@ type peerKey struct{}
 func (s *server) connContext(ctx context.Context, _ net.Conn) context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conns++
-	return context.WithValue(ctx, peerKey{}, &peer{id: s.conns})
+	p := &peer{id: len(s.peers) + 1}
+	s.peers = append(s.peers, p)
+	return context.WithValue(ctx, peerKey{}, p)
 }
 
 // newServer starts a server with TLS on the loopback.
@@ -488,4 +489,19 @@ func trusting(ca string) *tls.Config {
 // dial connects to the server whatever the name.
 func (s *server) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, network, s.endpoint().Host)
+}
+
+// forget ends all NTLM sessions.
+func (s *server) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.peers {
+		p.as = ""
+	}
+}
+
+func (s *server) connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.peers)
 }
