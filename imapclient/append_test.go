@@ -196,7 +196,7 @@ func TestMark(t *testing.T) {
 		c := open(t, cfg, nil)
 		var refs []connection.Ref
 		for _, f := range collect(t, c, nil) {
-			refs = append(refs, f.ref)
+			refs = append(refs, f.Ref)
 		}
 		flag := connection.Flag("$Poison-" + mode)
 		if err := c.Mark(t.Context(), append(refs[:2:2], connection.Ref{Folder: "INBOX", ID: "1:99"}), flag, connection.FlagSeen); err != nil {

@@ -20,7 +20,7 @@ func TestMaxAttemptsCounts(t *testing.T) {
 		if len(all) != 1 {
 			t.Fatalf("max_attempts %d: got %d items, want one error", attempts, len(all))
 		}
-		if e := theError(t, all[0].err, connection.ErrRejected); e.Ref.ID == "" {
+		if e := theError(t, all[0].Err, connection.ErrRejected); e.Ref.ID == "" {
 			t.Errorf("max_attempts %d: the error is nobody's: %v", attempts, e)
 		}
 		if asked := len(srv.Transcript("UID FETCH")); asked != 1+singly {

@@ -37,13 +37,13 @@ func TestBrands(t *testing.T) {
 				test.cfg(&cfg)
 			}
 			all := collect(t, open(t, cfg, srv.Env()), nil)
-			slices.SortFunc(all, func(a, b fetched) int { return a.msg.Received.Compare(b.msg.Received) })
+			slices.SortFunc(all, func(a, b fetched) int { return a.Message.Received.Compare(b.Message.Received) })
 			if got := bodies(t, all); !slices.Equal(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 			var ids []string
 			for _, f := range all {
-				ids = append(ids, f.ref.ID)
+				ids = append(ids, f.Ref.ID)
 			}
 			if !slices.Equal(ids, test.ids) {
 				t.Errorf("got the ids %q, want %q", ids, test.ids)

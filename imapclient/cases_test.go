@@ -90,10 +90,10 @@ func TestLookAlikes(t *testing.T) {
 	wantBodies(t, bodies(t, all), append(texts(raw), string(same))...)
 	seen := map[connection.Ref]bool{}
 	for _, f := range all {
-		if seen[f.ref] {
-			t.Errorf("%v came twice", f.ref)
+		if seen[f.Ref] {
+			t.Errorf("%v came twice", f.Ref)
 		}
-		seen[f.ref] = true
+		seen[f.Ref] = true
 	}
 }
 

@@ -61,7 +61,7 @@ func TestCompress(t *testing.T) {
 func refsOf(all []fetched) []connection.Ref {
 	refs := make([]connection.Ref, len(all))
 	for i, f := range all {
-		refs[i] = f.ref
+		refs[i] = f.Ref
 	}
 	return refs
 }

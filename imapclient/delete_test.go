@@ -18,10 +18,10 @@ func refs(t testing.TB, c connection.Fetcher) []connection.Ref {
 	t.Helper()
 	var all []connection.Ref
 	for _, f := range collect(t, c, nil) {
-		if f.err != nil || f.body != nil {
-			t.Fatal(f.err, f.body)
+		if f.Err != nil || f.BodyErr != nil {
+			t.Fatal(f.Err, f.BodyErr)
 		}
-		all = append(all, f.ref)
+		all = append(all, f.Ref)
 	}
 	return all
 }
@@ -195,7 +195,7 @@ func TestReadOnlyFolder(t *testing.T) {
 	if len(all) != 1 {
 		t.Fatalf("got %d items, want one error", len(all))
 	}
-	if e := theError(t, all[0].err, connection.ErrPermission); !strings.Contains(e.Hint, "delete_mode") {
+	if e := theError(t, all[0].Err, connection.ErrPermission); !strings.Contains(e.Hint, "delete_mode") {
 		t.Errorf("got the hint %q", e.Hint)
 	}
 	if len(srv.Transcript("FETCH", "SEARCH")) != 0 {

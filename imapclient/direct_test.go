@@ -45,7 +45,7 @@ func TestLongSets(t *testing.T) {
 	var odd []connection.Ref
 	for i, f := range collect(t, c, nil) {
 		if i%2 == 0 {
-			odd = append(odd, f.ref)
+			odd = append(odd, f.Ref)
 		}
 	}
 	if err := c.Delete(t.Context(), odd...); err != nil {
@@ -88,14 +88,14 @@ func TestBodiesOfAllKindsInOrder(t *testing.T) {
 	all := collect(t, open(t, srv.Config(), srv.Env()), nil)
 	wantBodies(t, bodies(t, all), "one", `two "2" \`, big, "four", "five", "", "", big)
 	if len(all) == 8 {
-		if got := all[0].msg.Flags; !slices.Equal(got, []connection.Flag{connection.FlagSeen, "$Junk"}) {
+		if got := all[0].Message.Flags; !slices.Equal(got, []connection.Flag{connection.FlagSeen, "$Junk"}) {
 			t.Errorf("got flags %v", got)
 		}
-		if got := all[4].msg.Flags; !slices.Equal(got, []connection.Flag{connection.FlagAnswered}) {
+		if got := all[4].Message.Flags; !slices.Equal(got, []connection.Flag{connection.FlagAnswered}) {
 			t.Errorf("got flags %v behind the body", got)
 		}
-		if all[0].msg.Received.Unix() != 1721184265 {
-			t.Errorf("got date %v", all[0].msg.Received)
+		if all[0].Message.Received.Unix() != 1721184265 {
+			t.Errorf("got date %v", all[0].Message.Received)
 		}
 	}
 }

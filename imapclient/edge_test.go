@@ -135,12 +135,12 @@ func TestEdges(t *testing.T) {
 			failed := 0
 			for _, f := range collect(t, c, nil) {
 				switch {
-				case f.err == nil && f.body == nil:
-					got = append(got, f.raw)
-				case f.body != nil:
-					t.Errorf("a body that was handed over ended in %v", f.body)
-				case test.err == 0 || !errors.Is(f.err, test.err) || f.ref.ID != "7:1":
-					t.Errorf("got %v, want %v for 7:1", f.err, test.err)
+				case f.Err == nil && f.BodyErr == nil:
+					got = append(got, f.Raw)
+				case f.BodyErr != nil:
+					t.Errorf("a body that was handed over ended in %v", f.BodyErr)
+				case test.err == 0 || !errors.Is(f.Err, test.err) || f.Ref.ID != "7:1":
+					t.Errorf("got %v, want %v for 7:1", f.Err, test.err)
 				default:
 					failed++
 				}
@@ -175,14 +175,14 @@ func TestLargeBodyCut(t *testing.T) {
 				again(imaptest.Answer("UID SEARCH", "* SEARCH 2", "$TAG OK done"), imaptest.Expect("UID FETCH 2"), imaptest.Send(reply(2, "two"), "$TAG OK done")),
 			)
 			all := collect(t, open(t, srv.Config(), srv.Env()), nil)
-			if len(all) != 2 || all[1].raw != "two" {
+			if len(all) != 2 || all[1].Raw != "two" {
 				t.Fatalf("got %d items, want the large one and the other", len(all))
 			}
-			e := theError(t, all[0].body, test.kind)
-			if e.Ref != all[0].ref || e.Ref.ID != "7:1" {
+			e := theError(t, all[0].BodyErr, test.kind)
+			if e.Ref != all[0].Ref || e.Ref.ID != "7:1" {
 				t.Errorf("got an error for %v, want one for 7:1", e.Ref)
 			}
-			if errors.Is(all[0].body, io.EOF) {
+			if errors.Is(all[0].BodyErr, io.EOF) {
 				t.Error("the error is io.EOF")
 			}
 		})
@@ -204,7 +204,7 @@ func TestThrottledLogin(t *testing.T) {
 		if len(all) != 1 {
 			t.Fatalf("%s: got %d items, want one error", words, len(all))
 		}
-		e := theError(t, all[0].err, connection.ErrThrottled)
+		e := theError(t, all[0].Err, connection.ErrThrottled)
 		if strings.Contains(words, "90") && e.RetryAfter.Seconds() != 90 {
 			t.Errorf("%s: got %v, want 90s", words, e.RetryAfter)
 		}
@@ -225,7 +225,7 @@ func TestWrongPasswordOnce(t *testing.T) {
 		if len(all) != 1 {
 			t.Fatalf("got %d items, want one error", len(all))
 		}
-		if e := theError(t, all[0].err, connection.ErrAuth); !strings.Contains(e.Hint, "password") {
+		if e := theError(t, all[0].Err, connection.ErrAuth); !strings.Contains(e.Hint, "password") {
 			t.Errorf("the hint does not name the setting: %q", e.Hint)
 		}
 		if n := len(srv.Transcript("LOGIN", "AUTHENTICATE")) - before; n != 1 {

@@ -141,7 +141,7 @@ func TestSilentServer(t *testing.T) {
 	if len(all) != 1 {
 		t.Fatalf("got %d items, want one error", len(all))
 	}
-	if e := theError(t, all[0].err, connection.ErrTimeout); e.Ref.ID != "7:1" {
+	if e := theError(t, all[0].Err, connection.ErrTimeout); e.Ref.ID != "7:1" {
 		t.Errorf("got an error for %v, want one for 7:1", e.Ref)
 	}
 }
@@ -286,10 +286,10 @@ func TestSecretsNeverPrint(t *testing.T) {
 			say(err.Error())
 		}
 		for _, f := range collect(t, c, nil) {
-			if f.err != nil {
-				say(f.err.Error())
+			if f.Err != nil {
+				say(f.Err.Error())
 			}
-			if err := c.Delete(t.Context(), f.ref); err != nil {
+			if err := c.Delete(t.Context(), f.Ref); err != nil {
 				say(err.Error())
 			}
 		}

@@ -64,10 +64,10 @@ func TestFetchOptions(t *testing.T) {
 				got := collect(t, open(t, cfg, srv.Env()), test.opts)
 				wantBodies(t, bodies(t, got), test.want...)
 				for _, f := range got {
-					if f.msg.Size != int64(len(f.raw)) || f.msg.Received.IsZero() || f.msg.Folder != f.ref.Folder {
-						t.Errorf("got %+v", f.msg)
+					if f.Message.Size != int64(len(f.Raw)) || f.Message.Received.IsZero() || f.Message.Folder != f.Ref.Folder {
+						t.Errorf("got %+v", f.Message)
 					}
-					if f.raw == "marked" && !slices.Contains(f.msg.Flags, connection.FlagDeleted) {
+					if f.Raw == "marked" && !slices.Contains(f.Message.Flags, connection.FlagDeleted) {
 						t.Error("the flag is not told")
 					}
 				}
@@ -108,14 +108,14 @@ func TestMaxMessage(t *testing.T) {
 			var got []string
 			over := 0
 			for _, f := range collect(t, open(t, cfg, srv.Env()), nil) {
-				if f.err != nil {
-					if e := theError(t, f.err, connection.ErrTooLarge); e.Ref.IsZero() || !strings.Contains(e.Hint, "max_message") {
+				if f.Err != nil {
+					if e := theError(t, f.Err, connection.ErrTooLarge); e.Ref.IsZero() || !strings.Contains(e.Hint, "max_message") {
 						t.Errorf("got %v", e)
 					}
 					over++
 					continue
 				}
-				got = append(got, f.raw)
+				got = append(got, f.Raw)
 			}
 			wantBodies(t, got, test.want...)
 			if over != test.over {
@@ -332,7 +332,7 @@ func TestOpenMessage(t *testing.T) {
 	c := open(t, srv.Config(), srv.Env())
 	all := collect(t, c, nil)
 	for i, want := range []string{"small", big} {
-		m, err := c.Open(t.Context(), all[i].ref)
+		m, err := c.Open(t.Context(), all[i].Ref)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -348,10 +348,10 @@ func TestOpenMessage(t *testing.T) {
 		}
 	}
 	srv.Delete("INBOX", 1)
-	_, err := c.Open(t.Context(), all[0].ref)
+	_, err := c.Open(t.Context(), all[0].Ref)
 	wantKind(t, err, connection.ErrNotFound)
 	srv.BumpUIDValidity()
-	_, err = c.Open(t.Context(), all[1].ref)
+	_, err = c.Open(t.Context(), all[1].Ref)
 	wantKind(t, err, connection.ErrStale)
 	_, err = c.Open(t.Context(), connection.Ref{Folder: "INBOX", ID: "nonsense"})
 	wantKind(t, err, connection.ErrInvalid)

@@ -55,7 +55,7 @@ func TestDovecotMailboxes(t *testing.T) {
 				}
 				all := collect(t, c, nil)
 				wantBodies(t, bodies(t, all), "Subject: for anna\r\n\r\n", "Subject: for bert\r\n\r\n")
-				refs := []connection.Ref{all[1].ref, all[0].ref}
+				refs := []connection.Ref{all[1].Ref, all[0].Ref}
 				if refs[0].Mailbox != "bert" || refs[1].Mailbox != "anna" {
 					t.Errorf("got refs %v", refs)
 				}
@@ -82,7 +82,7 @@ func TestDovecotMailboxes(t *testing.T) {
 				if a, b := srv.Count("anna", "INBOX"), srv.Count("bert", "INBOX"); a != 0 || b != 1 {
 					t.Errorf("%d and %d are left, want 0 and 1", a, b)
 				}
-				if got := collect(t, c, &connection.FetchOptions{Mailbox: "carl"}); len(got) != 1 || connection.KindOf(got[0].err) != connection.ErrNotFound {
+				if got := collect(t, c, &connection.FetchOptions{Mailbox: "carl"}); len(got) != 1 || connection.KindOf(got[0].Err) != connection.ErrNotFound {
 					t.Errorf("a mailbox that is not listed: got %v", got)
 				}
 				if err := c.Delete(t.Context(), connection.Ref{Mailbox: "carl", Folder: "INBOX", ID: "1:1"}); err == nil {
@@ -177,15 +177,15 @@ func TestActsFor(t *testing.T) {
 		for _, name := range cfg.Mailboxes {
 			all := collect(t, c, &connection.FetchOptions{Mailbox: name})
 			if name == "bert@example.org" {
-				if len(all) != 1 || !errors.Is(all[0].err, connection.ErrAuth) {
+				if len(all) != 1 || !errors.Is(all[0].Err, connection.ErrAuth) {
 					t.Errorf("%s: a mailbox that is not permitted: got %v", mechanism, all)
 				}
 				continue
 			}
 			wantBodies(t, bodies(t, all), texts(letters(1))...)
 			for _, f := range all {
-				if f.ref.Mailbox != name {
-					t.Errorf("%s: got %v, want one of %s", mechanism, f.ref, name)
+				if f.Ref.Mailbox != name {
+					t.Errorf("%s: got %v, want one of %s", mechanism, f.Ref, name)
 				}
 			}
 		}

@@ -94,7 +94,7 @@ func TestFetchPatterns(t *testing.T) {
 	cfg := srv.Config()
 	cfg.Folders = []string{`\Drafts`}
 	all := collect(t, open(t, cfg, nil), nil)
-	if len(all) != 1 || !strings.Contains(theError(t, all[0].err, connection.ErrNotFound).Hint, `\Drafts`) {
+	if len(all) != 1 || !strings.Contains(theError(t, all[0].Err, connection.ErrNotFound).Hint, `\Drafts`) {
 		t.Errorf("got %v", all)
 	}
 	_, err := open(t, cfg, nil).Test(t.Context(), nil)

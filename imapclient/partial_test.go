@@ -181,17 +181,17 @@ func TestPartialReplies(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			srv := imaptest.NewScript(t, &imaptest.ScriptOptions{Mode: connection.ModeInsecure}, test.scripts...)
 			all := collect(t, open(t, chunked(srv.Config()), srv.Env()), nil)
-			if len(all) != 1 || all[0].err != nil {
+			if len(all) != 1 || all[0].Err != nil {
 				t.Fatalf("got %d items, %v", len(all), all)
 			}
 			if test.err == 0 {
 				wantBodies(t, bodies(t, all), whole)
 				return
 			}
-			if e := theError(t, all[0].body, test.err); e.Ref.ID != "7:1" {
+			if e := theError(t, all[0].BodyErr, test.err); e.Ref.ID != "7:1" {
 				t.Errorf("got an error for %v, want one for 7:1", e.Ref)
 			}
-			if !strings.HasPrefix(whole, all[0].raw) {
+			if !strings.HasPrefix(whole, all[0].Raw) {
 				t.Error("what came before the error is not the message's")
 			}
 		})
@@ -225,12 +225,12 @@ func TestPartialTooLarge(t *testing.T) {
 	cfg := chunked(srv.Config())
 	cfg.MaxMessage = 2 * chunk
 	all := collect(t, open(t, cfg, srv.Env()), &connection.FetchOptions{Skip: func(connection.Ref) bool { return false }})
-	if len(all) != 2 || all[1].raw != "small" {
+	if len(all) != 2 || all[1].Raw != "small" {
 		t.Fatalf("got %d items", len(all))
 	}
-	err := all[0].err
+	err := all[0].Err
 	if err == nil {
-		err = all[0].body
+		err = all[0].BodyErr
 	}
 	wantKind(t, err, connection.ErrTooLarge)
 }

@@ -40,7 +40,7 @@ func TestQuirksOff(t *testing.T) {
 		if len(all) == 0 {
 			t.Fatal("no error")
 		}
-		if e := theError(t, all[0].err, connection.ErrProtocol); !strings.Contains(e.Error(), off) {
+		if e := theError(t, all[0].Err, connection.ErrProtocol); !strings.Contains(e.Error(), off) {
 			t.Errorf("the error does not name the oddity: %v", e)
 		}
 	}

@@ -177,8 +177,8 @@ func TestFolders(t *testing.T) {
 			t.Errorf("special use %q", folder.Special)
 		}
 		for _, f := range collect(t, c, &connection.FetchOptions{Folders: []string{folder.Name}}) {
-			if f.err != nil {
-				t.Errorf("%q cannot be fetched: %v", folder.Name, f.err)
+			if f.Err != nil {
+				t.Errorf("%q cannot be fetched: %v", folder.Name, f.Err)
 			}
 		}
 	}

@@ -32,7 +32,7 @@ func TestDeleteModeNone(t *testing.T) {
 	srv := pop3test.NewServer(t, nil)
 	srv.Deliver(letters(1)...)
 	c := open(t, srv.Config(), nil)
-	err := c.Delete(t.Context(), collect(t, c, nil)[0].ref)
+	err := c.Delete(t.Context(), collect(t, c, nil)[0].Ref)
 	if e := theError(t, err, connection.ErrConfig); !strings.HasPrefix(e.Hint, "delete_mode") {
 		t.Errorf("hint %q", e.Hint)
 	}
@@ -48,7 +48,7 @@ func TestDropBeforeQuit(t *testing.T) {
 	srv.Deliver(letters(4)...)
 	c := open(t, deleting(srv.Config(), 500), nil)
 	all := collect(t, c, nil)
-	if err := c.Delete(t.Context(), all[0].ref, all[2].ref); err != nil {
+	if err := c.Delete(t.Context(), all[0].Ref, all[2].Ref); err != nil {
 		t.Fatal(err)
 	}
 	srv.CloseConnections()
@@ -56,11 +56,11 @@ func TestDropBeforeQuit(t *testing.T) {
 		t.Fatalf("%d messages are left, want 4", len(left(srv)))
 	}
 	before := len(srv.Transcript("RETR"))
-	wantBodies(t, bodies(t, collect(t, c, nil)), all[1].raw, all[3].raw)
+	wantBodies(t, bodies(t, collect(t, c, nil)), all[1].Raw, all[3].Raw)
 	if n := len(srv.Transcript("RETR")) - before; n != 2 {
 		t.Errorf("%d messages were retrieved again, want 2", n)
 	}
-	if err := c.Close(); err != nil || !slices.Equal(left(srv), []string{all[1].raw, all[3].raw}) {
+	if err := c.Close(); err != nil || !slices.Equal(left(srv), []string{all[1].Raw, all[3].Raw}) {
 		t.Errorf("left %q: %v", left(srv), err)
 	}
 }
@@ -80,14 +80,14 @@ func TestQuitInDoubt(t *testing.T) {
 				c := open(t, deleting(srv.Config(), every), nil)
 				all := collect(t, c, nil)
 				spoil(srv)
-				if err := c.Delete(t.Context(), all[0].ref, all[2].ref); err != nil {
+				if err := c.Delete(t.Context(), all[0].Ref, all[2].Ref); err != nil {
 					t.Fatal(err)
 				}
 				if every != 500 && len(left(srv)) != 2 {
 					t.Errorf("nil, and %d messages are left", len(left(srv)))
 				}
-				wantBodies(t, bodies(t, collect(t, c, nil)), all[1].raw, all[3].raw)
-				if err := c.Close(); err != nil || !slices.Equal(left(srv), []string{all[1].raw, all[3].raw}) {
+				wantBodies(t, bodies(t, collect(t, c, nil)), all[1].Raw, all[3].Raw)
+				if err := c.Close(); err != nil || !slices.Equal(left(srv), []string{all[1].Raw, all[3].Raw}) {
 					t.Errorf("left %q: %v", left(srv), err)
 				}
 			})
@@ -106,10 +106,10 @@ func TestQuitDeletesSome(t *testing.T) {
 	srv.Deliver(letters(3)...)
 	c := open(t, emptying(srv.Config()), nil)
 	all := collect(t, c, nil)
-	if err := c.Delete(t.Context(), all[0].ref, all[1].ref); err != nil {
+	if err := c.Delete(t.Context(), all[0].Ref, all[1].Ref); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(left(srv), []string{all[2].raw}) {
+	if !slices.Equal(left(srv), []string{all[2].Raw}) {
 		t.Errorf("left %q", left(srv))
 	}
 	if n := len(srv.Transcript("RETR")); n != 3 {
@@ -123,7 +123,7 @@ func TestCloseUncertain(t *testing.T) {
 	srv.Deliver(letters(2)...)
 	c := open(t, deleting(srv.Config(), 500), nil)
 	all := collect(t, c, nil)
-	if err := c.Delete(t.Context(), all[0].ref, all[1].ref); err != nil {
+	if err := c.Delete(t.Context(), all[0].Ref, all[1].Ref); err != nil {
 		t.Fatal(err)
 	}
 	srv.Drop("QUIT")
@@ -143,12 +143,12 @@ func TestDeleteUncertain(t *testing.T) {
 	c := open(t, emptying(srv.Config()), nil)
 	all := collect(t, c, nil)
 	srv.Drop("QUIT")
-	err := c.Delete(t.Context(), all[0].ref)
-	if e := theError(t, err, connection.ErrUncertain); e.Ref != all[0].ref {
+	err := c.Delete(t.Context(), all[0].Ref)
+	if e := theError(t, err, connection.ErrUncertain); e.Ref != all[0].Ref {
 		t.Errorf("about %v", e.Ref)
 	}
 	srv.ClearFaults()
-	if err := c.Delete(t.Context(), all[0].ref); err != nil || len(left(srv)) != 1 {
+	if err := c.Delete(t.Context(), all[0].Ref); err != nil || len(left(srv)) != 1 {
 		t.Errorf("%d left: %v", len(left(srv)), err)
 	}
 }
@@ -191,7 +191,7 @@ func TestLingeringCommits(t *testing.T) {
 	srv := pop3test.NewServer(t, nil)
 	srv.Deliver(letters(2)...)
 	c := open(t, deleting(srv.Config(), 500), nil)
-	if err := c.Delete(t.Context(), collect(t, c, nil)[0].ref); err != nil {
+	if err := c.Delete(t.Context(), collect(t, c, nil)[0].Ref); err != nil {
 		t.Fatal(err)
 	}
 	if len(left(srv)) != 2 {
@@ -234,13 +234,13 @@ func TestLongLoginDelay(t *testing.T) {
 	srv.Deliver(letters(3)...)
 	c := open(t, deleting(srv.Config(), 500), nil)
 	all := collect(t, c, nil) // it has a minute
-	if err := c.Delete(t.Context(), all[0].ref); err != nil {
+	if err := c.Delete(t.Context(), all[0].Ref); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := left(srv); !slices.Equal(got, []string{all[1].raw, all[2].raw}) || srv.Logins() != 1 {
+	if got := left(srv); !slices.Equal(got, []string{all[1].Raw, all[2].Raw}) || srv.Logins() != 1 {
 		t.Errorf("left %q after %d logins", got, srv.Logins())
 	}
 }

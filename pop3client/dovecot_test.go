@@ -76,12 +76,12 @@ func TestDovecotFirstDot(t *testing.T) {
 	var got []string
 	reported := 0
 	for _, f := range all {
-		if f.err == nil {
-			got = append(got, f.raw)
+		if f.Err == nil {
+			got = append(got, f.Raw)
 			continue
 		}
-		if reported++; !errors.Is(f.err, connection.ErrProtocol) || f.ref.IsZero() {
-			t.Errorf("got %v, want a protocol violation with a Ref", f.err)
+		if reported++; !errors.Is(f.Err, connection.ErrProtocol) || f.Ref.IsZero() {
+			t.Errorf("got %v, want a protocol violation with a Ref", f.Err)
 		}
 	}
 	if reported != 1 {
@@ -266,12 +266,12 @@ func TestDovecotCommit(t *testing.T) {
 	cfg.Server, cfg.DeleteMode, cfg.ExpungeEvery = proxy.Addr(), pop3client.DeleteDelete, 500
 	c := open(t, cfg, nil)
 	all := collect(t, c, nil)
-	if err := c.Delete(t.Context(), all[1].ref); err != nil {
+	if err := c.Delete(t.Context(), all[1].Ref); err != nil {
 		t.Fatal(err)
 	}
 	proxy.CutAll(peertest.Reset)
 	eventually(t, "the end of the session", func() bool { return len(srv.Messages(srv.User)) == 3 })
-	wantBodies(t, bodies(t, collect(t, c, nil)), all[0].raw, all[2].raw) // not fetched again
+	wantBodies(t, bodies(t, collect(t, c, nil)), all[0].Raw, all[2].Raw) // not fetched again
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}

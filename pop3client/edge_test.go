@@ -103,7 +103,7 @@ func TestBadListingIsAnError(t *testing.T) {
 				pop3test.Welcome(), pop3test.Expect("STAT"), pop3test.Send("+OK 1 16"), pop3test.Expect("UIDL"), pop3test.Send("+OK", line, "."), pop3test.Stall(),
 			})
 			all := collect(t, open(t, srv.Config(), nil), nil)
-			wantKind(t, all[len(all)-1].err, connection.ErrProtocol)
+			wantKind(t, all[len(all)-1].Err, connection.ErrProtocol)
 		})
 	}
 }
@@ -122,7 +122,7 @@ func TestBareLFServer(t *testing.T) {
 			wantBodies(t, bodies(t, all), "a\n.b\n.\n")
 			continue
 		}
-		wantKind(t, all[0].err, tt.want)
+		wantKind(t, all[0].Err, tt.want)
 	}
 	// A server that ends its lines as it must is not taken to mean the end by LF "." LF.
 	srv := pop3test.NewServer(t, nil)
@@ -149,13 +149,13 @@ func TestGoneBetweenUIDLAndRETR(t *testing.T) {
 		t.Fatalf("got %d items, want 2 messages and an error", len(all))
 	}
 	for _, f := range all {
-		if f.err != nil {
-			if e := theError(t, f.err, connection.ErrNotFound); e.Ref != refs[1].ref {
-				t.Errorf("the error is about %v, want %v", e.Ref, refs[1].ref)
+		if f.Err != nil {
+			if e := theError(t, f.Err, connection.ErrNotFound); e.Ref != refs[1].Ref {
+				t.Errorf("the error is about %v, want %v", e.Ref, refs[1].Ref)
 			}
 		}
 	}
-	if err := c.Delete(t.Context(), refs[1].ref); err != nil {
+	if err := c.Delete(t.Context(), refs[1].Ref); err != nil {
 		t.Errorf("delete of what is gone: %v", err)
 	}
 }
@@ -166,8 +166,8 @@ func TestRefusedDelete(t *testing.T) {
 	c := open(t, emptying(srv.Config()), nil)
 	all := collect(t, c, nil)
 	srv.Fail("DELE 2", "-ERR [SYS/PERM] read-only")
-	err := c.Delete(t.Context(), all[0].ref, all[1].ref)
-	if e := theError(t, err, connection.ErrPermission); e.Ref != all[1].ref || e.Code != "SYS/PERM" {
+	err := c.Delete(t.Context(), all[0].Ref, all[1].Ref)
+	if e := theError(t, err, connection.ErrPermission); e.Ref != all[1].Ref || e.Code != "SYS/PERM" {
 		t.Errorf("got %v", e)
 	}
 	if left := len(srv.Messages()); left != 2 {
@@ -224,11 +224,11 @@ func TestInUse(t *testing.T) {
 	cfg.DeleteMode = pop3client.DeleteDelete
 	holder := open(t, cfg, nil)
 	held := collect(t, holder, nil)
-	if err := holder.Delete(t.Context(), held[0].ref); err != nil { // expunge_every 500: the session stays for a moment
+	if err := holder.Delete(t.Context(), held[0].Ref); err != nil { // expunge_every 500: the session stays for a moment
 		t.Fatal(err)
 	}
 	env, events := observed(connection.EventThrottled)
-	wantBodies(t, bodies(t, collect(t, open(t, srv.Config(), env), nil)), held[1].raw)
+	wantBodies(t, bodies(t, collect(t, open(t, srv.Config(), env), nil)), held[1].Raw)
 	if len(events()) == 0 {
 		t.Error("no event says that the maildrop was in use")
 	}
@@ -287,11 +287,11 @@ func TestMaxMessage(t *testing.T) {
 			}
 			var whole []string
 			for _, f := range all {
-				if f.err == nil {
-					whole = append(whole, f.raw)
+				if f.Err == nil {
+					whole = append(whole, f.Raw)
 					continue
 				}
-				if e := theError(t, f.err, connection.ErrTooLarge); e.Ref.IsZero() || !strings.HasPrefix(e.Hint, "max_message") {
+				if e := theError(t, f.Err, connection.ErrTooLarge); e.Ref.IsZero() || !strings.HasPrefix(e.Hint, "max_message") {
 					t.Errorf("got %v", e)
 				}
 			}
@@ -311,11 +311,11 @@ func TestEmptyIsNotBelieved(t *testing.T) {
 	all := collect(t, open(t, srv.Config(), nil), nil)
 	var whole []string
 	for _, f := range all {
-		if f.err == nil {
-			whole = append(whole, f.raw)
+		if f.Err == nil {
+			whole = append(whole, f.Raw)
 			continue
 		}
-		wantKind(t, f.err, connection.ErrProtocol)
+		wantKind(t, f.Err, connection.ErrProtocol)
 	}
 	wantBodies(t, whole, string(letters(3)[0]), string(letters(3)[2]))
 }
@@ -325,18 +325,18 @@ func TestOpen(t *testing.T) {
 	srv.Deliver(letters(3)...)
 	c := open(t, emptying(srv.Config()), nil)
 	all := collect(t, c, nil)
-	m, err := c.Open(t.Context(), all[1].ref)
+	m, err := c.Open(t.Context(), all[1].Ref)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if raw, err := io.ReadAll(m.Body); err != nil || string(raw) != all[1].raw {
+	if raw, err := io.ReadAll(m.Body); err != nil || string(raw) != all[1].Raw {
 		t.Errorf("got %q, %v", raw, err)
 	}
 	if err := m.Body.(io.Closer).Close(); err != nil {
 		t.Error(err)
 	}
-	srv.Remove(all[2].ref.ID)
-	_, err = c.Open(t.Context(), all[2].ref)
+	srv.Remove(all[2].Ref.ID)
+	_, err = c.Open(t.Context(), all[2].Ref)
 	wantKind(t, err, connection.ErrNotFound)
 	_, err = c.Open(t.Context(), connection.Ref{Mailbox: "somebody else", ID: "x"})
 	wantKind(t, err, connection.ErrInvalid)

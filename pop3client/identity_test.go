@@ -46,18 +46,18 @@ func TestIdentity(t *testing.T) {
 			second := collect(t, c, nil)
 			var ids []string
 			for i := range first {
-				if ids = append(ids, first[i].ref.ID); slices.Contains(ids[:i], ids[i]) {
+				if ids = append(ids, first[i].Ref.ID); slices.Contains(ids[:i], ids[i]) {
 					t.Errorf("two messages have the id %q", ids[i])
 				}
-				if second[i].ref != first[i].ref {
-					t.Errorf("message %d: %v in one session, %v in the next", i, first[i].ref, second[i].ref)
+				if second[i].Ref != first[i].Ref {
+					t.Errorf("message %d: %v in one session, %v in the next", i, first[i].Ref, second[i].Ref)
 				}
 			}
 			if tt.ids != nil && !slices.Equal(ids, tt.ids) {
 				t.Errorf("got ids %q, want %q", ids, tt.ids)
 			}
 			// The second one is deleted, in another session than the one that read it, and no other is.
-			if err := c.Delete(t.Context(), second[1].ref); err != nil {
+			if err := c.Delete(t.Context(), second[1].Ref); err != nil {
 				t.Fatal(err)
 			}
 			if left := texts(octets(srv.Messages())); !slices.Equal(left, []string{string(a), string(a)}) {
@@ -75,7 +75,7 @@ func TestNumberUIDLDeletesNoOther(t *testing.T) {
 	c := open(t, emptying(srv.Config()), nil)
 	all := collect(t, c, nil)
 	srv.Remove(uidls[0]) // by somebody else: the second is "1" now, of the same size
-	wantKind(t, c.Delete(t.Context(), all[0].ref), connection.ErrStale)
+	wantKind(t, c.Delete(t.Context(), all[0].Ref), connection.ErrStale)
 	if left := texts(octets(srv.Messages())); !slices.Equal(left, texts(raws[1:])) {
 		t.Errorf("left: %q", left)
 	}
@@ -91,7 +91,7 @@ func TestSharedUIDLDeletesNoOther(t *testing.T) {
 	all := collect(t, c, nil)
 	srv.Remove("same")
 	srv.DeliverAs("same", []byte("Subject: 2\r\n\r\nx\r\n"))
-	wantKind(t, c.Delete(t.Context(), all[0].ref), connection.ErrStale)
+	wantKind(t, c.Delete(t.Context(), all[0].Ref), connection.ErrStale)
 	if len(srv.Messages()) != 1 {
 		t.Error("the message that nobody meant is gone")
 	}
@@ -105,7 +105,7 @@ func TestDeleteOfAnotherProcess(t *testing.T) {
 		uidls := srv.Deliver(letters(3)...)
 		refs := collect(t, open(t, srv.Config(), nil), nil)
 		srv.Remove(uidls[0])
-		err := open(t, emptying(srv.Config()), nil).Delete(t.Context(), refs[0].ref, refs[1].ref)
+		err := open(t, emptying(srv.Config()), nil).Delete(t.Context(), refs[0].Ref, refs[1].Ref)
 		if numbers {
 			wantKind(t, err, connection.ErrStale)
 		} else if err != nil {
@@ -124,7 +124,7 @@ func TestReusedUIDLIsFetched(t *testing.T) {
 	cfg := srv.Config()
 	cfg.DeleteMode = pop3client.DeleteDelete
 	c := open(t, cfg, nil)
-	if err := c.Delete(t.Context(), collect(t, c, nil)[0].ref); err != nil {
+	if err := c.Delete(t.Context(), collect(t, c, nil)[0].Ref); err != nil {
 		t.Fatal(err)
 	}
 	srv.CloseConnections()

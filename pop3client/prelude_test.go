@@ -218,7 +218,7 @@ func TestSilence(t *testing.T) {
 		}
 		failed := false
 		for _, f := range all {
-			failed = failed || errors.Is(f.err, connection.ErrTimeout)
+			failed = failed || errors.Is(f.Err, connection.ErrTimeout)
 		}
 		if !failed {
 			t.Errorf("%s: got %v, want a timeout", command, all)

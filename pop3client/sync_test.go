@@ -338,7 +338,7 @@ func TestDovecotLeaveOnServer(t *testing.T) {
 	}
 	c := open(t, emptying(cfg), nil)
 	gone := collect(t, c, &connection.FetchOptions{Limit: 2})
-	if err := c.Delete(t.Context(), gone[0].ref, gone[1].ref); err != nil {
+	if err := c.Delete(t.Context(), gone[0].Ref, gone[1].Ref); err != nil {
 		t.Fatal(err)
 	}
 	srv.Deliver(srv.User, raws[30:]...)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/drivertest"
 	"github.com/mailconn/mailconn/smtpclient"
 	"github.com/mailconn/mailconn/smtpclient/smtptest"
 )
@@ -147,18 +148,4 @@ func (f *fickle) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// poll waits until cond is true, for some seconds.
-func poll(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("waited in vain: %s", what)
-		case <-tick.C:
-		}
-	}
-}
+var poll = drivertest.Eventually
