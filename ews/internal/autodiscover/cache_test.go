@@ -255,6 +255,29 @@ func TestRefreshSeesThatAServerIsGone(t *testing.T) {
 	}
 }
 
+// TestReachableIsAskedOnce for all mailboxes of one server, and again when that was long ago.
+func TestReachableIsAskedOnce(t *testing.T) {
+	w, c := newWorld(t), newClock()
+	w.pages[svc("company.test")] = soapSettings(setting("ExternalEwsUrl", found), setting("InternalEwsUrl", "https://cas.corp.local/EWS/Exchange.asmx"))
+	asked := 0
+	f := w.finder(func(o *autodiscover.Options) {
+		o.Now = c.Now
+		o.Reachable = reachable(func(string) bool { asked++; return true })
+	})
+	for i := range 20 {
+		if _, err := f.Find(t.Context(), fmt.Sprintf("user%d@company.test", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times, want once", asked)
+	}
+	c.pass(time.Hour)
+	if _, err := f.Find(t.Context(), "joe@company.test"); err != nil || asked != 2 {
+		t.Errorf("an hour later: %v, asked %d times", err, asked)
+	}
+}
+
 // TestSingleFlight has many goroutines look for one mailbox, of which the one that searches gives up.
 func TestSingleFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
