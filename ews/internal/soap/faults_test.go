@@ -124,6 +124,19 @@ func TestFailedMessage(t *testing.T) {
 	equal(t, "without class", fmt.Sprint(silent[0].Response.OK(), silent[1].Response.OK(), silent[2].Response.OK()), "true false true")
 }
 
+func TestPayloadOfAFailureIsNoMessage(t *testing.T) {
+	const code = "<m:ResponseCode>ErrorX</m:ResponseCode>"
+	before := strings.NewReplacer(` ResponseClass="Success"`, "", "NoError", "ErrorX").Replace(item("a", encode(mime)))
+	got := mustRead(t, answer("GetItem", before), "GetItem", "a")[0].Response
+	equal(t, "payload", got.Body() == nil && !got.OK(), true)
+	behind := strings.Replace(strings.Replace(before, code, "", 1), "</m:Items>", "</m:Items>"+code, 1)
+	all, err := read(newReader(strings.NewReader(answer("GetItem", behind, item("b", encode("next")))), "GetItem", "a", "b"))
+	if err != nil || len(all) != 2 || all[1].Octets != "next" {
+		t.Fatalf("got %+v and %v", all, err)
+	}
+	wantKind(t, all[0].Err, connection.ErrProtocol)
+}
+
 func TestServerVersionInfo(t *testing.T) {
 	for name, c := range map[string]struct {
 		header string

@@ -232,8 +232,8 @@ func (s *scanner) time() (time.Time, error) {
 	return time.Time{}, nil
 }
 
-// truth reads xs:boolean.
-func truth(text string) bool { return text == "true" || text == "1" || text == "True" }
+// truth reads xs:boolean, in any case: .NET writes "True" where nobody looks.
+func truth(text string) bool { return strings.EqualFold(text, "true") || text == "1" }
 
 func natural(text string) int64 {
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)

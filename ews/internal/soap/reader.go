@@ -255,7 +255,7 @@ func (r *Reader) compare() error {
 	if r.expect == nil || len(r.resp.Items) == 0 {
 		return nil
 	}
-	text := ""
+	var text string
 	switch id := r.resp.Items[0].ID; {
 	case r.resp.Index >= len(r.expect):
 		text = "answer has more items than were asked for"
@@ -269,11 +269,11 @@ func (r *Reader) compare() error {
 	return &connection.Error{Kind: connection.ErrProtocol, Err: errors.New(text)}
 }
 
-// open begins to give out the payload in the element that was just opened. An empty one is none. Of several in one item the
-// first that is not empty counts.
+// open begins to give out the payload in the element that was just opened. An empty one is none, and what comes with a
+// failure is worth nothing. Of several in one item the first that is not empty counts.
 func (r *Reader) open() error {
 	switch {
-	case r.resp.Class == Failed, r.resp.body != nil && r.paid == len(r.resp.Items):
+	case !r.resp.OK(), r.resp.body != nil && r.paid == len(r.resp.Items):
 		return nil
 	case r.resp.body != nil:
 		return r.s.protocol("response message with several payloads")
@@ -313,14 +313,19 @@ func (b *body) Read(p []byte) (int, error) {
 	return 0, err
 }
 
-// finish reads what follows the payload, to the end of the response message.
+// finish reads what follows the payload, to the end of the response message, and holds the payload against it.
 func (b *body) finish() error {
 	if err := b.r.run(); err != nil {
 		return err
 	}
-	err := b.r.compare()
-	b.r.strays = b.r.strays || err != nil
-	return err
+	if err := b.r.compare(); err != nil {
+		b.r.strays = true
+		return err
+	}
+	if resp := b.r.resp; !resp.OK() { // its code came last
+		return &connection.Error{Kind: connection.ErrProtocol, Code: resp.Code, Err: errors.New("payload comes with a failure")}
+	}
+	return nil
 }
 
 // abandon ends the body, and reads to the end of the response message. Only the Reader's own errors matter now.

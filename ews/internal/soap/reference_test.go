@@ -191,6 +191,9 @@ func reference(document []byte) (messages []told, end connection.Kind, ok bool) 
 // tell reads a response message. It is broken if the answer cannot be read on behind it.
 func tell(m *tree) (msg told, broken bool) {
 	msg.class = m.attr("ResponseClass")
+	failed := func() bool {
+		return msg.class == soap.Failed || msg.class == "" && msg.code != "" && msg.code != soap.NoError
+	}
 	first, paid := true, (*tree)(nil)
 	id := func(n *tree, have *string) {
 		if *have != "" && *have != n.attr("Id") {
@@ -229,7 +232,7 @@ func tell(m *tree) (msg told, broken bool) {
 					case "MimeContent", "MimeContentUTF8":
 						octets, some, bad := decode(p)
 						switch {
-						case msg.class == soap.Failed, paid == it:
+						case failed(), paid == it:
 						case paid != nil:
 							broken = true
 						case some:
@@ -248,6 +251,7 @@ func tell(m *tree) (msg told, broken bool) {
 			return msg, true
 		}
 	}
+	msg.bad = msg.bad || failed()
 	return msg, false
 }
 

@@ -62,7 +62,7 @@ func (r *Response) OK() bool {
 
 // Body returns the octets of the payload: a message's MIME, an attachment, an exported item. It is nil unless there is at
 // least one octet, so that nothing looks like an empty message. Its Read returns io.EOF only after the end of the response
-// message was read and the ids in it are the expected ones. An error concerns this payload alone if Reader.Next goes on
+// message was read, OK holds for it, and its id is the expected one. An error concerns this payload alone if Reader.Next goes on
 // after it. It is valid until the next call of Reader.Next, and for one goroutine.
 func (r *Response) Body() io.Reader { return r.body }
 

@@ -129,15 +129,12 @@ func (s *scanner) root() error {
 		}
 		switch c := s.buf[s.pos]; {
 		case c == '<':
-			kind, err := s.markup()
+			k, err := s.markup()
 			if err != nil {
 				return s.cut(err)
 			}
-			if kind == startTag {
+			if k == startTag {
 				return nil
-			}
-			if kind != aside {
-				return s.protocol("answer begins with an end tag or text")
 			}
 		case isSpace(c):
 			s.pos++
@@ -199,11 +196,11 @@ func (s *scanner) foreign(what string) error {
 func (s *scanner) child(d int) ([]byte, error) {
 	for {
 		deeper := s.depth > d
-		kind, err := s.token(nil)
+		k, err := s.token(nil)
 		if err != nil {
 			return nil, err
 		}
-		switch kind {
+		switch k {
 		case startTag:
 			if !deeper {
 				return s.name(), nil
@@ -229,11 +226,11 @@ func (s *scanner) content(limit int) ([]byte, error) {
 		if s.depth > d {
 			into = nil
 		}
-		kind, err := s.token(into)
+		k, err := s.token(into)
 		if err != nil {
 			return nil, err
 		}
-		if kind == endTag && s.depth < d {
+		if k == endTag && s.depth < d {
 			return s.text, nil
 		}
 	}
