@@ -172,14 +172,57 @@ func (x *exchange) retired(text string) *connection.Error {
 	return e
 }
 
+// isXML reports whether an answer that begins so may be XML, and isHTML whether it is a web page: its first element decides.
 func isXML(start []byte) bool {
-	text := strings.ToLower(string(bytes.TrimLeft(bytes.TrimPrefix(start, []byte("\xef\xbb\xbf")), " \t\r\n")))
-	return strings.HasPrefix(text, "<") && !isHTML(start)
+	name, markup := firstElement(start)
+	return markup && !isPage(name)
 }
 
 func isHTML(start []byte) bool {
-	text := strings.ToLower(string(start))
-	return strings.Contains(text, "<html") || strings.Contains(text, "<!doctype html") || strings.Contains(text, "<head") || strings.Contains(text, "<body>") && !strings.Contains(text, "envelope")
+	name, markup := firstElement(start)
+	return markup && isPage(name)
+}
+
+// isPage reports whether an element is one that web pages begin with.
+func isPage(name string) bool {
+	switch name {
+	case "html", "!doctype html", "head", "title", "body", "h1", "h2", "p", "div", "form", "script", "center", "pre":
+		return true
+	}
+	return false
+}
+
+// firstElement returns the name of a document's first element in lower case and without its prefix, "!doctype html" for the
+// declaration of that, or "" if start ends before it. markup says whether it is a document at all.
+func firstElement(start []byte) (name string, markup bool) {
+	text := strings.ToLower(string(bytes.TrimPrefix(start, []byte("\xef\xbb\xbf"))))
+	for {
+		text = strings.TrimLeft(text, " \t\r\n")
+		if !strings.HasPrefix(text, "<") {
+			return "", markup
+		}
+		markup = true
+		end := ""
+		switch {
+		case strings.HasPrefix(text, "<?"):
+			end = "?>"
+		case strings.HasPrefix(text, "<!--"):
+			end = "-->"
+		case strings.HasPrefix(text, "<!doctype html"):
+			return "!doctype html", true
+		default:
+			name, _, _ = strings.Cut(text[1:]+" ", " ")
+			if i := strings.IndexAny(name, "\t\r\n/>"); i >= 0 {
+				name = name[:i]
+			}
+			return name[strings.IndexByte(name, ':')+1:], true
+		}
+		_, rest, found := strings.Cut(text, end)
+		if !found {
+			return "", true
+		}
+		text = rest
+	}
 }
 
 // A body is an answer that is being read. It is used by one goroutine.

@@ -33,6 +33,10 @@ func TestAnswers(t *testing.T) {
 		"500 fault with a BOM":          {500, nil, "\xef\xbb\xbf \r\n" + fault, nil, connection.ErrUnknown, nil},
 		"E15 login page":                {200, nil, login, nil, connection.ErrProtocol, []string{"web page", "Sign in", "log in"}},
 		"E15 login page called XML":     {200, http.Header{"Content-Type": {"text/xml"}}, login, nil, connection.ErrProtocol, []string{"web page"}},
+		"default namespace":             {200, nil, `<?xml version="1.0"?><!-- <html> --><Envelope><Header><ServerVersionInfo/></Header><Body/></Envelope>`, nil, connection.ErrUnknown, nil},
+		"page behind a comment":         {200, nil, "<!--[if IE]> <Envelope> <![endif]-->\n<HTML lang='en'><p>hello", nil, connection.ErrProtocol, []string{"web page", "hello"}},
+		"comment without an end":        {200, nil, "<!-- " + strings.Repeat("<html>", 500), nil, connection.ErrUnknown, nil},
+		"500 heading":                   {500, nil, "<h1>Bad thing</h1>", nil, connection.ErrUnavailable, []string{"Bad thing"}},
 		"XHTML":                         {200, nil, `<?xml version="1.0"?>` + login, nil, connection.ErrProtocol, []string{"web page"}},
 		"E15 page of errors":            {302, http.Header{"Location": {"https://mail.corp.test/EWS/genericErrorPage.htm?aspxerrorpath=/ews"}}, "", nil, connection.ErrThrottled, nil},
 		"redirect to a login":           {302, http.Header{"Location": {"/owa/auth/logon.aspx?token=hush"}}, "", nil, connection.ErrProtocol, []string{"/owa/auth/logon.aspx", "web page"}},
@@ -266,28 +270,30 @@ func TestStaleConnection(t *testing.T) {
 	for name, set := range map[string]func(*server){"ntlm": ntlm, "basic": basic} {
 		for _, safe := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, safe %v", name, safe), func(t *testing.T) {
-				s := newServer(t, set)
 				cut := false
-				s.answer = func(w http.ResponseWriter, _ *http.Request, _ *visit) {
-					if cut {
-						cut = false
-						panic(http.ErrAbortHandler)
+				inBubble(t, func(s *server) {
+					set(s)
+					s.answer = func(w http.ResponseWriter, _ *http.Request, _ *visit) {
+						if cut {
+							cut = false
+							panic(http.ErrAbortHandler)
+						}
+						w.Header().Set("Content-Type", "text/xml")
+						_, _ = io.WriteString(w, reply)
 					}
-					w.Header().Set("Content-Type", "text/xml")
-					_, _ = io.WriteString(w, reply)
-				}
-				c := s.client(nil, auth(name))
-				get(t, c, s.request())
-				s.note(func() { cut = true })
-				r := s.request(func(r *ewshttp.Request) { r.Safe = safe })
-				if safe {
-					get(t, c, r)
-					return
-				}
-				fails(t, c, r, connection.ErrUncertain)
-				if n := strings.Count(s.steps(), "+body"); n != 2 {
-					t.Errorf("sent %d times: %s", n-1, s.steps())
-				}
+				}, func(t *testing.T, s *server, c *ewshttp.Client) {
+					get(t, c, s.request())
+					cut = true
+					r := s.request(func(r *ewshttp.Request) { r.Safe = safe })
+					if safe {
+						get(t, c, r)
+						return
+					}
+					fails(t, c, r, connection.ErrUncertain)
+					if n := strings.Count(s.steps(), "+body"); n != 2 {
+						t.Errorf("sent %d times: %s", n-1, s.steps())
+					}
+				}, auth(name))
 			})
 		}
 	}
@@ -297,30 +303,32 @@ func TestStaleConnection(t *testing.T) {
 func TestAnswerLeftUnread(t *testing.T) {
 	for name, octets := range map[string]int{"little": 1000, "much": 4 << 20} {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t, ntlm)
-			s.answer = func(w http.ResponseWriter, _ *http.Request, _ *visit) {
-				w.Header().Set("Content-Type", "text/xml")
-				_, _ = io.WriteString(w, reply+strings.Repeat(" ", octets))
-			}
-			c := s.client(nil, auth("ntlm"))
-			for range 2 {
-				resp := open(t, c, s.request())
-				if _, err := io.ReadFull(resp.Body, make([]byte, len(reply))); err != nil {
-					t.Fatal(err)
+			inBubble(t, func(s *server) {
+				ntlm(s)
+				s.answer = func(w http.ResponseWriter, _ *http.Request, _ *visit) {
+					w.Header().Set("Content-Type", "text/xml")
+					_, _ = io.WriteString(w, reply+strings.Repeat(" ", octets))
 				}
-				closeIt(t, resp.Body)
-				if _, err := resp.Body.Read(make([]byte, 1)); err == nil || err == io.EOF { //nolint:errorlint // a bare io.EOF would say that all was read
-					t.Errorf("after Close: %v", err)
+			}, func(t *testing.T, s *server, c *ewshttp.Client) {
+				for range 2 {
+					resp := open(t, c, s.request())
+					if _, err := io.ReadFull(resp.Body, make([]byte, len(reply))); err != nil {
+						t.Fatal(err)
+					}
+					closeIt(t, resp.Body)
+					if _, err := resp.Body.Read(make([]byte, 1)); err == nil || err == io.EOF { //nolint:errorlint // a bare io.EOF would say that all was read
+						t.Errorf("after Close: %v", err)
+					}
+					closeIt(t, resp.Body)
 				}
-				closeIt(t, resp.Body)
-			}
-			want := "NTLM NTLM+body -+body"
-			if name == "much" {
-				want = "NTLM NTLM+body NTLM NTLM+body"
-			}
-			if got := s.steps(); got != want {
-				t.Errorf("got %q, want %q", got, want)
-			}
+				want := "NTLM NTLM+body -+body"
+				if name == "much" {
+					want = "NTLM NTLM+body NTLM NTLM+body"
+				}
+				if got := s.steps(); got != want {
+					t.Errorf("got %q, want %q", got, want)
+				}
+			}, auth("ntlm"))
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -357,6 +358,7 @@ func TestE43OldTLS(t *testing.T) {
 	s := &server{t: t, users: map[string]string{user: password}, ca: ca}
 	hs := httptest.NewUnstartedServer(s)
 	hs.Config.ConnContext = s.connContext
+	hs.Config.ErrorLog = log.New(io.Discard, "", 0)
 	hs.TLS = conf
 	hs.StartTLS()
 	t.Cleanup(hs.Close)

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -456,6 +457,16 @@ func newPipeServer(t testing.TB, set func(*server)) (*server, *connection.Env) {
 		}
 	})
 	return s, &connection.Env{Dial: p.dial}
+}
+
+// inBubble runs f with a server and a client of it in a bubble of testing/synctest, where net/http's own timers cannot decide
+// whether a connection is used again.
+func inBubble(t *testing.T, set func(*server), f func(t *testing.T, s *server, c *ewshttp.Client), options ...func(*ewshttp.Options)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s, env := newPipeServer(t, set)
+		f(t, s, s.client(env, append([]func(*ewshttp.Options){clear}, options...)...))
+	})
 }
 
 func clear(o *ewshttp.Options) {

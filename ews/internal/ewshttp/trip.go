@@ -74,6 +74,10 @@ func (c *Client) send(ctx context.Context, w *wire, l *leg) (*trip, error) {
 	began := c.now()
 	resp, err := w.RoundTrip(req) //nolint:bodyclose // done closes it
 	t.clock.answer()
+	if err == nil && t.ctx.Err() != nil { // a server may answer to the end of the connection
+		_ = resp.Body.Close()
+		err = t.ctx.Err()
+	}
 	if err != nil {
 		err = t.explain(err)
 		t.end()
