@@ -135,7 +135,7 @@ func TestE29Redirects(t *testing.T) {
 		r := wayward(t, nil, "autodiscover.corp.test")
 		r.SetAnswer("*", "*", ewstest.Answer{RedirectURL: "http://autodiscover.corp.test/autodiscover/autodiscover.svc"})
 		for _, err := range r.open(t).Folders(t.Context(), alice) {
-			theError(t, err, connection.ErrConfig)
+			wantKind(t, err, connection.ErrConfig)
 		}
 	})
 	t.Run("permitted", func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestE31UnknownToAutodiscover(t *testing.T) {
 	r := wayward(t, nil, "autodiscover.corp.test")
 	c := r.open(t)
 	for _, err := range c.Folders(t.Context(), "nobody@corp.test") {
-		theError(t, err, connection.ErrNotFound)
+		wantKind(t, err, connection.ErrNotFound)
 	}
 	for _, err := range c.Folders(t.Context(), alice) {
 		if err != nil {
