@@ -83,7 +83,7 @@ func opExpandDL(s *Server, req *request) *reply {
 
 // opGetSearchableMailboxes is GetSearchableMailboxes, for whom [Server.GrantDiscovery] names.
 func opGetSearchableMailboxes(s *Server, req *request) *reply {
-	n := msg(req.name + "Response").with("ResponseClass", "Success")
+	n := msg(req.name+"Response").with("ResponseClass", "Success")
 	if !s.store.discovery[req.user] {
 		return &reply{body: msg(req.name+"Response", msg("MessageText").say("The caller has no role to search mailboxes."),
 			msg("ResponseCode").say("ErrorAccessDenied"), msg("DescriptiveLinkKey").say("0")).with("ResponseClass", "Error")}

@@ -131,7 +131,10 @@ func (s *Server) read(x *exchange, body []byte) (*request, *fault) {
 	}
 	req.header, req.op = doc.child("Header"), doc.child("Body").kids[0]
 	req.name = req.op.name
-	s.note(x, func(e *Request) { e.Operation = req.name })
+	s.note(x, func(e *Request) {
+		e.Operation = req.name
+		s.calls[req.name]++
+	})
 	if _, known := operations[req.name]; !known || slices.Contains(s.opts.Without, req.name) {
 		return req, unknownRequest(req.name)
 	}

@@ -29,8 +29,7 @@ type Server struct {
 	bad      []string
 	log      []*Request
 	logBytes int64
-	dropped  int // requests that were forgotten, the oldest
-	served   int // requests in all
+	calls    map[string]int // by operations
 }
 
 // NewServer starts a server that is closed when the test ends. The test then fails if the server was sent what Exchange
@@ -82,6 +81,7 @@ func Listen(opts *Options) (*Server, error) {
 	}
 	s.secret = derive(s.opts.Seed, "server")
 	s.store.init()
+	s.calls = make(map[string]int)
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
@@ -132,16 +132,12 @@ func (s *Server) Requests() []Request {
 
 // Calls returns how many requests named the operation so far.
 func (s *Server) Calls(operation string) int {
-	n := 0
-	for _, r := range s.Requests() {
-		if r.Operation == operation {
-			n++
-		}
-	}
-	return n
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[operation]
 }
 
-// A refusal ends a request before it is executed.
+// refuse records a request that is answered without being executed.
 func (s *Server) refuse(x *exchange, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +169,6 @@ func (s *Server) newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	}
 	s.mu.Lock()
 	s.log = append(s.log, entry)
-	s.served++
 	s.mu.Unlock()
 	x := &exchange{r: r, conn: entry.Conn, log: entry}
 	x.w = &statusWriter{ResponseWriter: w, told: func(status int) { s.note(x, func(e *Request) { e.Status = status }) }}
@@ -198,7 +193,6 @@ func (s *Server) keep(x *exchange, body []byte) {
 	for s.logBytes > keptLog && len(s.log) > 1 {
 		s.logBytes -= int64(len(s.log[0].Body)) + 2048
 		s.log = s.log[1:]
-		s.dropped++
 	}
 }
 
