@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -118,8 +119,9 @@ func (h *header) eol() string {
 }
 
 // edit returns the header section with id as its Message-ID, and with bcc added to its Bcc field. The old Message-IDs stay
-// as X-Original-Message-ID. What is missing is put in front. id "" and no bcc leave everything as it is; all octets of
-// other fields are the same in any case. A header section in front of which nothing can be put is an error.
+// as X-Original-Message-ID. What is missing is put in front, and if no line is a field, with an empty line behind it, for
+// then the message has no header. id "" and no bcc leave everything as it is; all octets of other fields are the same in
+// any case. A header section in front of which nothing can be put is an error.
 func (h *header) edit(id string, bcc []string) ([]byte, error) {
 	eol := h.eol()
 	var front, rest []byte
@@ -153,7 +155,11 @@ func (h *header) edit(id string, bcc []string) ([]byte, error) {
 	if newBcc {
 		front = append(front, bccName+": "+strings.Join(bcc, ","+eol+" ")+eol...)
 	}
-	if len(front) > 0 && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
+	switch {
+	case len(front) == 0 || len(rest) == 0:
+	case !slices.ContainsFunc(h.lines, func(l headerLine) bool { return l.name != "" }):
+		front = append(front, eol...)
+	case rest[0] == ' ' || rest[0] == '\t':
 		return nil, errors.New("the header begins with a folded line") // it would become a part of what is put in front
 	}
 	return append(front, rest...), nil

@@ -50,6 +50,8 @@ func TestBccInHeader(t *testing.T) {
 		"empty group": {"Bcc: nobody:;\r\n\r\n", "Bcc: e@f,\r\n g@h\r\n\r\n"},
 		"LF":          {"To: a@b\nBcc: c@d\n\nx", "To: a@b\nBcc: c@d,\n e@f,\n g@h\n\nx"},
 		"no header":   {"\r\nx", "Bcc: e@f,\r\n g@h\r\n\r\nx"},
+		"no field":    {"Hello there,\r\n\r\nx", "Bcc: e@f,\r\n g@h\r\n\r\nHello there,\r\n\r\nx"},
+		"folded text": {" Hello", "Bcc: e@f,\r\n g@h\r\n\r\n Hello"},
 		"no end":      {"Bcc: c@d", "Bcc: c@d,\r\n e@f,\r\n g@h"},
 	} {
 		head, rest := split(tt.raw)
@@ -172,6 +174,12 @@ func FuzzHeaderEdit(f *testing.F) {
 			if norm, err := mailboxAddress(address); err != nil || !slices.Contains(sure, norm) {
 				t.Errorf("%q became %q, which does not name %q: %q", raw, out, address, sure)
 			}
+		}
+		if !slices.ContainsFunc(h.lines, func(l headerLine) bool { return l.name != "" }) {
+			if !bytes.HasSuffix(out, raw) {
+				t.Errorf("%q became %q, which does not end in it", raw, out)
+			}
+			return
 		}
 		others := func(h *header) (octets []byte) {
 			for _, l := range h.lines {

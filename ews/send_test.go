@@ -228,7 +228,7 @@ func TestSendUnsupported(t *testing.T) {
 	theError(t, err, connection.ErrInvalid)
 	_, err = send(t, c, strings.Repeat("X: y\r\n", 200_000)+"\r\n", nil, bob)
 	theError(t, err, connection.ErrTooLarge)
-	_, err = send(t, c, " folded\r\n\r\n", nil, bob)
+	_, err = send(t, c, " folded\r\nX: y\r\n\r\n", nil, bob)
 	theError(t, err, connection.ErrUnsupported)
 	if n := r.Calls("CreateItem"); n > 0 {
 		t.Errorf("%d requests were made", n)
