@@ -3,7 +3,10 @@ package ewstest_test
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"net/mail"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/mailconn/mailconn/ews/ewstest"
@@ -59,6 +62,56 @@ func TestSyntheticIsAMessage(t *testing.T) {
 		if len(line) > 76 || bytes.ContainsAny(line, "\r\n\x00") {
 			t.Fatalf("a line is not of RFC 5322: %q", line)
 		}
+	}
+}
+
+// A large mailbox is read page by page, and its messages are what their seeds make of them.
+func TestFill(t *testing.T) {
+	srv, mb := server(t, nil)
+	const n, octets = 20_000, 600
+	mb.Folder("Big").Fill(n, 100, octets)
+	messages := srv.Messages(aliceAddress, "Big")
+	if len(messages) != n {
+		t.Fatalf("got %d messages, want %d", len(messages), n)
+	}
+	body := alice(t, srv).must(getItems(messages[n-1].ID)).body
+	_, rest, _ := strings.Cut(body, "MimeContent")
+	content, _, _ := strings.Cut(rest[strings.Index(rest, ">")+1:], "<")
+	want := make([]byte, octets)
+	if _, err := (ewstest.Synthetic{Seed: 100 + n - 1, Octets: octets}).ReadAt(want, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := decode(t, content); got != string(want) {
+		t.Errorf("the last message is %q", got)
+	}
+}
+
+// What the server allocates does not grow with what it sends.
+func TestLargeAnswersAreStreamed(t *testing.T) {
+	srv, mb := server(t, nil)
+	const octets = 32 << 20
+	id := mb.Folder("Inbox").DeliverItems(ewstest.Message{Body: ewstest.Synthetic{Octets: octets}})[0]
+	c := alice(t, srv)
+	c.must(getInbox)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, serverURL, strings.NewReader(getItems(id)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "text/xml; charset=utf-8")
+	req.Header.Set("Authorization", c.auth)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, resp.Body)
+	if closing := resp.Body.Close(); err != nil || closing != nil || n < octets*4/3 {
+		t.Errorf("read %d octets, %v, %v", n, err, closing)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > octets { // with the race detector, pools forget much
+		t.Errorf("%d octets were allocated to send %d", got, n)
 	}
 }
 
