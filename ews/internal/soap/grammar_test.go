@@ -43,6 +43,32 @@ func TestEveryRequestPassesTheGrammar(t *testing.T) {
 	}
 }
 
+// A folder's name is refused for exactly the versions whose schema lacks it.
+func TestFolderNamesAgreeWithTheGrammar(t *testing.T) {
+	for _, name := range strings.Fields(`calendar contacts deleteditems drafts inbox journal notes outbox sentitems tasks msgfolderroot publicfoldersroot
+		root junkemail searchfolders voicemail recoverableitemsroot recoverableitemsdeletions recoverableitemsversions recoverableitemspurges
+		recoverableitemsdiscoveryholds archiveroot archivemsgfolderroot archivedeleteditems archiveinbox archiverecoverableitemsroot
+		archiverecoverableitemsdeletions archiverecoverableitemsversions archiverecoverableitemspurges archiverecoverableitemsdiscoveryholds
+		syncissues conflicts localfailures serverfailures recipientcache quickcontacts conversationhistory adminauditlogs todosearch mycontacts
+		directory imcontactlist peopleconnect favorites Inbox posteingang`) {
+		for _, version := range soap.Versions() {
+			body, err := soap.Encode(soap.Header{Version: version}, soap.GetFolder{Folders: []soap.FolderID{soap.Inbox("")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			request, err := io.ReadAll(body.Open())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := ewstest.CheckRequest("", []byte(strings.Replace(string(request), "inbox", name, 1)))
+			_, err = soap.Encode(soap.Header{Version: version}, soap.GetFolder{Folders: []soap.FolderID{{Distinguished: name}}})
+			if (err == nil) != (want == nil) {
+				t.Errorf("%s, %s: got %v, the grammar says %v", name, version, err, want)
+			}
+		}
+	}
+}
+
 // FuzzEncode puts any text wherever a request takes text. Either it is refused, because XML cannot hold it, or encoding/xml reads
 // the same text, and the fake's grammar takes the request.
 func FuzzEncode(f *testing.F) {

@@ -39,36 +39,49 @@ func (f FolderID) write(w *writer) {
 		w.fail(connection.ErrInvalid, "folder id: both an id and the name %q", f.Distinguished)
 	case f.ID != "":
 		w.empty("t:FolderId", "Id", f.ID, "ChangeKey", f.ChangeKey)
-	case f.Mailbox == "":
-		w.since(distinguishedSince(f.Distinguished), "folder "+f.Distinguished)
-		w.empty("t:DistinguishedFolderId", "Id", f.Distinguished, "ChangeKey", f.ChangeKey)
 	default:
-		w.since(distinguishedSince(f.Distinguished), "folder "+f.Distinguished)
-		w.open("t:DistinguishedFolderId", "Id", f.Distinguished, "ChangeKey", f.ChangeKey)
-		w.open("t:Mailbox")
-		w.leaf("t:EmailAddress", f.Mailbox)
-		w.end("t:Mailbox")
-		w.end("t:DistinguishedFolderId")
+		f.writeName(w)
 	}
 }
 
-// distinguishedSince returns the first version whose schema has the folder name. An older server answers to it with a fault
-// about the whole request.
-func distinguishedSince(name string) Version {
+func (f FolderID) writeName(w *writer) {
+	since := namedSince(f.Distinguished)
+	if !since.Valid() {
+		w.fail(connection.ErrInvalid, "folder id: no folder has the distinguished name %q", f.Distinguished)
+	}
+	w.since(since, "folder "+f.Distinguished)
+	if f.Mailbox == "" {
+		w.empty("t:DistinguishedFolderId", "Id", f.Distinguished, "ChangeKey", f.ChangeKey)
+		return
+	}
+	w.open("t:DistinguishedFolderId", "Id", f.Distinguished, "ChangeKey", f.ChangeKey)
+	w.open("t:Mailbox")
+	w.leaf("t:EmailAddress", f.Mailbox)
+	w.end("t:Mailbox")
+	w.end("t:DistinguishedFolderId")
+}
+
+// namedSince returns the first version whose schema has the distinguished name, "" if none has. A server that does not know
+// the name answers with a fault about the whole request.
+func namedSince(name string) Version {
 	switch name {
+	case "calendar", "contacts", "deleteditems", "drafts", "inbox", "journal", "notes", "outbox", "sentitems", "tasks",
+		"msgfolderroot", "publicfoldersroot", "root", "junkemail", "searchfolders", "voicemail":
+		return Exchange2007
 	case "recoverableitemsroot", "recoverableitemsdeletions", "recoverableitemsversions", "recoverableitemspurges":
 		return Exchange2010
 	case "archiveroot", "archivemsgfolderroot", "archivedeleteditems", "archiverecoverableitemsroot",
 		"archiverecoverableitemsdeletions", "archiverecoverableitemsversions", "archiverecoverableitemspurges":
 		return Exchange2010SP1
-	case "syncissues", "conflicts", "localfailures", "serverfailures", "recipientcache", "quickcontacts",
-		"conversationhistory", "todosearch", "directory":
+	case "syncissues", "conflicts", "localfailures", "serverfailures", "recipientcache", "quickcontacts", "conversationhistory",
+		"adminauditlogs", "todosearch", "mycontacts", "directory", "imcontactlist", "peopleconnect", "favorites":
 		return Exchange2013
-	case "archiveinbox", "recoverableitemsdiscoveryholds", "archiverecoverableitemsdiscoveryholds", "adminauditlogs", "imcontactlist",
-		"peopleconnect", "favorites", "mycontacts":
+	case "archiveinbox", "recoverableitemsdiscoveryholds":
 		return Exchange2013SP1
+	case "archiverecoverableitemsdiscoveryholds":
+		return Exchange2016
 	}
-	return Exchange2007
+	return unknownVersion
 }
 
 // folderIDs writes a list of folders that must not be empty.
