@@ -74,7 +74,7 @@ func (c *Conn) pause(r *ewshttp.Request, e *serverError) time.Duration {
 // that changes something is repeated only if the server has said that it did not act. Errors are *connection.Error
 // without Op and Ref: see fail. A refusal of a single item is a response message, and the caller's.
 func (c *Conn) call(ctx context.Context, t target, op soap.Operation, o callOptions) (*answer, error) {
-	run := &attempt{conn: c, target: t, op: op, opts: o, ceiling: or(o.version, c.cfg.ceiling())}
+	run := c.attempt(t, op, o)
 	for {
 		a, err := run.ask(ctx)
 		if err == nil {
@@ -93,7 +93,7 @@ func (c *Conn) one(ctx context.Context, t target, op soap.Operation) (*soap.Resp
 }
 
 func (c *Conn) oneWith(ctx context.Context, t target, op soap.Operation, o callOptions) (*soap.Response, error) {
-	run := &attempt{conn: c, target: t, op: op, opts: o, ceiling: or(o.version, c.cfg.ceiling())}
+	run := c.attempt(t, op, o)
 	for {
 		r, err := run.askOne(ctx)
 		if err == nil {
@@ -136,6 +136,13 @@ type attempt struct {
 	failures  int   // transient, in a row
 	throttles int   // in a row
 	refreshed bool  // autodiscover was asked again
+}
+
+func (c *Conn) attempt(t target, op soap.Operation, o callOptions) *attempt {
+	if t.as == (soap.Identity{}) && !t.named && t.address != "" && c.learnt.mustImpersonate() {
+		t.as = c.identity(t.address) // that was not known yet when t was made
+	}
+	return &attempt{conn: c, target: t, op: op, opts: o, ceiling: or(o.version, c.cfg.ceiling())}
 }
 
 // ask makes the request once.

@@ -64,7 +64,7 @@ func (c *Conn) deleteFrom(ctx context.Context, op, mailbox string, refs []connec
 	}
 	byID := make(map[string]connection.Ref, len(refs))
 	b := &batch{
-		conn: c, t: t, patient: true, most: deleteBatch,
+		conn: c, t: t, most: deleteBatch,
 		ask: func(ws []*wanted) soap.Operation {
 			return soap.DeleteItem{Type: deleteTypes[c.cfg.deleteMode()], Items: idsOf(ws)}
 		},

@@ -194,6 +194,9 @@ type loader struct {
 	ready []*loaded // in memory, not handed out yet
 	held  int       // octets of them
 	over  bool      // nobody wants more
+
+	count  int64 // messages handed out since this was last told
+	octets int64
 }
 
 // Octets of messages in memory.
@@ -218,6 +221,11 @@ func (l *loader) load(found []*loaded) bool {
 		b.queue = append(b.queue, &wanted{id: m.id, meta: &m.meta, size: m.meta.Size})
 	}
 	err := b.run(l.ctx)
+	if l.count > 0 {
+		l.conn.emit(connection.Event{
+			Kind: connection.EventFetched, Mailbox: l.t.mailbox, Ref: connection.Ref{Folder: l.o.folder}, Count: l.count, Bytes: l.octets,
+		})
+	}
 	if l.over {
 		return false
 	}
@@ -318,6 +326,8 @@ func (l *loader) hand(m *loaded) bool {
 	if !l.yield(m, nil) {
 		l.over = true
 	}
+	l.count++
+	l.octets += m.body.read
 	m.body.close()
 	return !l.over
 }

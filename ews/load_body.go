@@ -15,6 +15,7 @@ type content struct {
 	ref    connection.Ref
 	head   bytes.Reader
 	rest   io.Reader // nil = head is all
+	read   int64     // octets so far
 	err    error     // that ended it
 	closed bool
 }
@@ -40,12 +41,15 @@ func (b *content) Read(p []byte) (int, error) {
 	case len(p) == 0:
 		return 0, nil
 	case b.head.Len() > 0:
-		return b.head.Read(p)
+		n, err := b.head.Read(p)
+		b.read += int64(n)
+		return n, err
 	case b.rest == nil:
 		b.err = io.EOF
 		return 0, io.EOF
 	}
 	n, err := b.rest.Read(p)
+	b.read += int64(n)
 	switch {
 	case err == nil:
 	case err == io.EOF: //nolint:errorlint // only a bare io.EOF is an end
