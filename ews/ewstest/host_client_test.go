@@ -1,15 +1,21 @@
 package ewstest_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/Azure/go-ntlmssp"
 
+	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews/ewstest"
 )
 
@@ -26,7 +32,7 @@ func server(t *testing.T, o *ewstest.Options) (*ewstest.Server, *ewstest.Mailbox
 	return srv, srv.AddMailbox(aliceAddress, ewstest.MailboxOptions{Password: alicePassword, UPN: "al@corp.local"})
 }
 
-// A bareClient is a client of HTTP, with one connection for each host.
+// A bareClient is a client of HTTP. All its requests to a host use one connection, until that ends.
 type bareClient struct {
 	t    *testing.T
 	http *http.Client
@@ -35,13 +41,120 @@ type bareClient struct {
 
 func newBareClient(t *testing.T, srv *ewstest.Server) *bareClient {
 	t.Helper()
-	env := srv.Env()
-	transport := &http.Transport{DialContext: env.Dial, TLSClientConfig: env.TLS, MaxConnsPerHost: 1, DisableCompression: true}
-	t.Cleanup(transport.CloseIdleConnections)
+	p := &pinned{env: srv.Env(), conns: make(map[string]*pin)}
+	t.Cleanup(p.CloseIdleConnections)
 	return &bareClient{t: t, http: &http.Client{
-		Transport:     transport,
+		Transport:     p,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
+}
+
+// pinned sends requests one after the other. An http.Transport may make another connection at any time, if the machine is
+// slow.
+type pinned struct {
+	env   *connection.Env
+	mu    sync.Mutex
+	conns map[string]*pin // by scheme and host
+}
+
+type pin struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// RoundTrip implements http.RoundTripper.
+func (p *pinned) RoundTrip(req *http.Request) (*http.Response, error) {
+	key := req.URL.Scheme + "://" + req.URL.Host
+	p.mu.Lock()
+	c := p.conns[key]
+	p.mu.Unlock()
+	if c == nil {
+		conn, err := p.dial(req)
+		if err != nil {
+			return nil, err
+		}
+		c = &pin{conn, bufio.NewReader(conn)}
+		p.mu.Lock()
+		p.conns[key] = c
+		p.mu.Unlock()
+	}
+	stop := context.AfterFunc(req.Context(), func() { p.drop(key) })
+	err := req.Write(c)
+	if err != nil {
+		stop()
+		p.drop(key)
+		return nil, err
+	}
+	resp, err := http.ReadResponse(c.r, req)
+	if err != nil {
+		stop()
+		p.drop(key)
+		return nil, err
+	}
+	resp.Body = &pinnedBody{ReadCloser: resp.Body, done: func(whole bool) {
+		stop()
+		if !whole || resp.Close {
+			p.drop(key)
+		}
+	}}
+	return resp, nil
+}
+
+func (p *pinned) dial(req *http.Request) (net.Conn, error) {
+	secure := req.URL.Scheme == "https"
+	address := req.URL.Host
+	if req.URL.Port() == "" {
+		address = net.JoinHostPort(address, map[bool]string{false: "80", true: "443"}[secure])
+	}
+	conn, err := p.env.Dial(req.Context(), "tcp", address)
+	if err != nil || !secure {
+		return conn, err
+	}
+	conf := p.env.TLS.Clone()
+	conf.ServerName = req.URL.Hostname()
+	c := tls.Client(conn, conf)
+	if err := c.HandshakeContext(req.Context()); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return c, nil
+}
+
+func (p *pinned) drop(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.conns[key]; c != nil {
+		_ = c.Close() // the server may have closed it
+		delete(p.conns, key)
+	}
+}
+
+// CloseIdleConnections ends all connections.
+func (p *pinned) CloseIdleConnections() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		_ = c.Close() // the server may have closed it
+	}
+	clear(p.conns)
+}
+
+// A pinnedBody tells whether it was read whole.
+type pinnedBody struct {
+	io.ReadCloser
+	done  func(whole bool)
+	whole bool
+}
+
+func (b *pinnedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.whole = b.whole || err == io.EOF //nolint:errorlint // only the bare io.EOF is the end
+	return n, err
+}
+
+// Close does not read what is left, as the body beneath would.
+func (b *pinnedBody) Close() error {
+	b.done(b.whole)
+	return nil
 }
 
 // alice returns a client that sends alice's password.
