@@ -84,22 +84,39 @@ func (l *lister) ask(ctx context.Context, op soap.Operation) (*soap.Response, er
 	return l.conn.oneWith(ctx, l.dir.target, op, callOptions{url: l.dir.url, patient: true})
 }
 
-// person lists an entry of the directory if it is a mailbox. It reports whether it is one.
-func (l *lister) person(ctx context.Context, m soap.Mailbox) (bool, error) {
-	why := ""
-	switch {
-	case m.Type != "" && m.Type != "Mailbox":
-		why = "it is no mailbox but a " + m.Type
-	case m.External:
-		why = "it is in another organisation"
-	case m.Routing != "" && !strings.EqualFold(m.Routing, "SMTP"):
-		why = "it has no SMTP address"
-	default:
-		if err := checkAddress(m.Address); err != nil {
-			why = "it has no address that can be used"
+// locate has autodiscover look for the people in entries, many at a time, before each of them is.
+func (l *lister) locate(ctx context.Context, entries []soap.Mailbox) {
+	finder := l.conn.finder
+	if finder == nil {
+		return
+	}
+	var names []string
+	for _, m := range entries {
+		if mayOpen(m) == "" && l.wants(m.Address) && !l.told[strings.ToLower(m.Address)] {
+			names = append(names, m.Address)
 		}
 	}
-	if why != "" {
+	finder.Prepare(ctx, names)
+}
+
+// mayOpen says why an entry of the directory is no mailbox that can be opened, "" if it is one.
+func mayOpen(m soap.Mailbox) (why string) {
+	switch {
+	case m.Type != "" && m.Type != "Mailbox":
+		return "it is no mailbox but a " + m.Type
+	case m.External:
+		return "it is in another organisation"
+	case m.Routing != "" && !strings.EqualFold(m.Routing, "SMTP"):
+		return "it has no SMTP address"
+	case checkAddress(m.Address) != nil:
+		return "it has no address that can be used"
+	}
+	return ""
+}
+
+// person lists an entry of the directory if it is a mailbox. It reports whether it is one.
+func (l *lister) person(ctx context.Context, m soap.Mailbox) (bool, error) {
+	if why := mayOpen(m); why != "" {
 		if name := or(m.Address, m.Name); name != "" && l.fresh("skipped "+name) {
 			l.skip(name, why, nil)
 		}
@@ -152,6 +169,7 @@ func (l *lister) members(ctx context.Context, addresses []string) error {
 		case r.LastKnown && !r.Last:
 			l.skip(name, fmt.Sprintf("the server tells %d of the group's members only", len(r.Mailboxes)), nil)
 		}
+		l.locate(ctx, r.Mailboxes)
 		for _, m := range r.Mailboxes {
 			if m.Type == "PublicDL" || m.Type == "PrivateDL" {
 				if m.Type == "PublicDL" {
@@ -186,6 +204,7 @@ func (l *lister) searchable(ctx context.Context) (found bool, err error) {
 			Driver: DriverName, Kind: judge("Error"+strings.TrimPrefix(failed.Code, "Error"), "").kind, Code: failed.Code, Err: errors.New(or(failed.Text, "no reason given")),
 		})
 	}
+	l.locate(ctx, r.Mailboxes)
 	for _, m := range r.Mailboxes {
 		if m.Group {
 			continue // its members are mailboxes of their own
@@ -209,6 +228,7 @@ func (l *lister) people(ctx context.Context) (found bool, err error) {
 			return found, err
 		}
 		news := false
+		l.locate(ctx, r.Mailboxes)
 		for _, m := range r.Mailboxes {
 			key := strings.ToLower(m.Address) + "\n" + m.Name
 			news = news || !entries[key]
@@ -256,6 +276,7 @@ func (l *lister) resolve(ctx context.Context) (found bool, err error) {
 		case err != nil:
 			return found, err
 		}
+		l.locate(ctx, r.Mailboxes)
 		for _, m := range r.Mailboxes {
 			is, err := l.person(ctx, m)
 			if err != nil {

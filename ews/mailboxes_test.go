@@ -189,6 +189,31 @@ func TestMailboxesOfTheServer(t *testing.T) {
 	}
 }
 
+// TestMailboxesAreLocatedTogether asks autodiscover about many mailboxes at once when they are listed.
+func TestMailboxesAreLocatedTogether(t *testing.T) {
+	r := newRig(t, nil).discovering()
+	r.cfg.TestMailbox = ""
+	names := append(r.people(120), alice)
+	r.GrantImpersonation(svc)
+	r.GrantDiscovery(svc)
+	c := r.open(t)
+	wantListed(t, c, slices.Clone(names)...)
+	asked := r.Calls("GetUserSettings")
+	if asked > 10 {
+		t.Errorf("autodiscover was asked %d times about %d mailboxes", asked, len(names))
+	}
+	for _, name := range names[:5] {
+		for _, err := range c.Folders(t.Context(), name) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if n := r.Calls("GetUserSettings"); n != asked {
+		t.Errorf("autodiscover was asked %d times more", n-asked)
+	}
+}
+
 func TestMailboxesThatNobodyTells(t *testing.T) {
 	r := newRig(t, &ewstest.Options{Without: []string{"GetSearchableMailboxes", "FindPeople", "ResolveNames"}}).impersonating()
 	_, err := listed(t, r.open(t), nil)

@@ -27,13 +27,23 @@ func (f *Finder) look(ctx context.Context, key string, a address, remembered str
 	case got == nil:
 		return nil, f.verdict(a, t)
 	}
-	u, err := f.choose(ctx, *got)
+	found, err := f.keep(ctx, key, a, *got)
+	if err != nil {
+		return nil, err
+	}
+	found.Trail = t.attempts
+	return found, nil
+}
+
+// keep makes an answer of the settings, and remembers it.
+func (f *Finder) keep(ctx context.Context, key string, a address, got settings) (*Found, error) {
+	u, err := f.choose(ctx, got)
 	if err != nil {
 		return nil, f.fail(connection.ErrProtocol, a.whole, err)
 	}
 	found := &Found{
 		URL: u, Address: cmp.Or(got.address, a.whole), Group: got.group, Archives: got.alternates, PublicFolders: got.publicFolders,
-		Schemas: got.schemas, Trail: t.attempts, When: f.o.Now(),
+		Schemas: got.schemas, When: f.o.Now(),
 	}
 	// A cache that fails costs a search the next time, nothing else.
 	_ = f.o.Cache.Store(ctx, key, Entry{
