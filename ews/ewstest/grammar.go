@@ -232,7 +232,6 @@ type valueRule struct {
 	other   string         // or another value
 	listOf  string         // or a list of such
 	what    string         // for people: Enumeration, MinInclusive, Pattern…
-
 }
 
 // readValue reads what stands behind "=".

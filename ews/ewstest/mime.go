@@ -71,11 +71,11 @@ const attachmentLimit = 16 << 20 // octets of a message whose attachments are lo
 
 // attachments takes a message apart. Larger ones than attachmentLimit have none.
 func (v *view) attachments() []attachment {
-	kind, params, err := mime.ParseMediaType(v.header.Get("Content-Type"))
+	kind, params, err := mime.ParseMediaType(v.head().header.Get("Content-Type"))
 	if err != nil || !strings.HasPrefix(kind, "multipart/") || v.it.body.Size() > attachmentLimit {
 		return nil
 	}
-	body := io.NewSectionReader(v.it.body, int64(len(v.raw)), v.it.body.Size()-int64(len(v.raw)))
+	body := io.NewSectionReader(v.it.body, int64(len(v.head().raw)), v.it.body.Size()-int64(len(v.head().raw)))
 	return walkParts(body, params["boundary"], nil, 0)
 }
 

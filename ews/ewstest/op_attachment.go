@@ -55,7 +55,7 @@ func (s *Server) getAttachment(req *request, id string, mime bool) (*node, *faul
 	if it == nil || it.folder == nil {
 		return nil, itemNotFound()
 	}
-	v := &view{s: s, it: it, facts: it.facts()}
+	v := &view{s: s, it: it}
 	all := v.attachments()
 	if int(n%attachmentsOfItem) >= len(all) { //nolint:gosec // less than attachmentsOfItem
 		return nil, itemNotFound()

@@ -92,8 +92,8 @@ func (s *Server) search(req *request, f *Folder) ([]*item, *fault) {
 	r := req.op.child("Restriction")
 	for it := range f.all() {
 		if r != nil {
-			v := &view{s: s, it: it, facts: it.facts()}
-			ok, bad := s.matches(r.kids[0], v.read)
+			v := &view{s: s, it: it}
+			ok, bad := s.matches(r.kids[0], v.at)
 			if bad != nil {
 				return nil, bad
 			}

@@ -73,9 +73,18 @@ type property struct {
 
 // A view is an item while it is told.
 type view struct {
-	s  *Server
-	it *item
-	facts
+	s    *Server
+	it   *item
+	read *facts
+}
+
+// head returns the header, which is read when it is needed for the first time.
+func (v *view) head() facts {
+	if v.read == nil {
+		f := v.it.facts()
+		v.read = &f
+	}
+	return *v.read
 }
 
 // leaf makes an element of a text; of "" it makes none.
@@ -93,7 +102,7 @@ func truth(name string, b bool) *node { return typ(name).say(strconv.FormatBool(
 var properties = []property{
 	{"item:ParentFolderId", 2, false, true, func(v *view) *node { return v.it.folder.idNode("ParentFolderId") }},
 	{"item:ItemClass", 2, false, true, func(v *view) *node { return leaf("ItemClass", v.it.class) }},
-	{"item:Subject", 1, false, true, func(v *view) *node { return leaf("Subject", v.text("Subject")) }},
+	{"item:Subject", 1, false, true, func(v *view) *node { return leaf("Subject", v.head().text("Subject")) }},
 	{"item:Sensitivity", 1, false, true, func(*view) *node { return leaf("Sensitivity", "Normal") }},
 	{"item:Body", 2, false, false, func(v *view) *node { return v.bodyNode() }},
 	{"item:Attachments", 2, false, false, func(v *view) *node { return v.attachmentsNode() }},
@@ -101,7 +110,7 @@ var properties = []property{
 	{"item:Size", 1, false, true, func(v *view) *node { return leaf("Size", strconv.FormatInt(v.it.size(v.s), 10)) }},
 	{"item:Categories", 2, false, true, func(v *view) *node { return v.categoriesNode() }},
 	{"item:Importance", 2, false, true, func(*view) *node { return leaf("Importance", "Normal") }},
-	{"item:InReplyTo", 2, false, true, func(v *view) *node { return leaf("InReplyTo", v.header.Get("In-Reply-To")) }},
+	{"item:InReplyTo", 2, false, true, func(v *view) *node { return leaf("InReplyTo", v.head().header.Get("In-Reply-To")) }},
 	{"item:IsSubmitted", 2, false, true, func(*view) *node { return truth("IsSubmitted", false) }},
 	{"item:IsDraft", 2, false, true, func(v *view) *node { return truth("IsDraft", v.it.draft) }},
 	{"item:IsFromMe", 2, false, true, func(*view) *node { return truth("IsFromMe", false) }},
@@ -109,7 +118,7 @@ var properties = []property{
 	{"item:IsUnmodified", 2, false, true, func(v *view) *node { return truth("IsUnmodified", v.it.update == 0) }},
 	{"item:InternetMessageHeaders", 2, false, false, func(v *view) *node { return v.headersNode() }},
 	{"item:DateTimeSent", 1, false, true, func(v *view) *node {
-		sent, err := v.header.Date()
+		sent, err := v.head().header.Date()
 		if err != nil {
 			return nil
 		}
@@ -128,9 +137,9 @@ var properties = []property{
 	{"message:CcRecipients", 2, true, false, func(v *view) *node { return v.peopleNode("CcRecipients", "Cc") }},
 	{"message:BccRecipients", 2, true, false, func(v *view) *node { return v.peopleNode("BccRecipients", "Bcc") }},
 	{"message:From", 1, true, true, func(v *view) *node { return v.personNode("From", "From") }},
-	{"message:InternetMessageId", 2, true, true, func(v *view) *node { return leaf("InternetMessageId", v.header.Get("Message-Id")) }},
+	{"message:InternetMessageId", 2, true, true, func(v *view) *node { return leaf("InternetMessageId", v.head().header.Get("Message-Id")) }},
 	{"message:IsRead", 1, true, true, func(v *view) *node { return truth("IsRead", v.it.read) }},
-	{"message:References", 2, true, true, func(v *view) *node { return leaf("References", v.header.Get("References")) }},
+	{"message:References", 2, true, true, func(v *view) *node { return leaf("References", v.head().header.Get("References")) }},
 	{"message:ReplyTo", 2, true, false, func(v *view) *node { return v.peopleNode("ReplyTo", "Reply-To") }},
 }
 
@@ -153,7 +162,7 @@ func mailbox(a *mail.Address) *node {
 
 func (v *view) personNode(name string, fields ...string) *node {
 	for _, field := range fields {
-		if list := v.addresses(field); len(list) > 0 {
+		if list := v.head().addresses(field); len(list) > 0 {
 			return typ(name, mailbox(list[0]))
 		}
 	}
@@ -161,7 +170,7 @@ func (v *view) personNode(name string, fields ...string) *node {
 }
 
 func (v *view) peopleNode(name, field string) *node {
-	list := v.addresses(field)
+	list := v.head().addresses(field)
 	if len(list) == 0 {
 		return nil
 	}
@@ -174,7 +183,7 @@ func (v *view) peopleNode(name, field string) *node {
 
 func (v *view) displayNode(name, field string) *node {
 	var names []string
-	for _, a := range v.addresses(field) {
+	for _, a := range v.head().addresses(field) {
 		names = append(names, cmpOr(a.Name, a.Address))
 	}
 	return typ(name).say(strings.Join(names, "; "))
@@ -193,7 +202,7 @@ func (v *view) categoriesNode() *node {
 
 func (v *view) headersNode() *node {
 	n := typ("InternetMessageHeaders")
-	for _, line := range strings.Split(strings.NewReplacer("\r\n\t", " ", "\r\n ", " ").Replace(string(v.raw)), "\r\n") {
+	for _, line := range strings.Split(strings.NewReplacer("\r\n\t", " ", "\r\n ", " ").Replace(string(v.head().raw)), "\r\n") {
 		if name, value, found := strings.Cut(line, ":"); found {
 			n.add(typ("InternetMessageHeader").with("HeaderName", name).say(strings.TrimSpace(value)))
 		}
@@ -206,8 +215,8 @@ func (v *view) headersNode() *node {
 
 // bodyNode tells the text of a message, as far as it is simple.
 func (v *view) bodyNode() *node {
-	rest := make([]byte, min(headLimit, v.it.body.Size()-int64(len(v.raw))))
-	if _, err := io.ReadFull(io.NewSectionReader(v.it.body, int64(len(v.raw)), int64(len(rest))), rest); err != nil {
+	rest := make([]byte, min(headLimit, v.it.body.Size()-int64(len(v.head().raw))))
+	if _, err := io.ReadFull(io.NewSectionReader(v.it.body, int64(len(v.head().raw)), int64(len(rest))), rest); err != nil {
 		return nil
 	}
 	return typ("Body").with("BodyType", "Text").say(strings.ToValidUTF8(string(rest), "\ufffd"))

@@ -95,8 +95,8 @@ func contains(value string, expr *node) bool {
 	}
 }
 
-// read tells the value of an item's property, as its node has it.
-func (v *view) read(path *node) (value string, has, known bool) {
+// at tells the value of an item's property, as its node has it.
+func (v *view) at(path *node) (value string, has, known bool) {
 	if path.name == "ExtendedFieldURI" {
 		nodes := v.extendedNodes([]*node{path})
 		if len(nodes) == 0 {

@@ -40,7 +40,7 @@ func isTrue(text string) bool { return text == "true" || text == "1" }
 // asked for by name.
 func (s *Server) itemNode(it *item, sh shape, find bool) *node {
 	n := typ(it.kind, s.itemIDNode(it))
-	v := &view{s: s, it: it, facts: it.facts()}
+	v := &view{s: s, it: it}
 	for _, p := range properties {
 		if p.make == nil {
 			n.add(v.extendedNodes(sh.extended)...)
@@ -53,7 +53,7 @@ func (s *Server) itemNode(it *item, sh shape, find bool) *node {
 		n.add(p.make(v))
 	}
 	if s.opts.Quirks.StrayDate && sh.base == 0 && !slices.Contains(sh.named, "item:DateTimeReceived") {
-		if sent, err := v.header.Date(); err == nil {
+		if sent, err := v.head().header.Date(); err == nil {
 			n.add(leaf("DateTimeReceived", xsTime(sent)))
 		}
 	}
@@ -92,7 +92,7 @@ func (v *view) extendedNodes(paths []*node) []*node {
 		value, there := "", true
 		switch tag(path) {
 		case 0x007d: // PR_TRANSPORT_MESSAGE_HEADERS
-			value, there = string(v.raw), len(v.raw) > 0 && !v.it.draft
+			value, there = string(v.head().raw), len(v.head().raw) > 0 && !v.it.draft
 		case 0x0e07: // PR_MESSAGE_FLAGS
 			value = strconv.Itoa(v.it.flags())
 		case 0x0e06: // PR_MESSAGE_DELIVERY_TIME

@@ -78,6 +78,9 @@ func write(n *node) string {
 			b.WriteString(` xmlns:s="` + nsSOAP + `" xmlns:t="` + nsTypes + `" xmlns:m="` + nsMessages + `" xmlns:f="urn:foreign"`)
 		}
 		for _, a := range n.attrs {
+			if a.space != "" {
+				continue
+			}
 			b.WriteString(" " + a.name + `="`)
 			var value bytes.Buffer
 			_ = xml.EscapeText(&value, []byte(a.value)) // a buffer does not fail
