@@ -128,7 +128,7 @@ func (it *item) isMeeting() bool {
 }
 
 // dispose removes an item as a DeleteType says: to Deleted Items, to Deletions, or to Purges. What is in Purges goes for
-// good, but for a hold. Before 2010 there is no dumpster.
+// good, but for a hold. Before 2010, and for public folders, there is no dumpster.
 func (mb *Mailbox) dispose(it *item, how string) *fault {
 	prefix := ""
 	if root := it.folder.root(); root == mb.distinguished["archiveroot"] {
@@ -138,7 +138,7 @@ func (mb *Mailbox) dispose(it *item, how string) *fault {
 		"MoveToDeletedItems": "deleteditems", "SoftDelete": "recoverableitemsdeletions", "HardDelete": "recoverableitemspurges",
 	}[how]]
 	switch {
-	case mb.s.product.speaks < v2010 && how != "MoveToDeletedItems":
+	case to == nil, mb.s.product.speaks < v2010 && how != "MoveToDeletedItems":
 		mb.drop(it)
 	case it.folder == to && mb.opts.Hold:
 	case it.folder == to, it.folder.known == prefix+"recoverableitemspurges":

@@ -174,9 +174,15 @@ func (s *Server) readVersion(req *request) *fault {
 	return nil
 }
 
-// execute runs the operation.
+// execute runs the operation. A defect of this package is told as a bad request too, lest it look like a cut connection.
 func (s *Server) execute(req *request) *reply {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer func() {
+		if defect := recover(); defect != nil {
+			s.bad = append(s.bad, fmt.Sprintf("%s: defect of ewstest: %v", req.name, defect))
+			panic(defect)
+		}
+	}()
 	return operations[req.name](s, req)
 }

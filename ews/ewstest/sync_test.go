@@ -225,6 +225,10 @@ func TestSearchAndPublicFoldersCannotBeSynchronised(t *testing.T) {
 	}
 	got := c.ok(`<m:FindItem Traversal="Shallow">%s<m:ParentFolderIds><t:FolderId Id="%s"/></m:ParentFolderIds></m:FindItem>`, idOnly, public.ID())[0]
 	equal(t, "items", len(got.all("Message")), 1)
+	for _, how := range []string{"SoftDelete", "MoveToDeletedItems", "HardDelete"} {
+		c.ok(`<m:DeleteItem DeleteType="%s">%s</m:DeleteItem>`, how, itemIDs(public.Deliver(message("q"))...))
+	}
+	equal(t, "left", len(public.Messages()), 1)
 	found := c.ok(`<m:FindFolder Traversal="Shallow"><m:FolderShape><t:BaseShape>Default</t:BaseShape></m:FolderShape><m:ParentFolderIds><t:DistinguishedFolderId Id="publicfoldersroot"/></m:ParentFolderIds></m:FindFolder>`)[0]
 	equal(t, "public folder", found.text("RootFolder", "Folders", "Folder", "DisplayName"), "News")
 }
