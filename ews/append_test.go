@@ -123,9 +123,9 @@ func TestAppendFolders(t *testing.T) {
 			t.Errorf("there is no %q among %v", want, names)
 		}
 	}
-	theError(t, put("a//b", true), connection.ErrInvalid)
+	mustBe(t, put("a//b", true), connection.ErrInvalid)
 	_, err := c.Append(t.Context(), "x", bytes.NewReader(letter(1)), &connection.AppendOptions{Mailbox: "#public"})
-	theError(t, err, connection.ErrUnsupported)
+	mustBe(t, err, connection.ErrUnsupported)
 }
 
 // A folder that was found once is not looked for again; one that is made anew behind our back is.
@@ -143,7 +143,7 @@ func TestAppendRemembersFolders(t *testing.T) {
 	}
 	f.Delete()
 	_, err := c.Append(t.Context(), "Projects", bytes.NewReader(letter(2)), nil)
-	theError(t, err, connection.ErrNotFound)
+	mustBe(t, err, connection.ErrNotFound)
 	r.alice.Folder("Projects")
 	if _, err := c.Append(t.Context(), "Projects", bytes.NewReader(letter(3)), nil); err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestE37AppendReplyLost(t *testing.T) {
 			r := newRig(t, nil)
 			r.Fail(ewstest.On("CreateItem"), fault)
 			_, err := r.open(t).Append(t.Context(), "Inbox", bytes.NewReader(letter(1)), nil)
-			theError(t, err, connection.ErrUncertain)
+			mustBe(t, err, connection.ErrUncertain)
 			if connection.Temporary(err) {
 				t.Error("what is uncertain is temporary")
 			}
@@ -381,7 +381,7 @@ func TestAppendToAnotherMailbox(t *testing.T) {
 	}
 	r.Revoke(svc)
 	_, err = c.Append(t.Context(), "Inbox", bytes.NewReader(letter(1)), &connection.AppendOptions{Mailbox: alice})
-	theError(t, err, connection.ErrPermission)
+	mustBe(t, err, connection.ErrPermission)
 }
 
 func TestAppendEnds(t *testing.T) {
@@ -394,7 +394,7 @@ func TestAppendEnds(t *testing.T) {
 		cancel()
 	}()
 	_, err := c.Append(ctx, "Inbox", bytes.NewReader(letter(1)), nil)
-	theError(t, err, connection.ErrUncertain)
+	mustBe(t, err, connection.ErrUncertain)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want ctx.Err() in its chain", err)
 	}
@@ -402,7 +402,7 @@ func TestAppendEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = c.Append(t.Context(), "Inbox", bytes.NewReader(letter(1)), nil)
-	theError(t, err, connection.ErrClosed)
+	mustBe(t, err, connection.ErrClosed)
 	noGoroutines(t)
 }
 

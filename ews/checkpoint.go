@@ -27,6 +27,14 @@ type rootHistory struct {
 	State  string `json:"state,omitempty"`  // of the folders below it; "" where they are listed anew each time
 }
 
+// state returns r's State, "" of none.
+func (r *rootHistory) state() string {
+	if r == nil {
+		return ""
+	}
+	return r.State
+}
+
 // A folderHistory is what was told of one folder, and what is known of it: the server tells only what changes.
 type folderHistory struct {
 	Root   string `json:"root"`

@@ -38,7 +38,7 @@ func TestE41Export(t *testing.T) {
 	}()
 	eventually(t, "a second try", func() bool { return r.Calls("ExportItems") > calls+1 })
 	r.alice.Remove(ids[1])
-	theError(t, <-done, connection.ErrNotFound)
+	mustBe(t, <-done, connection.ErrNotFound)
 }
 
 func TestExportRefused(t *testing.T) {
@@ -50,7 +50,7 @@ func TestExportRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	_, err = c.Export(t.Context(), connection.Ref{})
-	theError(t, err, connection.ErrInvalid)
+	mustBe(t, err, connection.ErrInvalid)
 }
 
 // The header as it was received, where the message itself has lost it.
@@ -73,5 +73,5 @@ func TestTransportHeaders(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	_, err = c.TransportHeaders(t.Context(), connection.Ref{})
-	theError(t, err, connection.ErrInvalid)
+	mustBe(t, err, connection.ErrInvalid)
 }

@@ -274,7 +274,7 @@ func TestFollowEndsWithClose(t *testing.T) {
 	if err := f.conn.Close(); err != nil {
 		t.Fatal(err)
 	}
-	theError(t, f.over(), connection.ErrClosed)
+	mustBe(t, f.over(), connection.ErrClosed)
 	noGoroutines(t)
 }
 

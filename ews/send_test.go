@@ -156,7 +156,7 @@ func TestE37SendReplyLost(t *testing.T) {
 			r := newRig(t, nil)
 			r.Fail(ewstest.On("CreateItem"), fault)
 			receipt, err := send(t, r.open(t), mailTo("To: bob@corp.test\r\n"), nil, bob)
-			theError(t, err, connection.ErrUncertain)
+			mustBe(t, err, connection.ErrUncertain)
 			if receipt != nil || connection.Temporary(err) {
 				t.Errorf("got receipt %+v, temporary %t", receipt, connection.Temporary(err))
 			}
@@ -223,13 +223,13 @@ func TestSendUnsupported(t *testing.T) {
 		}
 	}
 	_, err := c.Send(t.Context(), connection.Envelope{From: "alice@corp.test>\r\nX: y", To: []string{bob}}, strings.NewReader(mailTo("")), nil)
-	theError(t, err, connection.ErrInvalid)
+	mustBe(t, err, connection.ErrInvalid)
 	_, err = send(t, c, mailTo("To: bob@corp.test\r\n"), nil)
-	theError(t, err, connection.ErrInvalid)
+	mustBe(t, err, connection.ErrInvalid)
 	_, err = send(t, c, strings.Repeat("X: y\r\n", 200_000)+"\r\n", nil, bob)
-	theError(t, err, connection.ErrTooLarge)
+	mustBe(t, err, connection.ErrTooLarge)
 	_, err = send(t, c, " folded\r\nX: y\r\n\r\n", nil, bob)
-	theError(t, err, connection.ErrUnsupported)
+	mustBe(t, err, connection.ErrUnsupported)
 	if n := r.Calls("CreateItem"); n > 0 {
 		t.Errorf("%d requests were made", n)
 	}
@@ -273,12 +273,12 @@ func TestSendEnds(t *testing.T) {
 		cancel()
 	}()
 	_, err := c.Send(ctx, connection.Envelope{From: alice, To: []string{bob}}, strings.NewReader(mailTo("To: bob@corp.test\r\n")), nil)
-	theError(t, err, connection.ErrUncertain)
+	mustBe(t, err, connection.ErrUncertain)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want ctx.Err() in its chain", err)
 	}
 	_, err = c.Send(ctx, connection.Envelope{From: alice, To: []string{bob}}, strings.NewReader(mailTo("To: bob@corp.test\r\n")), nil)
-	theError(t, err, connection.ErrCanceled)
+	mustBe(t, err, connection.ErrCanceled)
 }
 
 // Several may send at once over one connection.

@@ -75,7 +75,8 @@ type syncing struct {
 	yield func(*connection.Change, error) bool
 
 	history *history
-	lost    bool              // there is no history, so that Known is asked
+	lost    bool              // there is no history
+	anew    bool              // the folder in work is told from its beginning, so that Known is asked
 	paths   map[string]string // of the folders, by id
 	meant   map[string]bool   // the ids of the folders that SyncOptions.Folders mean
 	missing []string          // names of those that are not there
@@ -97,6 +98,9 @@ func (s *syncing) run(since connection.Checkpoint) error {
 	}
 	gone, err := s.listing()
 	if err != nil {
+		return err
+	}
+	if err := s.roles(); err != nil {
 		return err
 	}
 	if err := s.settle(gone); err != nil {

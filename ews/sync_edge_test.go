@@ -365,16 +365,122 @@ func TestSyncEachVersion(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			srv, mb := mirrorServer(t, &ewstest.Options{Version: version, SyncCap: 5})
 			ids := mb.Deliver("Inbox", letters(9)...)
-			c := srv.open(t)
 			r := newReplica()
-			r.mustSync(t, c, nil)
+			r.mustSync(t, srv.open(t), nil)
 			r.holds(t, letters(9)...)
+			if len(r.told) == 0 || !slices.Contains(r.told[:len(r.told)-9], "folder added Inbox") || r.special["Sent Items"] != `\Sent` {
+				t.Errorf("told %q, special %v", r.told, r.special)
+			}
 			mb.Remove(ids[3])
 			mb.Deliver("Inbox", letter(9))
-			r.mustSync(t, c, nil)
+			r.mustSync(t, srv.open(t), inbox) // as a new process
 			if got := fmt.Sprint(r.told); got != "[removed added Inbox]" {
 				t.Errorf("told %s", got)
 			}
 		})
 	}
+}
+
+// The archive is a mailbox of its own. One that is not there is empty, and no error.
+func TestE42SyncArchive(t *testing.T) {
+	srv, mb := mirrorServer(t, nil)
+	mb.Deliver("Inbox", letter(1))
+	c := srv.open(t)
+	archive := &connection.SyncOptions{Mailbox: alice + "#archive"}
+	r := newReplica()
+	r.mustSync(t, c, archive)
+	r.tells(t)
+	mb.Archive().Folder("Old").Deliver(letter(2))
+	r.mustSync(t, c, archive)
+	r.holds(t, letter(2))
+	for ref := range r.messages {
+		if ref.Mailbox != archive.Mailbox {
+			t.Errorf("got Ref %v", ref)
+		}
+	}
+	r.mustSync(t, c, archive)
+	r.tells(t)
+}
+
+// Recoverable items are told below a folder of their own, if the settings ask for them.
+func TestSyncRecoverable(t *testing.T) {
+	srv, mb := mirrorServer(t, nil)
+	mb.Recoverable().Folder("Deletions").Deliver(letter(1))
+	mb.Deliver("Inbox", letter(2))
+	r := newReplica()
+	r.mustSync(t, srv.open(t), nil)
+	r.holds(t, letter(2))
+	srv.cfg.IncludeRecoverable = true
+	r = newReplica()
+	r.mustSync(t, srv.open(t), nil)
+	r.holds(t, letter(1), letter(2))
+	if !slices.Contains(r.told, "added Recoverable Items/Deletions") {
+		t.Errorf("told %q", r.told)
+	}
+}
+
+// A folder that may not be read, or cannot be, is an error of its own; the others are told. What concerns the mailbox ends
+// the Sync, without a Checkpoint beyond what was told.
+func TestSyncFolderErrors(t *testing.T) {
+	srv, mb := mirrorServer(t, nil)
+	bad := mb.Folder("Bad")
+	bad.Deliver(letter(1))
+	mb.Deliver("Inbox", letter(2))
+	mb.Deliver("Sent Items", letter(3))
+	for code, kind := range map[string]connection.Kind{
+		"ErrorAccessDenied":        connection.ErrPermission,
+		"ErrorCorruptData":         connection.ErrCorrupt,
+		"ErrorInternalServerError": connection.ErrUnavailable,
+		"ErrorFolderNotFound":      connection.ErrNotFound, // and yet it is there
+	} {
+		t.Run(code, func(t *testing.T) {
+			srv.Heal()
+			srv.Fail(ewstest.On("SyncFolderItems").About(bad.ID()), ewstest.Refuse(code, "No."))
+			c := srv.open(t)
+			r := newReplica()
+			if err := r.sync(t, c, nil); err != nil {
+				t.Fatal(err)
+			}
+			r.holds(t, letter(2), letter(3))
+			var e *connection.Error
+			if len(r.errs) != 1 || !errors.As(r.errs[0], &e) || e.Kind != kind || e.Ref.Folder != "Bad" || e.Ref.ID != "" || e.Code != code {
+				t.Errorf("got errors %v", r.errs)
+			}
+			srv.Heal()
+			r.mustSync(t, c, nil)
+			r.holds(t, letter(1), letter(2), letter(3))
+		})
+	}
+	for code, kind := range map[string]connection.Kind{
+		"ErrorNonExistentMailbox":    connection.ErrNotFound,
+		"ErrorImpersonateUserDenied": connection.ErrPermission,
+		"ErrorMailboxMoveInProgress": connection.ErrUnavailable,
+	} {
+		t.Run(code, func(t *testing.T) {
+			srv.Heal()
+			srv.Fail(ewstest.On("SyncFolderItems"), ewstest.Refuse(code, "No."))
+			r := newReplica()
+			err := r.sync(t, srv.open(t), nil)
+			if e := theError(t, err, kind); !e.Ref.IsZero() || e.Code != code || len(r.errs) > 0 {
+				t.Errorf("got %v and errors %v", err, r.errs)
+			}
+		})
+	}
+}
+
+// An account without a mailbox of its own opens others by its rights on their folders.
+func TestSyncAsDelegate(t *testing.T) {
+	srv, mb := mirrorServer(t, nil)
+	mb.Deliver("Inbox", letter(1))
+	srv.AddAccount(svc, ewstest.AccountOptions{Password: canary})
+	srv.GrantDelegate(svc, alice)
+	srv.cfg.Username, srv.cfg.Access = svc, "delegate"
+	r := newReplica()
+	opts := &connection.SyncOptions{Mailbox: alice}
+	for i := range 2 {
+		r.mustSync(t, srv.open(t), opts) // a new process each time
+		mb.Deliver("Inbox", letter(i+2))
+	}
+	r.mustSync(t, srv.open(t), opts)
+	r.holds(t, letters(4)[1:]...)
 }

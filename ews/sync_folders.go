@@ -38,15 +38,18 @@ func (s *syncing) listing() ([]string, error) {
 func (s *syncing) roots() (gone []string, err error) {
 	for _, name := range s.conn.rootNames(s.t) {
 		root := s.history.Roots[name]
-		if root == nil {
+		_, _, met := s.conn.build(s.t)
+		if root == nil || !met { // what may be asked of folders depends on the version
 			found, prefix, err := s.conn.root(s.ctx, &s.t, name)
 			if err != nil {
 				return nil, err
 			}
-			if found == nil {
+			if found == nil && root == nil {
 				continue // this mailbox has no archive, or no recoverable items
 			}
-			root = &rootHistory{ID: found.ID, Prefix: prefix}
+			if found != nil {
+				root = &rootHistory{ID: found.ID, Prefix: prefix, State: root.state()}
+			}
 		}
 		below, err := s.root(name, root)
 		if err != nil {
@@ -120,20 +123,37 @@ func (s *syncing) root(name string, root *rootHistory) (gone []string, err error
 
 // hierarchy asks for a page of changes. The root is always named in the same way, as the state demands.
 func (s *syncing) hierarchy(name, state string) (*soap.Response, error) {
-	for {
-		_, declared, _ := s.conn.build(s.t)
-		r, err := s.conn.one(s.ctx, s.t, soap.SyncFolderHierarchy{
-			Shape:     soap.FolderShape{Properties: hierarchyProperties(!declared.Below(soap.Exchange2013))},
-			Root:      s.conn.distinguished(s.t, name),
-			SyncState: state,
-		})
-		if codeOf(err) != "ErrorMissingEmailAddress" || s.t.named {
-			return r, err
-		}
-		if _, _, err := s.conn.root(s.ctx, &s.t, name); err != nil || !s.t.named {
-			return r, err
+	return s.conn.one(s.ctx, s.t, soap.SyncFolderHierarchy{
+		Shape:     soap.FolderShape{Properties: hierarchyProperties(!s.old())},
+		Root:      s.conn.distinguished(s.t, name),
+		SyncState: state,
+	})
+}
+
+// old reports whether the server does not tell which folders are the well-known ones.
+func (s *syncing) old() bool {
+	_, declared, _ := s.conn.build(s.t)
+	return declared.Below(soap.Exchange2013)
+}
+
+// roles finds out which folders are the well-known ones where the server does not tell it of each, once.
+func (s *syncing) roles() error {
+	if !s.old() || s.t.archive {
+		return nil
+	}
+	all := s.forest()
+	for _, f := range all.nodes {
+		if f.role != "" {
+			return nil
 		}
 	}
+	if err := s.conn.assignRoles(s.ctx, s.t, all); err != nil {
+		return err
+	}
+	for id, node := range all.nodes {
+		s.history.Folders[id].Role = node.role
+	}
+	return nil
 }
 
 var errNoState = &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the server sent no SyncState")}
@@ -173,7 +193,8 @@ func (s *syncing) unlisted(known, listed map[string]bool, gone []string) ([]stri
 // exists asks for one folder.
 func (s *syncing) exists(id string) (bool, error) {
 	_, err := s.conn.one(s.ctx, s.t, soap.GetFolder{Folders: []soap.FolderID{{ID: id}}})
-	if connection.KindOf(err) == connection.ErrNotFound {
+	switch codeOf(err) { // and not the kind: the mailbox may not be found either
+	case "ErrorFolderNotFound", "ErrorItemNotFound":
 		return false, nil
 	}
 	return err == nil, err
@@ -250,8 +271,8 @@ func (s *syncing) forget(ids []string) []*connection.Folder {
 	return gone
 }
 
-// name finds the paths of all folders, and those that are meant by SyncOptions.Folders.
-func (s *syncing) name() {
+// forest returns the folders of the history.
+func (s *syncing) forest() *forest {
 	all := &forest{nodes: make(map[string]*folderNode, len(s.history.Folders)), roots: make(map[string]string)}
 	for id, f := range s.history.Folders {
 		all.nodes[id] = f.node(id)
@@ -259,6 +280,12 @@ func (s *syncing) name() {
 	for _, root := range s.history.Roots {
 		all.roots[root.ID] = root.Prefix
 	}
+	return all
+}
+
+// name finds the paths of all folders, and those that are meant by SyncOptions.Folders.
+func (s *syncing) name() {
+	all := s.forest()
 	s.paths = all.paths()
 	s.meant = make(map[string]bool)
 	for _, name := range s.opts.Folders {

@@ -15,7 +15,7 @@ const pageSize = 512
 func (s *syncing) folder(id string) error {
 	f := s.history.Folders[id]
 	first := f.State
-	again := false
+	s.anew = s.lost
 	guard := newGuard(f.State)
 	for {
 		r, err := s.conn.one(s.ctx, s.t, soap.SyncFolderItems{Folder: soap.FolderID{ID: id}, SyncState: f.State, Max: pageSize})
@@ -24,8 +24,8 @@ func (s *syncing) folder(id string) error {
 		}
 		switch {
 		case err == nil:
-		case connection.KindOf(err) == connection.ErrStale && f.State != "" && !again:
-			again = true
+		case connection.KindOf(err) == connection.ErrStale && f.State != "" && !s.anew:
+			s.anew = true
 			s.restarted(s.paths[id], err)
 			f.State, guard = "", newGuard("")
 			continue
@@ -82,12 +82,14 @@ func (s *syncing) ofFolder(err error) bool {
 		return false
 	}
 	switch e.Kind {
-	case connection.ErrProtocol, connection.ErrCorrupt, connection.ErrTooLarge:
+	case connection.ErrProtocol, connection.ErrCorrupt, connection.ErrTooLarge, connection.ErrStale:
 		return true
-	case connection.ErrNotFound, connection.ErrStale, connection.ErrUnavailable, connection.ErrUnknown, connection.ErrUnsupported:
+	case connection.ErrUnknown, connection.ErrUnsupported:
 		return e.Code != ""
-	case connection.ErrPermission:
-		return e.Code == "ErrorAccessDenied"
+	}
+	switch e.Code {
+	case "ErrorFolderNotFound", "ErrorItemNotFound", "ErrorAccessDenied", "ErrorInternalServerError", "ErrorInternalServerTransientError", "ErrorTimeoutExpired":
+		return true
 	}
 	return false
 }
@@ -166,7 +168,7 @@ func (s *syncing) updates(id string, items []soap.ItemID) error {
 
 // arrivals hands over new messages, but for those that the host has.
 func (s *syncing) arrivals(id string, items []soap.ItemID) error {
-	if s.lost && s.opts.Known != nil && len(items) > 0 {
+	if s.anew && s.opts.Known != nil && len(items) > 0 {
 		refs := make([]connection.Ref, len(items))
 		for i, item := range items {
 			refs[i] = s.t.ref(item.ID)

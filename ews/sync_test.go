@@ -22,11 +22,18 @@ func mirrorServer(t testing.TB, opts *ewstest.Options) (*rig, *ewstest.Mailbox) 
 	return r, r.alice
 }
 
+// mustBe fails the test unless err is an *Error of this kind.
+func mustBe(t testing.TB, err error, want connection.Kind) {
+	t.Helper()
+	_ = theError(t, err, want)
+}
+
 // A replica is what a host keeps of a mailbox.
 type replica struct {
 	messages   map[connection.Ref][]byte
 	folders    map[string]bool
 	flags      map[connection.Ref][]connection.Flag
+	special    map[string]string // uses of folders
 	checkpoint connection.Checkpoint
 
 	told []string // of the last sync
@@ -34,7 +41,7 @@ type replica struct {
 }
 
 func newReplica() *replica {
-	return &replica{messages: map[connection.Ref][]byte{}, folders: map[string]bool{}, flags: map[connection.Ref][]connection.Flag{}}
+	return &replica{messages: map[connection.Ref][]byte{}, folders: map[string]bool{}, flags: map[connection.Ref][]connection.Flag{}, special: map[string]string{}}
 }
 
 // sync brings r up to date and returns the error that ended the loop, if one did.
@@ -73,7 +80,7 @@ func (r *replica) apply(c *connection.Change) error {
 		delete(r.messages, c.Ref)
 		r.told = append(r.told, "removed")
 	case connection.FolderAdded:
-		r.folders[c.Folder.Name] = true
+		r.folders[c.Folder.Name], r.special[c.Folder.Name] = true, c.Folder.Special
 		r.told = append(r.told, "folder added "+c.Folder.Name)
 	case connection.FolderRemoved:
 		delete(r.folders, c.Folder.Name)
