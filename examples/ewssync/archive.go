@@ -14,7 +14,7 @@ import (
 
 // An Archive keeps what connection.Mirror brings, in an object store:
 //
-//	messages/aa/bb/<sha256>.eml             a message, octet for octet, named by its SHA-256 and written once
+//	messages/aa/<sha256>.eml                a message, octet for octet, named by its SHA-256 and written once
 //	mailboxes/<mailbox>/<number>.jsonl      the mailbox's log: what changed, up to a checkpoint; see [Entry]
 //
 // It is both the sink and the checkpoint store of Mirror, because a part of the log holds changes and the checkpoint behind
@@ -116,5 +116,5 @@ func (a *Archive) Save(ctx context.Context, mailbox string, old, next connection
 
 // messageKey returns the key of the message with the SHA-256 given, in hex.
 func messageKey(sum string) string {
-	return "messages/" + sum[:2] + "/" + sum[2:4] + "/" + sum + ".eml"
+	return "messages/" + sum[:2] + "/" + sum + ".eml"
 }

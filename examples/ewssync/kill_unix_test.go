@@ -30,12 +30,11 @@ type child struct {
 
 func start(t *testing.T, args ...string) *child {
 	t.Helper()
-	program, err := os.Executable()
+	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &child{Cmd: exec.CommandContext(t.Context(), program, args...), done: make(chan struct{})}
-	c.Env = append(os.Environ(), childEnv+"=1")
+	c := &child{Cmd: exec.CommandContext(t.Context(), path, args...), done: make(chan struct{})}
 	c.Stdout, c.Stderr = &c.out, &c.out
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -49,16 +48,6 @@ func start(t *testing.T, args ...string) *child {
 		<-c.done
 	})
 	return c
-}
-
-// ended reports whether the child has ended.
-func (c *child) ended() bool {
-	select {
-	case <-c.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // kill ends the child as a crash would, and reports whether it was still at work.
@@ -78,7 +67,8 @@ type crash struct {
 	dir    string
 	sent   map[string]int // messages so far, by mailbox
 
-	checked map[string]bool // parts of logs that were found good; they never change
+	checked map[string]bool              // parts of logs that were found good; they never change
+	logged  map[string]map[string]string // what they say was added: keys by ids, by mailbox
 }
 
 const denied = "denied@corp.test"
@@ -87,12 +77,12 @@ const denied = "denied@corp.test"
 // faults and cut connections; no checkpoint is ever ahead of what is stored; and a mailbox that may not be opened stops no
 // other.
 func TestKilled(t *testing.T) {
-	mailboxes, messages, kills := 200, 200, 12
+	mailboxes, messages, kills := 200, 200, 8
 	if testing.Short() {
 		mailboxes, messages, kills = 20, 40, 6
 	}
 	t.Logf("%d mailboxes of %d messages, %d kills", mailboxes, messages, kills)
-	c := &crash{random: rand.New(rand.NewPCG(7, 7)), dir: t.TempDir(), sent: make(map[string]int), checked: make(map[string]bool)}
+	c := &crash{random: rand.New(rand.NewPCG(7, 7)), dir: t.TempDir(), sent: make(map[string]int), checked: make(map[string]bool), logged: make(map[string]map[string]string)}
 	for i := range mailboxes {
 		c.boxes = append(c.boxes, fmt.Sprintf("user%03d@corp.test", i))
 	}
@@ -102,7 +92,7 @@ func TestKilled(t *testing.T) {
 		c.deliver(box, messages)
 	}
 	c.trouble()
-	from := exchange(t, c.srv, map[string]any{"mailboxes": append([]string{denied}, c.boxes...), "batch_items": 20})
+	from := exchange(t, c.srv, map[string]any{"mailboxes": append([]string{denied}, c.boxes...), "batch_items": 50})
 	// A kill is no power failure: the system keeps what was written.
 	to := settingsFile(t, "file", map[string]any{"location": c.dir, "sync": "none"})
 	args := []string{"-settings", from, "-to", to, "-workers", "16"}
@@ -113,8 +103,8 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("only %d of %d runs were killed at work", done, runs)
 		}
 		p := start(t, args...)
-		at := c.srv.Calls("GetItem") + 1 + c.random.IntN(2*mailboxes*messages/20/kills)
-		until(t, "it has read some messages", func() bool { return c.srv.Calls("GetItem") >= at || p.ended() })
+		at := c.srv.Calls("GetItem") + 1 + c.random.IntN(2*mailboxes*messages/50/kills)
+		c.reach(t, p, at)
 		if p.kill() {
 			done++
 		}
@@ -135,29 +125,54 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	c.check(t)
+	if got := len(c.logged[denied]); got != 0 {
+		t.Errorf("the archive has %d messages of the denied mailbox", got)
+	}
 	total := 0
 	for _, box := range c.boxes {
-		wantArchived(t, c.dir, c.srv, box, "Inbox", "Inbox/Sub")
+		c.whole(t, box)
 		total += c.sent[box]
 	}
-	if got := archived(t, c.dir, denied); len(got) != 0 {
-		t.Errorf("the archive has %d messages of the denied mailbox", len(got))
+	for i := range 3 {
+		c.checkpoints(t, c.boxes[i*mailboxes/3])
 	}
-	for i := range 4 {
-		c.checkpoints(t, c.boxes[i*mailboxes/4])
-	}
-	t.Logf("%d messages are whole; %d requests came while the server had asked to wait", total, c.srv.Penalty())
+	t.Logf("%d messages are whole after %d requests for messages on %d connections; %d requests came while the server had asked to wait",
+		total, c.srv.Calls("GetItem"), c.srv.Connections(), c.srv.Penalty())
 }
 
-// deliver puts n messages more into a mailbox.
-func (c *crash) deliver(box string, n int) {
-	all := raws(box, c.sent[box], c.sent[box]+n)
-	c.sent[box] += n
-	if n > 10 {
-		all[n/2] = append(all[n/2], bytes.Repeat([]byte("a longer one\r\n"), 10_000)...)
+// reach waits until the server was asked for messages so often, or the program has ended.
+func (c *crash) reach(t *testing.T, p *child, calls int) {
+	t.Helper()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for c.srv.Calls("GetItem") < calls {
+		select {
+		case <-tick.C:
+		case <-p.done:
+			return
+		case <-limit.C:
+			t.Fatalf("after %s the program has asked for no more messages", patience)
+		}
 	}
-	c.srv.boxes[box].Deliver("Inbox", all[:n-n/4]...)
-	c.srv.boxes[box].Deliver("Inbox/Sub", all[n-n/4:]...)
+}
+
+// deliver puts n messages more into a mailbox. Of four, three went to all of its team: the archive has them once.
+func (c *crash) deliver(box string, n int) {
+	team := box[:len("user00")] + "x@corp.test"
+	for i := c.sent[box]; i < c.sent[box]+n; i++ {
+		folder, to := "Inbox", team
+		if i%4 == 0 {
+			folder, to = "Inbox/Sub", box
+		}
+		raw := raws(to, i, i+1)[0]
+		if i%100 == 0 {
+			raw = append(raw, bytes.Repeat([]byte("a longer one\r\n"), c.random.IntN(5_000))...)
+		}
+		c.srv.boxes[box].Deliver(folder, raw)
+	}
+	c.sent[box] += n
 }
 
 // trouble is what the server does to one request in some dozens.
@@ -180,9 +195,12 @@ func (c *crash) trouble() {
 func (c *crash) check(t *testing.T) {
 	t.Helper()
 	s := fileStore(t, c.dir)
-	for _, box := range c.boxes {
+	for _, box := range append(c.boxes, denied) {
 		l := &mailboxLog{store: s, mailbox: box}
 		var number int64
+		if c.logged[box] == nil {
+			c.logged[box] = make(map[string]string)
+		}
 		for info, err := range s.List(t.Context(), &connection.ListOptions{Prefix: l.prefix()}) {
 			if err != nil {
 				t.Fatal(err)
@@ -203,11 +221,30 @@ func (c *crash) check(t *testing.T) {
 				if err != nil || int64(len(data)) != e.Size || keyOf(data) != e.Key {
 					t.Errorf("%s: the log is ahead of what is stored: %s: %d octets, %v", box, e.Key, len(data), err)
 				}
+				c.logged[box][e.Ref.ID] = e.Key
 			})
 			if err != nil || part.Number != number || part.Checkpoint == "" {
 				t.Errorf("%s: part %d: got %+v, %v", box, number, part, err)
 			}
 		}
+	}
+}
+
+// whole fails the test unless the log of a mailbox has exactly what the server has. That each key leads to its octets was
+// checked.
+func (c *crash) whole(t *testing.T, box string) {
+	t.Helper()
+	count, lost := 0, 0
+	for _, folder := range []string{"Inbox", "Inbox/Sub"} {
+		for _, m := range c.srv.Messages(box, folder) {
+			count++
+			if c.logged[box][m.ID] != keyOf(m.Raw) {
+				lost++
+			}
+		}
+	}
+	if count != c.sent[box] || lost > 0 || len(c.logged[box]) != count {
+		t.Errorf("%s: %d messages, of which %d are not in the archive; its log has %d, want %d", box, count, lost, len(c.logged[box]), c.sent[box])
 	}
 }
 

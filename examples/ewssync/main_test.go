@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,14 +20,31 @@ import (
 	"github.com/mailconn/mailconn/objectstore/filestore"
 )
 
-// childEnv makes the test binary be the program, as a child of a test.
-const childEnv = "EWSSYNC_TEST_CHILD"
+// programDir is where the program is built; TestMain makes it.
+var programDir string
+
+// program is the program as its users run it, built when the first test needs it.
+var program = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(programDir, "ewssync.exe") // the name does for every system
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
-		main()
+	var err error
+	if programDir, err = os.MkdirTemp("", "ewssync-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if err := os.RemoveAll(programDir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
 }
 
 const (
@@ -167,17 +186,20 @@ func archived(t *testing.T, dir, mailbox string) map[string][]byte {
 func wantArchived(t *testing.T, dir string, srv exchangeServer, mailbox string, folders ...string) {
 	t.Helper()
 	have := archived(t, dir, mailbox)
+	var wrong []string
 	for _, folder := range folders {
 		for _, m := range srv.Messages(mailbox, folder) {
-			data, ok := have[m.ID]
-			if !ok || !bytes.Equal(data, m.Raw) {
-				t.Errorf("%s: %s: %.40q: got %d octets, found %v, want %d", mailbox, folder, m.Raw, len(data), ok, len(m.Raw))
+			if data, ok := have[m.ID]; !ok || !bytes.Equal(data, m.Raw) {
+				wrong = append(wrong, fmt.Sprintf("%s: %.80q: got %d octets, found %v, want %d", folder, m.Raw, len(data), ok, len(m.Raw)))
 			}
 			delete(have, m.ID)
 		}
 	}
 	for id := range have {
-		t.Errorf("%s: the archive has %.20s…, the server has not", mailbox, id)
+		wrong = append(wrong, fmt.Sprintf("the archive has %.20s…, the server has not", id))
+	}
+	if len(wrong) > 0 {
+		t.Errorf("%s: %d messages are wrong, such as\n%s", mailbox, len(wrong), strings.Join(wrong[:min(len(wrong), 5)], "\n"))
 	}
 }
 
@@ -356,35 +378,45 @@ func TestFollow(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	ended := make(chan result)
+	var r result
+	ended := make(chan struct{})
 	args := []string{"-settings", exchange(t, srv, map[string]any{"mailboxes": []string{ann}}), "-to", dir, "-follow", "-interval", "10ms"}
-	go func() { ended <- runArgs(ctx, args...) }()
+	go func() {
+		defer close(ended)
+		r = runArgs(ctx, args...)
+	}()
 	messages := func(n int) func() bool {
 		return func() bool {
-			found, err := filepath.Glob(filepath.Join(dir, "messages", "*", "*", "*.eml"))
+			found, err := filepath.Glob(filepath.Join(dir, "messages", "*", "*.eml"))
 			return err == nil && len(found) == n
 		}
 	}
-	until(t, "the first messages are stored", messages(3))
+	until(t, ended, "the first messages are stored", messages(3))
 	srv.boxes[ann].Deliver("Inbox", raws(ann, 3, 5)...)
-	until(t, "the next messages are stored", messages(5))
-	until(t, "the log has them", func() bool { return len(archived(t, dir, ann)) == 5 })
+	until(t, ended, "the next messages are stored", messages(5))
+	until(t, ended, "the log has them", func() bool { return len(archived(t, dir, ann)) == 5 })
 	cancel()
-	(<-ended).want(t, exitInterrupted, "interrupted", "stopping")
+	<-ended
+	r.want(t, exitInterrupted, "interrupted", "stopping")
 	wantArchived(t, dir, srv, ann, "Inbox")
 }
 
 // patience is what no test needs on a machine that has time.
 const patience = 5 * time.Minute
 
-// until waits until ok.
-func until(t *testing.T, what string, ok func() bool) {
+// until waits until ok, or until the program has ended.
+func until(t *testing.T, ended <-chan struct{}, what string, ok func() bool) {
 	t.Helper()
 	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	for wait := 5 * time.Millisecond; !ok(); wait = min(2*wait, 320*time.Millisecond) {
 		select {
 		case <-time.After(wait):
+		case <-ended:
+			if !ok() {
+				t.Errorf("the program ended before this was true: %s", what)
+			}
+			return
 		case <-limit.C:
 			t.Fatalf("after %s this is not true: %s", patience, what)
 		}
