@@ -3,7 +3,7 @@ package soap
 // ResolveNames asks for the people whose name or address begins with Entry: 100 at most, without a way to ask for more.
 type ResolveNames struct {
 	Entry string
-	Scope string // SearchScope: "ActiveDirectory", "ActiveDirectoryContacts", "Contacts", "ContactsActiveDirectory"; "" = the server's choice
+	Scope string // "ActiveDirectory", "ActiveDirectoryContacts", "Contacts", "ContactsActiveDirectory"; "" = the server's choice
 	Full  bool   // ReturnFullContactData
 }
 

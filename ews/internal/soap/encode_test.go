@@ -244,7 +244,7 @@ func TestVersions(t *testing.T) {
 	}
 	for setting, want := range map[string]soap.Version{
 		"2007_SP1": soap.Exchange2007SP1, "2010": soap.Exchange2010, "2010_SP1": soap.Exchange2010SP1, "2010_SP2": soap.Exchange2010SP2, "2013": soap.Exchange2013,
-		"2013_SP1": soap.Exchange2013SP1, "2016": soap.Exchange2016, "2019": soap.Exchange2016, "SE": soap.Exchange2016, "2007": "", "2003": "", "auto": "", "": "",
+		"2013_SP1": soap.Exchange2013SP1, "2016": soap.Exchange2016, "2019": soap.Exchange2016, "SE": soap.Exchange2016, "2007": "", "2015": "", "2003": "", "auto": "", "": "",
 	} {
 		got, ok := soap.Serves(setting)
 		if ok != (want != "") || ok && got != want {

@@ -213,7 +213,7 @@ func (r *Reader) extended(properties *map[string]string) error {
 	err := r.each(func(name []byte) error {
 		switch string(name) {
 		case "ExtendedFieldURI":
-			key = extendedKey(s.attr("PropertyTag"), s.attr("PropertySetId"), s.attr("DistinguishedPropertySetId"), s.attr("PropertyName"), s.attr("PropertyId"))
+			key = extendedKey(s.attr)
 		case "Value":
 			return one()
 		case "Values":

@@ -174,7 +174,8 @@ func (r *Reader) header(d int) error {
 		if string(name) == "ServerVersionInfo" {
 			r.server = ServerVersionInfo{
 				Major: max(0, r.s.natural("MajorVersion")), Minor: max(0, r.s.natural("MinorVersion")),
-				MajorBuild: max(0, r.s.natural("MajorBuildNumber")), MinorBuild: max(0, r.s.natural("MinorBuildNumber")), Version: r.s.attr("Version"),
+				MajorBuild: max(0, r.s.natural("MajorBuildNumber")), MinorBuild: max(0, r.s.natural("MinorBuildNumber")),
+				Version: r.s.attr("Version"),
 			}
 			r.told = true
 		}

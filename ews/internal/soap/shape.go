@@ -1,6 +1,7 @@
 package soap
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -106,7 +107,7 @@ func (p Path) Key() string {
 	if p.element != "t:ExtendedFieldURI" {
 		return ""
 	}
-	return extendedKey(p.attr("PropertyTag"), p.attr("PropertySetId"), p.attr("DistinguishedPropertySetId"), p.attr("PropertyName"), p.attr("PropertyId"))
+	return extendedKey(p.attr)
 }
 
 func (p Path) attr(name string) string {
@@ -118,18 +119,16 @@ func (p Path) attr(name string) string {
 	return ""
 }
 
-// extendedKey joins what identifies an extended property: "0xe07", or "set/name".
-func extendedKey(tag, set, distinguished, name, id string) string {
-	if tag != "" {
+// extendedKey joins the attributes that identify an extended property: "0xe07", or "set/name".
+func extendedKey(attr func(name string) string) string {
+	if tag := attr("PropertyTag"); tag != "" {
 		if n, err := strconv.ParseUint(tag, 0, 32); err == nil {
 			return "0x" + strconv.FormatUint(n, 16)
 		}
 		return strings.ToLower(tag)
 	}
-	if set == "" {
-		set = distinguished
-	}
-	return strings.ToLower(set) + "/" + name + id
+	set := cmp.Or(attr("PropertySetId"), attr("DistinguishedPropertySetId"))
+	return strings.ToLower(set) + "/" + attr("PropertyName") + attr("PropertyId")
 }
 
 func (p Path) write(w *writer) {

@@ -8,16 +8,19 @@ type Version string
 // The versions that can be declared, oldest first. 2019, Subscription Edition and Online speak Exchange2016: nothing newer
 // is documented.
 const (
-	Exchange2007     Version = "Exchange2007"
-	Exchange2007SP1  Version = "Exchange2007_SP1"
-	Exchange2010     Version = "Exchange2010"
-	Exchange2010SP1  Version = "Exchange2010_SP1"
-	Exchange2010SP2  Version = "Exchange2010_SP2"
-	Exchange2013     Version = "Exchange2013"
-	Exchange2013SP1  Version = "Exchange2013_SP1"
-	Exchange2015     Version = "Exchange2015"
-	Exchange2016     Version = "Exchange2016"
-	unknownVersion           = Version("")
+	Exchange2007    Version = "Exchange2007"
+	Exchange2007SP1 Version = "Exchange2007_SP1"
+	Exchange2010    Version = "Exchange2010"
+	Exchange2010SP1 Version = "Exchange2010_SP1"
+	Exchange2010SP2 Version = "Exchange2010_SP2"
+	Exchange2013    Version = "Exchange2013"
+	Exchange2013SP1 Version = "Exchange2013_SP1"
+	Exchange2015    Version = "Exchange2015"
+	Exchange2016    Version = "Exchange2016"
+)
+
+const (
+	unknownVersion   Version = ""
 	oldestNegotiated         = Exchange2007SP1 // EWS of 2007 without SP1 lacks too much to be used
 )
 
@@ -45,16 +48,16 @@ func (v Version) Down() (Version, bool) {
 
 func (v Version) rank() int { return slices.Index(Versions(), v) }
 
-// Serves returns the highest version that a server of the setting's name understands, where setting is one of 2007_SP1, 2010, 2010_SP1,
-// 2010_SP2, 2013, 2013_SP1, 2016, 2019 and SE, and false for any other.
-func Serves(setting string) (Version, bool) {
-	switch setting {
+// Serves returns the highest version that a server of that name understands. The name is one of 2007_SP1, 2010, 2010_SP1,
+// 2010_SP2, 2013, 2013_SP1, 2016, 2019 and SE; false for any other.
+func Serves(name string) (Version, bool) {
+	switch name {
 	case "2019", "SE":
 		return Exchange2016, true
-	case "2007":
+	case "2007", "2015": // versions of the schema, but no servers that EWS is used with
 		return unknownVersion, false
 	}
-	v := Version("Exchange" + setting)
+	v := Version("Exchange" + name)
 	return v, v.Valid()
 }
 
