@@ -115,8 +115,9 @@ func (f *Finder) choose(ctx context.Context, s settings) (*url.URL, error) {
 		return first, nil
 	}
 	if server, err := asciiHost(f.o.Server); err == nil && server != first.Hostname() {
-		home := registrable(second.Hostname())
-		if server == second.Hostname() || within(server, home) && registrable(first.Hostname()) != home {
+		inside, ok := registrable(second.Hostname())
+		outside, _ := registrable(first.Hostname())
+		if server == second.Hostname() || ok && within(server, inside) && outside != inside {
 			first, second = second, first
 		}
 	}

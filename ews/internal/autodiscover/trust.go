@@ -11,7 +11,7 @@ import (
 // A policy says to which hosts credentials may be redirected.
 type policy struct {
 	homes  []string // registrable domains: the mailbox's and the server's
-	hosts  []string // exact names: the server, autodiscover_urls
+	hosts  []string // exact names: the domain and its autodiscover host, the server, autodiscover_urls
 	allow  []string
 	decide func(from, to *url.URL) error
 }
@@ -20,10 +20,15 @@ type policy struct {
 var microsoft = []string{"*.outlook.com", "*.office365.com"}
 
 func (f *Finder) policyFor(origin address) *policy {
-	p := &policy{homes: []string{registrable(origin.domain)}, decide: f.o.RedirectPolicy}
+	p := &policy{hosts: []string{origin.domain, "autodiscover." + origin.domain}, decide: f.o.RedirectPolicy}
+	if home, ok := registrable(origin.domain); ok {
+		p.homes = append(p.homes, home)
+	}
 	if host, err := asciiHost(f.o.Server); err == nil {
 		p.hosts = append(p.hosts, host)
-		p.homes = append(p.homes, registrable(host))
+		if home, ok := registrable(host); ok {
+			p.homes = append(p.homes, home)
+		}
 	}
 	for _, u := range f.o.URLs {
 		if host, err := asciiHost(u.Hostname()); err == nil {
@@ -44,17 +49,14 @@ func (f *Finder) policyFor(origin address) *policy {
 	return p
 }
 
-// registrable returns the part of a host name that somebody registered ("company.co.uk" of "mail.company.co.uk"), or the
-// name itself if there is none: an IP address, a single label, a public suffix.
-func registrable(host string) string {
+// registrable returns the part of a host name that somebody registered: "company.co.uk" of "mail.company.co.uk". There is
+// none in an IP address, in a single label, and in what is for everybody to register below, such as "co.uk".
+func registrable(host string) (domain string, ok bool) {
 	if top := host[strings.LastIndexByte(host, '.')+1:]; strings.Contains(host, ":") || strings.Trim(top, "0123456789") == "" {
-		return host // no top-level domain is a number
+		return "", false // no top-level domain is a number
 	}
 	domain, err := publicsuffix.EffectiveTLDPlusOne(host)
-	if err != nil {
-		return host
-	}
-	return domain
+	return domain, err == nil
 }
 
 // within reports whether host is domain or below it.

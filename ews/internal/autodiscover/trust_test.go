@@ -212,6 +212,25 @@ func TestPlainRedirectToItself(t *testing.T) {
 	}
 }
 
+// TestDomainsThatEverybodyRegistersBelow vouch for no host but the domain itself.
+func TestDomainsThatEverybodyRegistersBelow(t *testing.T) {
+	for domain, evil := range map[string]string{"co.uk": "evil.co.uk", "localnet": "evil.localnet", "github.io": "evil.github.io"} {
+		w := newWorld(t)
+		w.pages[svc(domain)] = soapError("RedirectUrl", svc(evil))
+		w.hosts[evil], w.hostile[evil] = ews("mail.evil.test"), true
+		_, err := w.finder().Find(t.Context(), "joe@"+domain)
+		var blocked *autodiscover.RedirectBlockedError
+		if !errors.As(err, &blocked) {
+			t.Errorf("%s: %v", domain, err)
+		}
+		w.pages[svc(domain)] = soapError("RedirectUrl", "https://autodiscover."+domain+"/other/autodiscover.svc")
+		w.pages["https://autodiscover."+domain+"/other/autodiscover.svc"] = ews("mail.company.test")
+		if got, err := w.finder().Find(t.Context(), "joe@"+domain); err != nil || got.URL.String() != found {
+			t.Errorf("%s: %v, %v", domain, got, err)
+		}
+	}
+}
+
 // TestBusyBehindARedirect asks a busy server three times about the address that it was recommended for, and no other.
 func TestBusyBehindARedirect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
