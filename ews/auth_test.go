@@ -443,14 +443,14 @@ func TestE62Storm(t *testing.T) {
 			c := r.open(t)
 			var wg sync.WaitGroup
 			for range 100 {
-				wg.Go(func() { theFetchError(t, c, connection.ErrAuth) })
+				wg.Go(func() { wantHint(t, theFetchError(t, c, connection.ErrAuth), "password") })
 			}
 			wg.Wait()
 			if n := len(r.wrong()); n < 1 || n > 2 {
 				t.Errorf("%d logins, want 1 or 2", n)
 			}
 			before := len(r.Requests())
-			theFetchError(t, c, connection.ErrAuth)
+			wantHint(t, theFetchError(t, c, connection.ErrAuth), "not tried again")
 			if n := len(r.Requests()); n != before {
 				t.Errorf("%d requests after the final refusal", n-before)
 			}

@@ -60,23 +60,23 @@ func (x *exchange) refuses(b *body, status int) error {
 		if !isHTML(start) {
 			return nil // whoever reads it will say what is wrong
 		}
-		return x.page(b, "")
+		return x.webPage(b, "")
 	}
 	return x.serverError(b)
 }
 
 // serverError is what a status 500 without XML means.
 func (x *exchange) serverError(b *body) error {
-	page := b.text()
-	text := x.c.pageText(page)
+	page := x.c.page(b.text())
+	text := page.shown
 	x.c.jars.drop(x.r.jar())
-	if strings.Contains(strings.ToLower(text), "maximum request length exceeded") {
+	if page.says("maximum request length exceeded") {
 		return x.status(connection.ErrTooLarge, http.StatusInternalServerError, "the server's maxRequestLength is smaller than the message", text)
 	}
 	if !x.r.Safe {
 		return x.status(connection.ErrUncertain, http.StatusInternalServerError, "", text)
 	}
-	if strings.Contains(text, "Server Error in '/EWS' Application") {
+	if page.says("Server Error in '/EWS' Application") {
 		return x.wait(connection.ErrThrottled, http.StatusInternalServerError, nil, text)
 	}
 	return x.status(connection.ErrUnavailable, http.StatusInternalServerError, "", text)
@@ -89,10 +89,10 @@ func (x *exchange) statusError(b *body, status int) error {
 		if strings.Contains(strings.ToLower(location), "/genericerrorpage.htm") {
 			return x.wait(connection.ErrThrottled, status, nil, "redirected to the page of general errors")
 		}
-		return x.page(b, location)
+		return x.webPage(b, location)
 	}
-	text := x.c.pageText(b.text())
-	lower := strings.ToLower(text)
+	page := x.c.page(b.text())
+	text := page.shown
 	switch {
 	case status == http.StatusUnauthorized: // to somebody who sent no credential
 		return x.status(connection.ErrAuth, status, "", text)
@@ -104,7 +104,7 @@ func (x *exchange) statusError(b *body, status int) error {
 			hint = "mode: the server may want https; set mode to tls"
 		}
 		return x.status(connection.ErrPermission, status, hint, text)
-	case status == http.StatusRequestEntityTooLarge, status == http.StatusNotFound && strings.Contains(lower, "404.13"):
+	case status == http.StatusRequestEntityTooLarge, status == http.StatusNotFound && page.says("404.13"):
 		return x.status(connection.ErrTooLarge, status, "the server's limits (uploadReadAheadSize, maxAllowedContentLength) are smaller than the message", text)
 	case status == http.StatusNotFound, status == http.StatusGone, status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
 		return x.status(connection.ErrProtocol, status, "server: there is no EWS at "+x.url.Redacted()+"; the URL usually ends with /EWS/Exchange.asmx", text)
@@ -144,11 +144,11 @@ func (x *exchange) wait(kind connection.Kind, status int, h http.Header, text st
 	return e
 }
 
-// page is the error for a web page where EWS should answer, or for the way to one.
-func (x *exchange) page(b *body, location string) error {
+// webPage is the error for a web page where EWS should answer, or for the way to one.
+func (x *exchange) webPage(b *body, location string) error {
 	text := "redirected to a web page"
 	if location == "" {
-		text = x.c.pageText(b.text())
+		text = x.c.page(b.text()).shown
 		if text == "" {
 			text = "a web page without text"
 		}

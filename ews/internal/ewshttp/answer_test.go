@@ -49,7 +49,7 @@ func TestAnswers(t *testing.T) {
 		"407":                           {407, nil, "", nil, connection.ErrProtocol, []string{"proxy"}},
 		"413":                           {413, nil, "", nil, connection.ErrTooLarge, nil},
 		"429":                           {429, http.Header{"Retry-After": {"3"}}, "", nil, connection.ErrThrottled, nil},
-		"500 too long":                  {500, nil, "<html><title>Maximum request\nlength exceeded.</title></html>", nil, connection.ErrTooLarge, nil},
+		"500 too long":                  {500, nil, "<html><title>Runtime Error</title>" + strings.Repeat("<p>Sorry.</p>", 100) + "Maximum request\nlength exceeded.</html>", nil, connection.ErrTooLarge, nil},
 		"500 of ASP.NET":                {500, nil, "<html><title>Server Error in '/EWS' Application.</title></html>", nil, connection.ErrThrottled, nil},
 		"500 page":                      {500, nil, "<html>oops</html>", nil, connection.ErrUnavailable, []string{"oops"}},
 		"500 page, request is not safe": {500, nil, "<html>oops</html>", unsafe, connection.ErrUncertain, nil},

@@ -40,10 +40,19 @@ func (c *Client) clean(text string) string { return httpx.Clean(c.scrub.Load().T
 // maxShown is how much of a page's text an error shows.
 const maxShown = 200
 
-// pageText returns the beginning of what a person reads on a web page, or of a text that is none.
-func (c *Client) pageText(page []byte) string {
-	text := strings.ToValidUTF8(c.scrub.Load().Text(string(page)), "")
-	lower := strings.Map(func(r rune) rune {
+// A page is what a person reads on a web page, or a text that is none.
+type page struct {
+	words string // in lower case, one space between them
+	shown string // the beginning, fit for an error
+}
+
+// says reports whether the page holds a phrase.
+func (p page) says(phrase string) bool { return strings.Contains(p.words, strings.ToLower(phrase)) }
+
+// page takes the tags out of a page.
+func (c *Client) page(octets []byte) page {
+	text := strings.ToValidUTF8(c.scrub.Load().Text(string(octets)), "")
+	lower := strings.Map(func(r rune) rune { // no letter may change its length
 		if 'A' <= r && r <= 'Z' {
 			r += 'a' - 'A'
 		}
@@ -81,5 +90,5 @@ func (c *Client) pageText(page []byte) string {
 	if len(shown) > maxShown {
 		shown = strings.ToValidUTF8(shown[:maxShown], "") + "…"
 	}
-	return shown
+	return page{strings.ToLower(strings.Join(strings.Fields(b.String()), " ")), shown}
 }

@@ -107,7 +107,7 @@ func TestE62Storm(t *testing.T) {
 
 func TestLockedAccountIsTriedOnce(t *testing.T) {
 	s := newServer(t, ntlm)
-	s.users, s.page = nil, "<html><body>The referenced account is currently\n locked out and may not be logged on to.</body></html>"
+	s.users, s.page = nil, "<html><body>"+strings.Repeat("<p>Access is denied.</p>", 50)+"The referenced account is currently\n locked out and may not be logged on to.</body></html>"
 	c := s.client(nil, auth("ntlm"))
 	fails(t, c, s.request(), connection.ErrAuth, "locked out", "unlocked")
 	if s.refused() != 1 {

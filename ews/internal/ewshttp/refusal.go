@@ -32,7 +32,8 @@ func (x *exchange) again(ctx context.Context, tick *ticket, r refusal) error {
 // refusal reads a 401 and says what it may mean.
 func (x *exchange) refusal(t *trip, sch scheme) refusal {
 	list, diagnosis := offers(t.resp.Header), t.resp.Header.Get("X-Ms-Diagnostics")
-	text := x.c.pageText(t.text())
+	page := x.c.page(t.text())
+	text := page.shown
 	t.done()
 	x.c.jars.drop(x.r.jar())
 	if diagnosis != "" {
@@ -41,7 +42,7 @@ func (x *exchange) refusal(t *trip, sch scheme) refusal {
 	if text == "" {
 		text = "the server refuses the login"
 	}
-	locked := strings.Contains(strings.ToLower(text), "locked out")
+	locked := page.says("locked out") || strings.Contains(text, "locked out")
 	e := x.c.fail(connection.ErrAuth, x.endpoint, x.authHint(sch, list, text, locked), "%s: %s", sch, text)
 	e.Code = strconv.Itoa(http.StatusUnauthorized)
 	if online(x.url) {
@@ -73,7 +74,7 @@ func (x *exchange) authHint(sch scheme, list []offer, text string, locked bool) 
 	}
 	if d, known := x.c.Skew(); known && d.Abs() > maxSkew {
 		hint = fmt.Sprintf("the clocks of this machine and of the server differ by %s: set them right. ", d.Abs().Round(time.Second)) + hint
-	} else if sch == schemeBearer && (strings.Contains(text, "nbf") || strings.Contains(text, "not yet valid") || strings.Contains(text, "lifetime")) {
+	} else if sch == schemeBearer && (strings.Contains(text, "nbf") || strings.Contains(text, "not yet valid") || strings.Contains(text, "lifetime") || strings.Contains(text, "expired")) {
 		hint = "check the clock of this machine. " + hint
 	}
 	return hint
