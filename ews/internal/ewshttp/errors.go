@@ -34,8 +34,12 @@ func (c *Client) ended(ctx context.Context, endpoint string) error {
 	return e
 }
 
-// clean makes a server's text fit for an error or a log: short, printable, without a credential.
-func (c *Client) clean(text string) string { return httpx.Clean(c.scrub.Load().Text(text)) }
+// clean makes a server's text fit for an error or a log: short, printable, without a credential, also where that was only taken
+// apart by what cannot be printed.
+func (c *Client) clean(text string) string {
+	scrub := c.scrub.Load()
+	return scrub.Text(httpx.Clean(scrub.Text(text)))
+}
 
 // maxShown is how much of a page's text an error shows.
 const maxShown = 200
