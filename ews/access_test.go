@@ -2,6 +2,7 @@ package ews_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -107,6 +108,12 @@ func TestPublicFolders(t *testing.T) {
 	}
 	all := collect(t, c, &connection.FetchOptions{Mailbox: "#public", Folders: []string{"Company/News"}})
 	wantBodies(t, bodies(t, all), letters(3)...)
+	if err := c.Delete(t.Context(), all[0].ref); err != nil {
+		t.Error(err)
+	}
+	all = slices.DeleteFunc(all, func(f fetched) bool { return f.ref == all[0].ref })
+	got := collect(t, c, &connection.FetchOptions{Mailbox: "#public", Folders: []string{"Company/News"}})
+	wantBodies(t, bodies(t, got), []byte(all[0].raw), []byte(all[1].raw))
 	_, err := one(c.Fetch(t.Context(), &connection.FetchOptions{Mailbox: "#public"}))
 	theError(t, err, connection.ErrInvalid)
 }

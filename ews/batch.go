@@ -59,9 +59,10 @@ type batch struct {
 	ended func() bool
 
 	queue     []*wanted
-	throttles int // rounds in a row that brought nothing but a pause
-	idle      int // rounds in a row that brought nothing
-	dead      int // items in a row about which no answer came at all
+	halved    bool // in this round: what is asked for at once
+	throttles int  // rounds in a row that brought nothing but a pause
+	idle      int  // rounds in a row that brought nothing
+	dead      int  // items in a row about which no answer came at all
 }
 
 // maxDead is after how many such items the server is taken to be out of order rather than the items.
@@ -120,6 +121,7 @@ func idsOf(ws []*wanted) []soap.ItemID {
 
 // round makes one request.
 func (b *batch) round(ctx context.Context, ws []*wanted) error {
+	b.halved = false
 	a, err := b.conn.call(ctx, b.t, b.ask(ws), callOptions{patient: b.patient, expect: idsOf(ws), splits: len(ws) > 1})
 	if err != nil {
 		err = b.failed(ctx, ws, err)
@@ -143,6 +145,12 @@ type reading struct {
 	broken   error // what ended it before its end
 	left     bool  // it was not read to its end, on purpose
 	stopped  bool
+}
+
+// settled reports whether an item has its answer, whatever the rest of the answers is like.
+func (v *reading) settled(w *wanted) bool {
+	became, ok := v.outcomes[w]
+	return ok && (became == done || became == leave)
 }
 
 // read reads an answer.
@@ -180,6 +188,10 @@ func (b *batch) read(a *answer, ws []*wanted) reading {
 
 // settle decides about the items that have no answer yet.
 func (b *batch) settle(ctx context.Context, a *answer, ws []*wanted, v reading) error {
+	if v.broken != nil && ctx.Err() != nil {
+		b.back(slices.DeleteFunc(ws, v.settled)...)
+		return b.conn.ended(ctx, "", connection.Ref{})
+	}
 	agreed := v.broken == nil && !v.left && a.Agreed()
 	var open []*wanted
 	var busy *serverError
@@ -196,7 +208,7 @@ func (b *batch) settle(ctx context.Context, a *answer, ws []*wanted, v reading) 
 		case refused && e.verdict().class == throttled:
 			busy = e
 		case refused && (agreed || len(ws) == 1):
-			again, err := b.refusal(w, e)
+			again, err := b.refusal(w, e, len(ws) == 1)
 			if err != nil {
 				return err
 			}
@@ -233,11 +245,12 @@ func (b *batch) settle(ctx context.Context, a *answer, ws []*wanted, v reading) 
 	}
 	b.back(open...)
 	b.dead = 0
-	return b.pace(ctx, a, open, busy, progress, v.broken)
+	return b.pace(ctx, a, open, busy, progress)
 }
 
-// refusal decides about an item that the server has refused, and reports whether to ask again.
-func (b *batch) refusal(w *wanted, e *serverError) (ask bool, err error) {
+// refusal decides about an item that the server has refused, single if it was asked about by itself, and reports whether to
+// ask again.
+func (b *batch) refusal(w *wanted, e *serverError, single bool) (ask bool, err error) {
 	v := e.verdict()
 	if v.class == permanent || v.class == outdated {
 		switch b.refused(w, e) {
@@ -250,9 +263,9 @@ func (b *batch) refusal(w *wanted, e *serverError) (ask bool, err error) {
 		return false, nil
 	}
 	switch {
-	case v.kind == connection.ErrTimeout && !w.alone:
+	case v.kind == connection.ErrTimeout && !single:
 		b.halve()
-	case e.code == "ErrorBatchProcessingStopped" && !w.alone:
+	case e.code == "ErrorBatchProcessingStopped" && !single:
 		w.alone = true // the tail is asked for singly
 	default:
 		w.alone = true
@@ -267,14 +280,18 @@ func (b *batch) refusal(w *wanted, e *serverError) (ask bool, err error) {
 	return false, nil
 }
 
-// halve asks for less at once from now on.
+// halve asks for less at once from now on, by half after each answer that took the server too long.
 func (b *batch) halve() {
+	if b.halved {
+		return
+	}
+	b.halved = true
 	b.most = max(b.most/2, 1)
 	b.bytes = max(b.bytes/2, minBatchBytes)
 }
 
 // pace waits before the next request where that is due.
-func (b *batch) pace(ctx context.Context, a *answer, open []*wanted, busy *serverError, progress bool, broken error) error {
+func (b *batch) pace(ctx context.Context, a *answer, open []*wanted, busy *serverError, progress bool) error {
 	if progress {
 		b.idle, b.throttles = 0, 0
 	}
@@ -292,9 +309,6 @@ func (b *batch) pace(ctx context.Context, a *answer, open []*wanted, busy *serve
 		return nil
 	}
 	b.idle++
-	if broken != nil && ctx.Err() != nil {
-		return b.conn.ended(ctx, "", connection.Ref{})
-	}
 	if backoff.Wait(ctx, retryPolicy.Delay(b.idle, 0)) != nil {
 		return b.conn.ended(ctx, "", connection.Ref{})
 	}

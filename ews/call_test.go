@@ -3,6 +3,7 @@ package ews_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -280,5 +281,60 @@ func TestBatches(t *testing.T) {
 				t.Errorf("got %d requests, want %d", requests, test.requests)
 			}
 		})
+	}
+}
+
+// A batch that takes the server too long is halved, and an item that takes too long by itself is reported.
+func TestBatchesAreHalved(t *testing.T) {
+	r := newRig(t, nil)
+	raw := letters(12)
+	ids := r.alice.Deliver("Inbox", raw...)
+	r.Fail(ewstest.On("GetItem").Nth(2).Times(1), ewstest.Refuse("ErrorTimeoutExpired", "Too much."))
+	wantRefs(t, byRef(t, r.open(t), nil), ids, raw)
+	var sizes []int
+	for _, q := range r.asked("GetItem")[1:] {
+		sizes = append(sizes, strings.Count(string(q.Body), "ItemId Id="))
+	}
+	if !slices.Equal(sizes, []int{10, 5, 5, 2}) {
+		t.Errorf("got batches of %v", sizes)
+	}
+
+	r = newRig(t, nil)
+	ids = r.alice.Deliver("Inbox", raw[:3]...)
+	r.cfg.BatchItems = 1
+	r.Fail(ewstest.On("GetItem").Nth(2).About(ids[1]), ewstest.FailItem(0, "ErrorTimeoutExpired"))
+	var failed []string
+	got := map[string]string{}
+	for _, f := range collect(t, r.open(t), nil) {
+		if f.err != nil {
+			theError(t, f.err, connection.ErrTimeout)
+			failed = append(failed, f.ref.ID)
+			continue
+		}
+		got[f.ref.ID] = f.raw
+	}
+	if !slices.Equal(failed, ids[1:2]) || len(got) != 2 {
+		t.Errorf("got errors about %q and %d messages", failed, len(got))
+	}
+}
+
+// One item at which the server hangs up does not keep the others back.
+func TestPoisonItem(t *testing.T) {
+	r := newRig(t, nil)
+	raw := letters(5)
+	ids := r.alice.Deliver("Inbox", raw...)
+	r.Fail(ewstest.On("GetItem").Nth(2).About(ids[2]), ewstest.HangUp())
+	var failed []string
+	got := map[string]string{}
+	for _, f := range collect(t, r.open(t), nil) {
+		if f.err != nil {
+			theError(t, f.err, connection.ErrNetwork)
+			failed = append(failed, f.ref.ID)
+			continue
+		}
+		got[f.ref.ID] = f.raw
+	}
+	if !slices.Equal(failed, ids[2:3]) || len(got) != 4 {
+		t.Errorf("got errors about %q and %d messages", failed, len(got))
 	}
 }

@@ -114,9 +114,10 @@ var verdicts = map[string]verdict{
 	"NoPublicFolderReplicaAvailable":        {permanent, connection.ErrNotFound, ""},
 }
 
-// conversionCodes are those of items that Exchange cannot make a message of: the ladder of Config.Fallbacks begins there.
+// conversion reports whether a code says that Exchange cannot make a message of an item: the ladder of Config.Fallbacks
+// begins there.
 func conversion(code string) bool {
-	return connection.KindOf(&connection.Error{Kind: judge(code, "").kind}) == connection.ErrCorrupt
+	return judge(code, "").kind == connection.ErrCorrupt
 }
 
 // judge returns what a code means. inner is the code below an ErrorInternalServerError, which tells more.

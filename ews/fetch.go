@@ -72,6 +72,7 @@ type fetch struct {
 type store struct {
 	t       target
 	sources []*source // nil until its folders are known
+	rest    time.Time // until when it is left alone, since it cannot be read
 	watch   *watcher  // of Follow; may be nil
 }
 
@@ -115,6 +116,8 @@ func (f *fetch) run() error {
 				return c.fail(f.op, s.t, connection.Ref{}, err)
 			case !f.report(c.fail(f.op, s.t, connection.Ref{Mailbox: s.t.mailbox}, err)):
 				return nil
+			default:
+				s.rest = time.Now().Add(deniedRest)
 			}
 		}
 		if !f.opts.Follow {
@@ -128,6 +131,9 @@ func (f *fetch) run() error {
 		}
 	}
 }
+
+// deniedRest is how long Follow leaves a mailbox alone that it may not read, or that is not there.
+const deniedRest = 10 * time.Minute
 
 // final reports whether an error means that other mailboxes fare no better.
 func final(err error) bool {
@@ -169,6 +175,9 @@ func (f *fetch) wait(news bool, failures int) error {
 
 // readStore reads what is new in a mailbox.
 func (f *fetch) readStore(s *store) error {
+	if time.Now().Before(s.rest) {
+		return nil
+	}
 	if s.sources == nil {
 		if err := f.open(s); err != nil || f.over {
 			return err
