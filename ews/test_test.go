@@ -58,9 +58,7 @@ func (r *rig) discovering() *rig {
 }
 
 func lookupSRV(s *ewstest.Server) func(context.Context, string, string, string) (string, []*net.SRV, error) {
-	return func(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
-		return s.LookupSRV(service, proto, name)
-	}
+	return s.LookupSRV
 }
 
 func TestReportOfWhatWorks(t *testing.T) {

@@ -100,11 +100,16 @@ func TestAccountIsLockedAndBlocked(t *testing.T) {
 	clock.advance(time.Minute)
 	status(good, http.StatusOK, "")
 
-	srv.SetAccountState(aliceAddress, ewstest.AccountLocked)
-	status(good, http.StatusUnauthorized, "currently locked out")
+	for state, text := range map[ewstest.AccountState]string{
+		ewstest.AccountLocked: "currently locked out", ewstest.AccountDisabled: "disabled", ewstest.AccountPasswordExpired: "has expired",
+		ewstest.AccountMustChangePassword: "must be changed",
+	} {
+		srv.SetAccountState(aliceAddress, state)
+		status(good, http.StatusUnauthorized, text)
+	}
 	srv.SetAccountState(aliceAddress, ewstest.AccountActive)
 	status(good, http.StatusOK, "")
-	if got := len(srv.Logins(aliceAddress)); got != 8 {
+	if got := len(srv.Logins(aliceAddress)); got != 11 {
 		t.Errorf("got %d logins", got)
 	}
 }

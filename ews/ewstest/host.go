@@ -90,8 +90,8 @@ func (s *Server) host(name string) Host {
 	return s.hosts["*"]
 }
 
-// LookupSRV answers from [Options.SRV], as net.Resolver.LookupSRV would; but it does not sort.
-func (s *Server) LookupSRV(service, proto, name string) (string, []*net.SRV, error) {
+// LookupSRV answers from [Options.SRV], as net.Resolver.LookupSRV would; but it does not sort. It is an ews.Config's LookupSRV.
+func (s *Server) LookupSRV(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
 	return lookupSRV(s.srv, service, proto, name)
 }
 

@@ -129,13 +129,13 @@ func TestLookupSRV(t *testing.T) {
 	srv, _ := server(t, &ewstest.Options{SRV: map[string][]ewstest.SRV{
 		"_autodiscover._tcp.corp.test": {{Target: "b.corp.test", Port: 443, Priority: 20}, {Target: "a.corp.test", Port: 444, Priority: 10, Weight: 5}},
 	}})
-	name, got, err := srv.LookupSRV("autodiscover", "tcp", "Corp.test")
+	name, got, err := srv.LookupSRV(t.Context(), "autodiscover", "tcp", "Corp.test")
 	if err != nil || name != "_autodiscover._tcp.Corp.test." || len(got) != 2 ||
 		*got[0] != (net.SRV{Target: "b.corp.test", Port: 443, Priority: 20}) || *got[1] != (net.SRV{Target: "a.corp.test", Port: 444, Priority: 10, Weight: 5}) {
 		t.Errorf("got %q, %v, %v", name, got, err)
 	}
 	notFound := &net.DNSError{}
-	if _, _, err := srv.LookupSRV("autodiscover", "tcp", "other.test"); !errors.As(err, &notFound) || !notFound.IsNotFound {
+	if _, _, err := srv.LookupSRV(t.Context(), "autodiscover", "tcp", "other.test"); !errors.As(err, &notFound) || !notFound.IsNotFound {
 		t.Errorf("another domain: got %v", err)
 	}
 }

@@ -89,7 +89,7 @@ func TestFill(t *testing.T) {
 // What the server allocates does not grow with what it sends.
 func TestLargeAnswersAreStreamed(t *testing.T) {
 	srv, mb := server(t, nil)
-	const octets = 32 << 20
+	const octets = 8 << 20
 	id := mb.Folder("Inbox").DeliverItems(ewstest.Message{Body: ewstest.Synthetic{Octets: octets}})[0]
 	c := alice(t, srv)
 	c.must(getInbox)
@@ -110,7 +110,7 @@ func TestLargeAnswersAreStreamed(t *testing.T) {
 		t.Errorf("read %d octets, %v, %v", n, err, closing)
 	}
 	runtime.ReadMemStats(&after)
-	if got := after.TotalAlloc - before.TotalAlloc; got > octets { // with the race detector, pools forget much
+	if got := after.TotalAlloc - before.TotalAlloc; got > 2*octets { // it would be more than four times as many; with the race detector, pools forget much
 		t.Errorf("%d octets were allocated to send %d", got, n)
 	}
 }
