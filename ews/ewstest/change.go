@@ -4,11 +4,11 @@ import "fmt"
 
 // locked finds an item that is there; otherwise it panics, since the test asks for what cannot be.
 func (mb *Mailbox) locked(id string) *item {
-	kind, number, n, ok := mb.s.parseID(id)
-	if !ok || kind != itemIDs || number != mb.number || n >= uint64(len(mb.items)) || mb.items[n] == nil {
+	where, n, bad := mb.s.mailboxOf(id, itemIDs)
+	if bad != nil || where != mb || mb.itemAt(n) == nil {
 		panic(fmt.Sprintf("ewstest: no item %.20s… in %s", id, mb.account.address))
 	}
-	return mb.items[n]
+	return mb.itemAt(n)
 }
 
 // Move moves an item to a folder, which is made if it is not there, and returns its new id.

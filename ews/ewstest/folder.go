@@ -217,7 +217,14 @@ func (f *Folder) DeliverItems(items ...Message) []string {
 	return ids
 }
 
-// Messages returns what is in the folder, in the order of arrival.
+// Count returns how many items are in the folder.
+func (f *Folder) Count() int {
+	f.mb.s.mu.Lock()
+	defer f.mb.s.mu.Unlock()
+	return f.live
+}
+
+// Messages returns what is in the folder, in the order of arrival, with all the octets.
 func (f *Folder) Messages() []Message {
 	f.mb.s.mu.Lock()
 	defer f.mb.s.mu.Unlock()

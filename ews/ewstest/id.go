@@ -16,6 +16,7 @@ const (
 	folderIDs = 1
 	itemIDs   = 2
 	attachIDs = 3
+	personIDs = 4
 )
 
 // derive makes a secret of a seed.
@@ -72,6 +73,31 @@ func (s *Server) parseID(text string) (kind, mailbox int, number uint64, ok bool
 		}
 	}
 	return 0, 0, 0, false
+}
+
+// mailboxOf returns the mailbox that an id of a kind is of, and the number of the thing in it. Neither need be there any more, and
+// another server with the same seed gives out the same ids. The caller holds the lock.
+func (s *Server) mailboxOf(text string, kind int) (mb *Mailbox, number uint64, bad *fault) {
+	got, n, number, ok := s.parseID(text)
+	switch {
+	case !ok:
+		return nil, 0, &fault{code: "ErrorInvalidIdMalformed", text: "Id is malformed."}
+	case got != kind && kind == itemIDs:
+		return nil, 0, &fault{code: "ErrorCannotUseFolderIdForItemId", text: "Cannot use the id of another object for an item."}
+	case got != kind && kind == folderIDs:
+		return nil, 0, &fault{code: "ErrorCannotUseItemIdForFolderId", text: "Cannot use the id of another object for a folder."}
+	case got != kind || n < 1 || n > len(s.store.mailboxes):
+		return nil, 0, itemNotFound()
+	}
+	return s.store.mailboxes[n-1], number, nil
+}
+
+// itemAt returns the item of a number, nil if it is not there.
+func (mb *Mailbox) itemAt(n uint64) *item {
+	if n >= uint64(len(mb.items)) || mb.items[n] == nil || mb.items[n].folder == nil {
+		return nil
+	}
+	return mb.items[n]
 }
 
 // hexID writes an id in hexadecimal, as HexEntryId has it.

@@ -43,16 +43,15 @@ func opGetAttachment(s *Server, req *request) *reply {
 }
 
 func (s *Server) getAttachment(req *request, id string, mime bool) (*node, *fault) {
-	kind, number, n, ok := s.parseID(id)
-	if !ok || kind != attachIDs {
+	mb, n, bad := s.mailboxOf(id, attachIDs)
+	if bad != nil {
 		return nil, &fault{code: "ErrorInvalidAttachmentId", text: "The attachment id is invalid."}
 	}
-	mb := s.store.mailboxes[number-1]
 	if bad := s.may(req, mb); bad != nil {
 		return nil, bad
 	}
-	it := mb.items[n/attachmentsOfItem]
-	if it == nil || it.folder == nil {
+	it := mb.itemAt(n / attachmentsOfItem)
+	if it == nil {
 		return nil, itemNotFound()
 	}
 	v := &view{s: s, it: it}

@@ -141,7 +141,7 @@ func (s *Server) personaID(p *node) string {
 	for _, c := range []byte(p.value("EmailAddress")) {
 		h = (h ^ uint64(c)) * 1099511628211
 	}
-	return s.id(attachIDs, 0, h)
+	return s.id(personIDs, 0, h)
 }
 
 // opConvertId is ConvertId between EwsId and EwsId; ids of other formats are the hexadecimal of those.

@@ -9,19 +9,15 @@ func (s *Server) item(req *request, id *node) (*item, *fault) {
 	if text == "" {
 		return nil, &fault{code: "ErrorInvalidIdEmpty", text: "Id must be non-empty."}
 	}
-	kind, number, n, ok := s.parseID(text)
-	switch {
-	case !ok:
-		return nil, &fault{code: "ErrorInvalidIdMalformed", text: "Id is malformed."}
-	case kind != itemIDs:
-		return nil, &fault{code: "ErrorCannotUseFolderIdForItemId", text: "Cannot use a folder id for an item id."}
+	mb, n, bad := s.mailboxOf(text, itemIDs)
+	if bad != nil {
+		return nil, bad
 	}
-	mb := s.store.mailboxes[number-1]
 	if bad := s.may(req, mb); bad != nil {
 		return nil, bad
 	}
-	it := mb.items[n]
-	if it == nil || it.folder == nil || it.broken == ListedButNot {
+	it := mb.itemAt(n)
+	if it == nil || it.broken == ListedButNot {
 		return nil, itemNotFound()
 	}
 	return it, nil

@@ -17,21 +17,21 @@ func (s *Server) folder(req *request, id *node) (*Folder, *fault) {
 	if id.name == "DistinguishedFolderId" {
 		return s.distinguished(req, id)
 	}
-	kind, number, n, ok := s.parseID(id.attr("Id"))
-	switch {
-	case !ok:
-		return nil, &fault{code: "ErrorInvalidIdMalformed", text: "Id is malformed."}
-	case kind != folderIDs:
-		return nil, &fault{code: "ErrorCannotUseItemIdForFolderId", text: "Cannot use an item id for a folder id."}
+	notFound := &fault{code: "ErrorFolderNotFound", text: "The specified folder could not be found in the store."}
+	mb, n, bad := s.mailboxOf(id.attr("Id"), folderIDs)
+	if bad != nil && bad.code == "ErrorItemNotFound" {
+		bad = notFound
 	}
-	mb := s.store.mailboxes[number-1]
-	if bad := s.may(req, mb); bad != nil {
+	if bad == nil {
+		bad = s.may(req, mb)
+	}
+	if bad != nil {
 		return nil, bad
 	}
-	f := mb.folders[n]
-	if f.gone {
-		return nil, &fault{code: "ErrorFolderNotFound", text: "The specified folder could not be found in the store."}
+	if n >= uint64(len(mb.folders)) || mb.folders[n].gone {
+		return nil, notFound
 	}
+	f := mb.folders[n]
 	return f, nil
 }
 
