@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -31,17 +32,22 @@ func mustBe(t testing.TB, err error, want connection.Kind) {
 // A replica is what a host keeps of a mailbox.
 type replica struct {
 	messages   map[connection.Ref][]byte
+	where      map[connection.Ref]string // their folders
 	folders    map[string]bool
 	flags      map[connection.Ref][]connection.Flag
 	special    map[string]string // uses of folders
 	checkpoint connection.Checkpoint
+
+	kept *replica // as of the last Checkpoint, for back
 
 	told []string // of the last sync
 	errs []error  // those of single messages and folders
 }
 
 func newReplica() *replica {
-	return &replica{messages: map[connection.Ref][]byte{}, folders: map[string]bool{}, flags: map[connection.Ref][]connection.Flag{}, special: map[string]string{}}
+	return &replica{
+		messages: map[connection.Ref][]byte{}, where: map[connection.Ref]string{}, folders: map[string]bool{}, flags: map[connection.Ref][]connection.Flag{}, special: map[string]string{},
+	}
 }
 
 // sync brings r up to date and returns the error that ended the loop, if one did.
@@ -71,7 +77,7 @@ func (r *replica) apply(c *connection.Change) error {
 		if err != nil {
 			return err
 		}
-		r.messages[c.Ref], r.flags[c.Ref] = raw, c.Message.Flags
+		r.messages[c.Ref], r.flags[c.Ref], r.where[c.Ref] = raw, c.Message.Flags, c.Message.Folder
 		r.told = append(r.told, "added "+c.Message.Folder)
 	case connection.Updated:
 		r.flags[c.Ref] = c.Message.Flags
@@ -84,10 +90,16 @@ func (r *replica) apply(c *connection.Change) error {
 		r.told = append(r.told, "folder added "+c.Folder.Name)
 	case connection.FolderRemoved:
 		delete(r.folders, c.Folder.Name)
+		maps.DeleteFunc(r.messages, func(ref connection.Ref, _ []byte) bool { return r.where[ref] == c.Folder.Name })
 		r.told = append(r.told, "folder removed "+c.Folder.Name)
 	case connection.FolderRenamed:
 		delete(r.folders, c.Folder.Previous)
 		r.folders[c.Folder.Name] = true
+		for ref, folder := range r.where {
+			if folder == c.Folder.Previous {
+				r.where[ref] = c.Folder.Name
+			}
+		}
 		r.told = append(r.told, "folder renamed "+c.Folder.Previous+" to "+c.Folder.Name)
 	case connection.Progressed:
 	}
