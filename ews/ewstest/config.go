@@ -12,7 +12,7 @@ import (
 func (s *Server) Config() ews.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := ews.Config{Server: "exchange.corp.test", DisableAutodiscover: true}
+	c := ews.Config{Server: "exchange.corp.test", DisableAutodiscover: true, LookupSRV: s.LookupSRV}
 	if len(s.store.accounts) > 0 {
 		first := s.store.accounts[0]
 		if _, domain, found := strings.Cut(first.address, "@"); found {
