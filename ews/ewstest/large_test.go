@@ -124,3 +124,37 @@ func BenchmarkSynthetic(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkGetItem reads an answer over TLS and throws it away.
+func BenchmarkGetItem(b *testing.B) {
+	srv, err := ewstest.Listen(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer srv.Close()
+	const octets = 5 << 20
+	raw := make([]byte, octets)
+	mb := srv.AddMailbox(aliceAddress, ewstest.MailboxOptions{Password: alicePassword})
+	body := getItems(mb.Deliver("Inbox", raw)...)
+	env := srv.Env()
+	transport := &http.Transport{DialContext: env.Dial, TLSClientConfig: env.TLS}
+	defer transport.CloseIdleConnections()
+	b.SetBytes(octets)
+	for b.Loop() {
+		req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, serverURL, strings.NewReader(body))
+		if err != nil {
+			b.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "text/xml; charset=utf-8")
+		req.Header.Set("Accept-Encoding", "identity")
+		req.Header.Set("Authorization", basic(aliceAddress, alicePassword))
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			b.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, resp.Body)
+		if closing := resp.Body.Close(); err != nil || closing != nil || n < octets*4/3 {
+			b.Fatal(n, err, closing)
+		}
+	}
+}
