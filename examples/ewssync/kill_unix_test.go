@@ -92,7 +92,7 @@ func TestKilled(t *testing.T) {
 	for i := range mailboxes {
 		c.boxes = append(c.boxes, fmt.Sprintf("user%03d@corp.test", i))
 	}
-	c.srv = newServer(t, &ewstest.Options{Seed: 7, SyncCap: 64}, c.boxes...)
+	c.srv = newServer(t, &ewstest.Options{Seed: 7, SyncCap: 64, Dialect: ewstest.Dialect{NoGzip: true}}, c.boxes...)
 	c.srv.AddMailbox(denied, ewstest.MailboxOptions{}).Deliver("Inbox", raws(denied, 0, 3)...)
 	for _, box := range c.boxes {
 		c.deliver(box, messages)
