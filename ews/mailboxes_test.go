@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -182,10 +183,24 @@ func TestMailboxesOfTheServer(t *testing.T) {
 			if tt.unasked != "" && r.Calls(tt.unasked) != 0 {
 				t.Errorf("%s was asked too", tt.unasked)
 			}
+			if n := r.Calls("FindPeople"); tt.people > 1000 && n != 0 && n != 3 {
+				t.Errorf("%d pages of people, want 3", n)
+			}
 			if n := len(r.Requests()); n > 1000 {
 				t.Errorf("%d requests", n)
 			}
 		})
+	}
+}
+
+// TestMailboxesOfAServerThatDoesNotCount ends with the first page that brings nothing new.
+func TestMailboxesOfAServerThatDoesNotCount(t *testing.T) {
+	r := newRig(t, nil).impersonating()
+	total := regexp.MustCompile(`<[a-z:]*TotalNumberOfPeopleInView>[0-9]+</[a-z:]*TotalNumberOfPeopleInView>`)
+	r.Fail(ewstest.On("FindPeople"), ewstest.Rewrite(func(body []byte) []byte { return total.ReplaceAll(body, nil) }))
+	wantListed(t, r.open(t), append(r.people(7), alice)...)
+	if n := r.Calls("FindPeople"); n != 2 {
+		t.Errorf("%d pages, want 2", n)
 	}
 }
 
@@ -222,6 +237,13 @@ func TestMailboxesThatNobodyTells(t *testing.T) {
 		t.Error(e)
 	}
 	// What says nothing of the way is no reason to take another.
+	r = newRig(t, nil).impersonating()
+	r.Fail(ewstest.On("GetSearchableMailboxes"), ewstest.Refuse("ErrorMailboxStoreUnavailable", "The store is not there. Try again later."))
+	_, err = listed(t, r.open(t), nil)
+	wantKind(t, err, connection.ErrUnavailable)
+	if n := r.Calls("FindPeople") + r.Calls("ResolveNames"); n != 0 {
+		t.Errorf("%d more requests to a server that asks for patience", n)
+	}
 	r = newRig(t, nil).impersonating()
 	r.cfg.Password = connection.NewSecret("wrong")
 	_, err = listed(t, r.open(t), nil)

@@ -1,8 +1,11 @@
 package ews_test
 
 import (
+	"context"
 	"errors"
+	"net"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +20,7 @@ import (
 func TestReportWithoutServer(t *testing.T) {
 	r := newRig(t, nil).discovering()
 	r.cfg.Server = ""
+	r.cfg.ServerName = "other.corp.test" // of server, and of no other host
 	r.SetAnswer("*", alice, ewstest.Answer{External: "https://cas7.corp.test/EWS/Exchange.asmx"})
 	by, got, err := report(t, r, nil)
 	if err != nil {
@@ -25,7 +29,7 @@ func TestReportWithoutServer(t *testing.T) {
 	if first := got.Steps[0].Name; first != "autodiscover" {
 		t.Errorf("the first step is %s", first)
 	}
-	if !strings.Contains(by["resolve"].Detail, "cas7.corp.test:443") || by["tls"].Status != connection.StatusOK {
+	if !strings.Contains(by["resolve"].Detail, "cas7.corp.test:443") || !strings.Contains(by["tls"].Detail, "cas7.corp.test") || by["tls"].Status != connection.StatusOK {
 		t.Errorf("resolve: %q, tls: %s", by["resolve"].Detail, by["tls"].Status)
 	}
 	// Nobody to ask: everything is skipped, with the reason.
@@ -145,5 +149,68 @@ func TestReportReadsLittle(t *testing.T) {
 	by, got, err := report(t, r, nil)
 	if err != nil || by["read"].Detail != "65536 octets of the newest item" {
 		t.Errorf("%v\n%s", err, got)
+	}
+}
+
+// TestReportSparesHTTPUnlessNothingListens: what stands between us and https may be the attacker.
+func TestReportSparesHTTPUnlessNothingListens(t *testing.T) {
+	r := newRig(t, &ewstest.Options{Auth: ewstest.Authentication{AllowPlain: true}})
+	r.cfg.Mode, r.cfg.AllowPlaintextAuth = connection.ModeTLSWhenAvailable, true
+	dial := r.env.Dial
+	r.env.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if strings.HasSuffix(address, ":443") {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("network is unreachable")}
+		}
+		return dial(ctx, network, address)
+	}
+	by, _, err := report(t, r, nil)
+	if by["connect"].Status != connection.StatusFailed || !errors.Is(err, connection.ErrNetwork) || len(r.Dialled()) != 0 {
+		t.Errorf("connect is %s: %v; dialled %q", by["connect"].Status, err, r.Dialled())
+	}
+}
+
+// TestReportReadsOnlyTheSample: if that cannot be opened, the account's own mailbox does not stand in for it.
+func TestReportReadsOnlyTheSample(t *testing.T) {
+	r := newRig(t, nil)
+	r.AddMailbox(bob, ewstest.MailboxOptions{Password: canary})
+	r.cfg.TestMailbox = bob
+	by, _, err := report(t, r, &connection.TestOptions{Write: true})
+	if !errors.Is(err, connection.ErrPermission) || by["open"].Status != connection.StatusOK || by["read"].Status != connection.StatusSkipped || r.Calls("CreateItem") != 0 {
+		t.Errorf("%v: open %s, read %s", err, by["open"].Status, by["read"].Status)
+	}
+}
+
+// TestReportNegotiatesQuietly: only a version that the settings name, and that is too new, is worth a warning.
+func TestReportNegotiatesQuietly(t *testing.T) {
+	r := newRig(t, &ewstest.Options{Version: "2010_SP2"})
+	by, _, err := report(t, r, nil)
+	if s := by["capabilities"]; err != nil || s.Status != connection.StatusOK || !strings.Contains(s.Detail, "Exchange 2010") || !strings.Contains(s.Detail, "Exchange2010_SP2") {
+		t.Errorf("%v: capabilities is %s: %s %s", err, s.Status, s.Detail, s.Hint)
+	}
+}
+
+// TestReportComparesWhatItWrote with what it reads.
+func TestReportComparesWhatItWrote(t *testing.T) {
+	r := newRig(t, nil)
+	payload := regexp.MustCompile(`(MimeContent[^>]*>)[^<]+<`)
+	r.Fail(ewstest.On("GetItem"), ewstest.Rewrite(func(body []byte) []byte { return payload.ReplaceAll(body, []byte("${1}SGVsbG8gd29ybGQ=<")) }))
+	by, _, err := report(t, r, &connection.TestOptions{Write: true})
+	if !errors.Is(err, connection.ErrCorrupt) || by["write"].Status != connection.StatusFailed || len(r.Messages(alice, "Drafts")) != 0 {
+		t.Errorf("%v: write is %s", err, by["write"].Status)
+	}
+}
+
+// TestReportWithNothingToRemove does not look for what was refused.
+func TestReportWithNothingToRemove(t *testing.T) {
+	r := newRig(t, nil)
+	r.Fail(ewstest.On("CreateItem"), ewstest.Refuse("ErrorAccessDenied", "Access is denied."))
+	finds := 0
+	by, _, err := report(t, r, &connection.TestOptions{Write: true, Progress: func(s connection.Step) {
+		if s.Name == "write" {
+			finds = r.Calls("FindItem")
+		}
+	}})
+	if !errors.Is(err, connection.ErrPermission) || by["remove"].Status != connection.StatusOK || r.Calls("FindItem") != finds || r.Calls("DeleteItem") != 0 {
+		t.Errorf("%v: remove is %s: %s", err, by["remove"].Status, by["remove"].Detail)
 	}
 }
