@@ -3,7 +3,6 @@ package ewstest
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -24,8 +23,8 @@ type writer struct {
 	quote   byte
 }
 
-func newWriter(w io.Writer, d Dialect) *writer {
-	x := &writer{Writer: bufio.NewWriterSize(w, 32<<10), d: d, rng: rand.New(rand.NewPCG(d.Seed, 2)), newline: "\n", quote: '"'} //nolint:gosec // tests want to be repeated
+func newWriter(w *bufio.Writer, d Dialect) *writer {
+	x := &writer{Writer: w, d: d, rng: rand.New(rand.NewPCG(d.Seed, 2)), newline: "\n", quote: '"'} //nolint:gosec // tests want to be repeated
 	if d.CRLF {
 		x.newline = "\r\n"
 	}

@@ -33,6 +33,8 @@ type wire struct {
 	budgets  budgets
 	script   script
 	uploaded atomic.Int64
+	zips     sync.Pool // of *gzip.Writer
+	buffers  sync.Pool // of *bufio.Writer
 
 	hanging map[*account]int // streaming connections; guarded by Server.mu
 	missed  int              // events that streams have lost; guarded by Server.mu

@@ -1,6 +1,7 @@
 package ewstest
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -78,8 +79,24 @@ func (s *Server) renderBody(w http.ResponseWriter, req *request, rep *reply, p *
 	}
 	w.Header().Set("Content-Encoding", "gzip")
 	w.WriteHeader(status)
-	z := gzip.NewWriter(out)
+	z, ok := s.zips.Get().(*gzip.Writer)
+	if !ok {
+		z = gzip.NewWriter(nil)
+	}
+	z.Reset(out)
+	defer s.zips.Put(z)
 	return errors.Join(s.write(z, rep, p, d), z.Close())
+}
+
+// document writes a document in a dialect.
+func (s *Server) document(out io.Writer, d Dialect, root *node) error {
+	b, ok := s.buffers.Get().(*bufio.Writer)
+	if !ok {
+		b = bufio.NewWriterSize(nil, 32<<10)
+	}
+	b.Reset(out)
+	defer s.buffers.Put(b)
+	return newWriter(b, d).document(root)
 }
 
 // write writes the document, or its beginning and what has no end.
@@ -89,10 +106,10 @@ func (s *Server) write(out io.Writer, rep *reply, p *mishap, d Dialect) error {
 		doc = s.envelope(rep, rep.body)
 	}
 	if p.endless == nil {
-		return newWriter(out, d).document(doc)
+		return s.document(out, d, doc)
 	}
 	var whole bytes.Buffer
-	if err := newWriter(&whole, d).document(doc); err != nil {
+	if err := s.document(&whole, d, doc); err != nil {
 		return err
 	}
 	text := whole.Bytes()

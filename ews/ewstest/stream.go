@@ -44,7 +44,7 @@ func (s *Server) renderStream(w http.ResponseWriter, req *request, rep *reply, p
 		if d.Seed++; s.opts.Streaming.ChangePrefixes {
 			d.Prefixes = (d.Prefixes + 1) % (PrefixDefault + 1)
 		}
-		return newWriter(&held, style).document(s.envelope(rep, body))
+		return s.document(&held, style, s.envelope(rep, body))
 	})
 	return errors.Join(err, send())
 }
