@@ -574,3 +574,32 @@ func TestFallbacks(t *testing.T) {
 		})
 	}
 }
+
+// A fault that one item of a batch brings about costs that item, and no other.
+func TestFaultAboutOneItem(t *testing.T) {
+	for code, kind := range map[string]connection.Kind{
+		"ErrorMimeContentConversionFailed": connection.ErrCorrupt, "ErrorMessageSizeExceeded": connection.ErrTooLarge,
+		"ErrorInvalidIdMalformed": connection.ErrProtocol, "ErrorInternalServerError": connection.ErrUnavailable, "ErrorItemNotFound": 0,
+	} {
+		r := newRig(t, nil)
+		raw := letters(4)
+		ids := r.alice.Deliver("Inbox", raw...)
+		r.Fail(ewstest.On("GetItem").Nth(2).About(ids[1]), ewstest.Refuse(code, "This one."))
+		errs := 0
+		got := map[string]string{}
+		for _, f := range collect(t, r.open(t), nil) {
+			if f.err != nil {
+				errs++
+				if e := theError(t, f.err, kind); e.Ref.ID != ids[1] || e.Code != code {
+					t.Errorf("%s: got %v", code, e)
+				}
+				continue
+			}
+			got[f.ref.ID] = f.raw
+		}
+		wantRefs(t, got, []string{ids[0], ids[2], ids[3]}, [][]byte{raw[0], raw[2], raw[3]})
+		if want := 1; errs != want && kind != 0 || errs != 0 && kind == 0 {
+			t.Errorf("%s: got %d errors", code, errs)
+		}
+	}
+}
