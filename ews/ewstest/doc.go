@@ -22,8 +22,8 @@
 //
 // Mailboxes have the usual folders, an in-place archive ([Mailbox.Archive]), recoverable items ([Mailbox.Recoverable]),
 // quotas and holds; there are public folders ([Server.PublicFolders]), distribution lists ([Server.AddGroup]) and accounts
-// without a mailbox ([Server.AddAccount]), which act for others once [Server.GrantImpersonation] lets them. Ids differ in
-// case, change when an item moves, and mean nothing elsewhere. Sync states tell exactly what changed since, until
+// without a mailbox ([Server.AddAccount]), which act for others once [Server.GrantImpersonation] lets them. Ids may differ in
+// case only, and change when an item moves; those of another server mean nothing unless it has the same seed. Sync states tell exactly what changed since, until
 // [Mailbox.ExpireSyncStates]. What other clients and administrators do meanwhile is [Mailbox.Move], [Mailbox.SetRead],
 // [Mailbox.Remove], [Folder.Rename], [Folder.Delete] and the like.
 //

@@ -59,6 +59,8 @@ func TestFindItemPages(t *testing.T) {
 	same(t, "ids", got, want)
 	root, ids := c.found(view(100, 2) + oldest)
 	equal(t, "past the end", fmt.Sprintln(len(ids), root.attr("IncludesLastItemInRange"), root.attr("IndexedPagingOffset")), "0 true 100\n")
+	c.fails("ErrorInvalidPagingMaxRows", find, view(0, 0))
+	c.fails("ErrorInvalidIndexedPagingParameters", find, view(-1, 1))
 	_, arbitrary := c.found("")
 	if strings.Join(arbitrary, "") == strings.Join(want, "") {
 		t.Error("without an order the items come in the order of arrival")

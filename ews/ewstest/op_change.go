@@ -11,6 +11,9 @@ func opUpdateItem(s *Server, req *request) *reply {
 				bad = &fault{code: "ErrorIrresolvableConflict", text: "The send or update operation could not be performed because the change key passed in the request does not match the current change key for the item."}
 			}
 		}
+		if bad == nil && it.isMail() && req.op.attr("MessageDisposition") == "" {
+			bad = dispositionRequired()
+		}
 		if bad != nil {
 			messages = append(messages, req.failure(bad).add(msg("Items")))
 			continue

@@ -28,7 +28,7 @@ func opCreateItem(s *Server, req *request) *reply {
 func (s *Server) createItem(req *request, n *node) (*node, *fault) {
 	how := req.op.attr("MessageDisposition")
 	if n.name == "Message" && how == "" {
-		return nil, &fault{code: "ErrorMessageDispositionRequired", text: "MessageDisposition attribute is required for messages."}
+		return nil, dispositionRequired()
 	}
 	m, bad := s.readItem(n)
 	if bad != nil {
@@ -54,6 +54,10 @@ func (s *Server) createItem(req *request, n *node) (*node, *fault) {
 	it := mb.deliver(folder, m)
 	it.keep(n)
 	return typ(it.kind, s.itemIDNode(it)), nil
+}
+
+func dispositionRequired() *fault {
+	return &fault{code: "ErrorMessageDispositionRequired", text: "MessageDisposition attribute is required for messages."}
 }
 
 // saveFolder finds where a new item is to be saved: by default in Drafts, or in Sent Items.

@@ -119,7 +119,10 @@ func opFindPeople(s *Server, req *request) *reply {
 			found = append(found, p)
 		}
 	}
-	offset, limit := viewOf(req.op.child("IndexedPageItemView"), len(found))
+	offset, limit, bad := viewOf(req.op.child("IndexedPageItemView"), len(found))
+	if bad != nil {
+		return &reply{body: msg("FindPeopleResponse", msg("MessageText").say(bad.text), msg("ResponseCode").say(bad.code)).with("ResponseClass", "Error")}
+	}
 	begin := min(offset, len(found))
 	end := min(len(found), begin+min(limit, findCap))
 	people := msg("People")

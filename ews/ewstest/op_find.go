@@ -42,11 +42,11 @@ func (s *Server) find(req *request, f *Folder) (*node, *fault) {
 		return nil, bad
 	}
 	total := len(found)
-	offset, limit := 0, total
-	limited := req.op.child("Restriction") != nil || req.op.child("QueryString") != nil
-	if v := req.op.child("IndexedPageItemView"); v != nil {
-		offset, limit = viewOf(v, total)
+	offset, limit, bad := viewOf(req.op.child("IndexedPageItemView"), total)
+	if bad != nil {
+		return nil, bad
 	}
+	limited := req.op.child("Restriction") != nil || req.op.child("QueryString") != nil
 	if v := req.op.child("FractionalPageItemView"); v != nil {
 		offset = total * number32(v.attr("Numerator")) / max(1, number32(v.attr("Denominator")))
 		limit = cmpInt(number32(v.attr("MaxEntriesReturned")), total)

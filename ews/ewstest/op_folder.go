@@ -43,9 +43,10 @@ func opFindFolder(s *Server, req *request) *reply {
 			}
 		}
 		total := len(found)
-		offset, limit := 0, total
-		if v := req.op.child("IndexedPageFolderView"); v != nil {
-			offset, limit = viewOf(v, total)
+		offset, limit, bad := viewOf(req.op.child("IndexedPageFolderView"), total)
+		if bad != nil {
+			messages = append(messages, req.failure(bad))
+			continue
 		}
 		end := min(total, offset+limit)
 		page := typ("Folders")
@@ -66,16 +67,25 @@ func (f *Folder) descend(all []*Folder) []*Folder {
 	return all
 }
 
-// viewOf reads an indexed page view: where it begins, and how many it wants at most.
-func viewOf(v *node, total int) (offset, limit int) {
+// viewOf reads an indexed page view of total things: where it begins, and how many it wants at most. Without a view it is
+// all of them.
+func viewOf(v *node, total int) (offset, limit int, bad *fault) {
+	if v == nil {
+		return 0, total, nil
+	}
 	offset, limit = number32(v.attr("Offset")), total
 	if most, there := v.lookup("MaxEntriesReturned"); there {
 		limit = number32(most)
 	}
-	if v.attr("BasePoint") == "End" {
+	switch {
+	case offset < 0:
+		return 0, 0, &fault{code: "ErrorInvalidIndexedPagingParameters", text: "IndexedPageView must have an offset that is not negative."}
+	case limit < 1 && total > 0:
+		return 0, 0, &fault{code: "ErrorInvalidPagingMaxRows", text: "MaxEntriesReturned must be greater than zero."}
+	case v.attr("BasePoint") == "End":
 		offset = max(0, total-offset-limit)
 	}
-	return offset, limit
+	return offset, limit, nil
 }
 
 // opCreateFolder is CreateFolder.

@@ -95,6 +95,7 @@ func TestUpdatesOfProperties(t *testing.T) {
 		return set(path, `<t:ExtendedProperty>`+path+`<t:Value>`+value+`</t:Value></t:ExtendedProperty>`)
 	}
 	categories := `<t:FieldURI FieldURI="item:Categories"/>`
+	c.fails("ErrorMessageDispositionRequired", `<m:UpdateItem ConflictResolution="AutoResolve"><m:ItemChanges><t:ItemChange><t:ItemId Id="%s"/><t:Updates>%s</t:Updates></t:ItemChange></m:ItemChanges></m:UpdateItem>`, ids[0], property("zero"))
 	_, state := c.sync("", 512)
 	update(property("one") + set(categories, `<t:Categories><t:String>red</t:String><t:String>blue</t:String></t:Categories>`))
 	same(t, "set", values(), []string{"red", "blue", "one"})
