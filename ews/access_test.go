@@ -115,5 +115,5 @@ func TestPublicFolders(t *testing.T) {
 	got := collect(t, c, &connection.FetchOptions{Mailbox: "#public", Folders: []string{"Company/News"}})
 	wantBodies(t, bodies(t, got), []byte(all[0].raw), []byte(all[1].raw))
 	_, err := one(c.Fetch(t.Context(), &connection.FetchOptions{Mailbox: "#public"}))
-	theError(t, err, connection.ErrInvalid)
+	wantKind(t, err, connection.ErrInvalid)
 }

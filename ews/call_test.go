@@ -197,7 +197,7 @@ func TestAccess(t *testing.T) {
 	}
 	for _, mailbox := range []string{"nobody", "a@b@c", "a b@c", "\x00@c"} {
 		_, err := one(r.open(t).Fetch(t.Context(), &connection.FetchOptions{Mailbox: mailbox}))
-		theError(t, err, connection.ErrInvalid)
+		wantKind(t, err, connection.ErrInvalid)
 	}
 }
 
@@ -307,7 +307,7 @@ func TestBatchesAreHalved(t *testing.T) {
 	got := map[string]string{}
 	for _, f := range collect(t, r.open(t), nil) {
 		if f.err != nil {
-			theError(t, f.err, connection.ErrTimeout)
+			wantKind(t, f.err, connection.ErrTimeout)
 			failed = append(failed, f.ref.ID)
 			continue
 		}
@@ -328,7 +328,7 @@ func TestPoisonItem(t *testing.T) {
 	got := map[string]string{}
 	for _, f := range collect(t, r.open(t), nil) {
 		if f.err != nil {
-			theError(t, f.err, connection.ErrNetwork)
+			wantKind(t, f.err, connection.ErrNetwork)
 			failed = append(failed, f.ref.ID)
 			continue
 		}

@@ -112,7 +112,7 @@ func TestE07EmptyMime(t *testing.T) {
 		for _, f := range collect(t, r.open(t), nil) {
 			if f.err != nil {
 				errs++
-				theError(t, f.err, connection.ErrCorrupt)
+				wantKind(t, f.err, connection.ErrCorrupt)
 				if f.ref.ID != ids[0] {
 					t.Errorf("%s: got an error about %v", how, f.ref)
 				}
@@ -141,7 +141,7 @@ func TestE22FetchNeverLast(t *testing.T) {
 	if len(all) != 1 {
 		t.Fatalf("got %d steps", len(all))
 	}
-	theError(t, all[0].err, connection.ErrProtocol)
+	wantKind(t, all[0].err, connection.ErrProtocol)
 	if n := r.Calls("SyncFolderItems"); n > 5 {
 		t.Errorf("asked %d times", n)
 	}
@@ -429,7 +429,7 @@ func TestE53Restrictions(t *testing.T) {
 	r := newRig(t, &ewstest.Options{Quirks: ewstest.Quirks{StuckOffset: true}})
 	r.alice.Deliver("Inbox", letters(3)...)
 	all := collect(t, r.open(t), &connection.FetchOptions{Unseen: true})
-	theError(t, all[len(all)-1].err, connection.ErrProtocol)
+	wantKind(t, all[len(all)-1].err, connection.ErrProtocol)
 }
 
 // A connection that ends while a batch is read costs no message.
@@ -553,7 +553,7 @@ func TestFallbacks(t *testing.T) {
 				case f.err != nil && (test.kind == connection.ErrUnknown || f.ref.ID != ids[1]):
 					t.Error(f.err)
 				case f.err != nil:
-					theError(t, f.err, test.kind)
+					wantKind(t, f.err, test.kind)
 				case f.body != nil:
 					t.Error(f.body)
 				case f.ref.ID == ids[1] && test.rebuilt:

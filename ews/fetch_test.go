@@ -121,9 +121,9 @@ func TestOpen(t *testing.T) {
 	}
 	r.alice.Remove(ids[1])
 	_, err = c.Open(t.Context(), connection.Ref{ID: ids[1]})
-	theError(t, err, connection.ErrNotFound)
+	wantKind(t, err, connection.ErrNotFound)
 	_, err = c.Open(t.Context(), connection.Ref{})
-	theError(t, err, connection.ErrInvalid)
+	wantKind(t, err, connection.ErrInvalid)
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
