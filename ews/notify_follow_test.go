@@ -210,6 +210,7 @@ func TestStreamsRefused(t *testing.T) {
 func TestStreamsAreFew(t *testing.T) {
 	r := newRig(t, nil)
 	f := follow(t, r, ews.NotifyStreaming, time.Second)
+	f.streams(1)
 	ctx, cancel := context.WithCancel(t.Context())
 	var others sync.WaitGroup
 	for range 4 {
