@@ -146,6 +146,46 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
+// TestYoungElements declares every version, and expects that what is younger is refused and the rest taken.
+func TestYoungElements(t *testing.T) {
+	folder := func(id string) string {
+		return `<m:GetFolder><m:FolderShape><t:BaseShape>IdOnly</t:BaseShape></m:FolderShape><m:FolderIds><t:DistinguishedFolderId Id="` + id + `"/></m:FolderIds></m:GetFolder>`
+	}
+	const shape = `<m:ItemShape><t:BaseShape>IdOnly</t:BaseShape></m:ItemShape>`
+	const parent = `<t:DistinguishedFolderId Id="inbox"/>`
+	item := `<m:ItemIds><t:ItemId Id="a"/></m:ItemIds>`
+	for op, since := range map[string]version{
+		folder("inbox"):                          v2007,
+		folder("recoverableitemsroot"):           v2010,
+		folder("recoverableitemspurges"):         v2010,
+		folder("archivemsgfolderroot"):           v2010SP1,
+		folder("archiverecoverableitemspurges"):  v2010SP1,
+		folder("archiveinbox"):                   v2013SP1,
+		folder("recoverableitemsdiscoveryholds"): v2013SP1,
+		`<m:SyncFolderItems>` + shape + `<m:SyncFolderId>` + parent + `</m:SyncFolderId><m:MaxChangesReturned>1</m:MaxChangesReturned><m:SyncScope>NormalItems</m:SyncScope></m:SyncFolderItems>`: v2010,
+		`<m:FindItem Traversal="Shallow">` + shape + `<m:ParentFolderIds>` + parent + `</m:ParentFolderIds><m:QueryString>a</m:QueryString></m:FindItem>`:                                         v2010,
+		`<m:ExportItems>` + item + `</m:ExportItems>`: v2010SP1,
+		`<m:GetStreamingEvents><m:SubscriptionIds><t:SubscriptionId>a</t:SubscriptionId></m:SubscriptionIds><m:ConnectionTimeout>1</m:ConnectionTimeout></m:GetStreamingEvents>`:                                                                     v2010SP1,
+		`<m:Subscribe><m:StreamingSubscriptionRequest><t:FolderIds>` + parent + `</t:FolderIds><t:EventTypes><t:EventType>NewMailEvent</t:EventType></t:EventTypes></m:StreamingSubscriptionRequest></m:Subscribe>`:                                  v2010SP1,
+		`<m:GetItem><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape><t:AdditionalProperties><t:FieldURI FieldURI="item:MimeContentUTF8"/></t:AdditionalProperties></m:ItemShape>` + item + `</m:GetItem>`:                                              v2013,
+		`<m:GetFolder><m:FolderShape><t:BaseShape>IdOnly</t:BaseShape><t:AdditionalProperties><t:FieldURI FieldURI="folder:DistinguishedFolderId"/></t:AdditionalProperties></m:FolderShape><m:FolderIds>` + parent + `</m:FolderIds></m:GetFolder>`: v2013,
+		`<m:GetSearchableMailboxes/>`: v2013,
+		`<m:FindPeople><m:IndexedPageItemView Offset="0" BasePoint="Beginning"/></m:FindPeople>`:        v2013SP1,
+		`<m:DeleteItem DeleteType="HardDelete">` + item + `</m:DeleteItem>`:                             v2007,
+		`<m:DeleteItem DeleteType="HardDelete" SuppressReadReceipts="true">` + item + `</m:DeleteItem>`: v2013SP1,
+	} {
+		for v := range version(len(versionNames)) {
+			want := ""
+			if v < since {
+				want = "ErrorSchemaValidation"
+			}
+			if got := codeOf(CheckRequest(v.String(), []byte(envelopeOf("", op)))); got != want {
+				t.Errorf("%s with %s: got %q, want %q", op, v, got, want)
+			}
+		}
+	}
+}
+
 func TestGrammarIsWhole(t *testing.T) {
 	g := theGrammar()
 	var known func(where string, p *particle)

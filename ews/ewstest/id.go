@@ -67,10 +67,12 @@ func (s *Server) parseID(text string) (kind, mailbox int, number uint64, ok bool
 	kind = int(raw[0]) + 1
 	mailbox = int(binary.BigEndian.Uint32(raw[6:]))
 	half := binary.BigEndian.Uint64(raw[10:])
-	for _, number = range []uint64{2 * half, 2*half + 1} {
-		if s.id(kind, mailbox, number) == text {
-			return kind, mailbox, number, true
-		}
+	even := []byte(s.id(kind, mailbox, 2*half))
+	if string(even) == text {
+		return kind, mailbox, 2 * half, true
+	}
+	if flip(even); string(even) == text {
+		return kind, mailbox, 2*half + 1, true
 	}
 	return 0, 0, 0, false
 }
