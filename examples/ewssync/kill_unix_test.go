@@ -333,11 +333,14 @@ func TestInterrupted(t *testing.T) {
 		srv.boxes[box].Deliver("Inbox", raws(box, 0, 300)...)
 	}
 	var once sync.Once
-	reached := make(chan struct{})
+	reached, over := make(chan struct{}), make(chan struct{})
 	srv.Fail(ewstest.On("GetItem").Nth(10), ewstest.Rewrite(func(body []byte) []byte {
 		once.Do(func() { close(reached) })
+		<-over // so that the program cannot end by itself
 		return body
 	}))
+	end := sync.OnceFunc(func() { close(over) })
+	t.Cleanup(end)
 	dir := t.TempDir()
 	args := []string{"-settings", exchange(t, srv, map[string]any{"mailboxes": boxes}), "-to", dir}
 	p := start(t, args...)
@@ -350,6 +353,7 @@ func TestInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-p.done
+	end()
 	if code := p.ProcessState.ExitCode(); code != exitInterrupted || !strings.Contains(p.out.String(), "interrupted") {
 		t.Errorf("got exit code %d, want %d\n%s", code, exitInterrupted, p.out.String())
 	}

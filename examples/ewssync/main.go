@@ -117,8 +117,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	p := &printer{out: stdout, errs: stderr, asJSON: o.asJSON}
 	job := &job{options: o, printer: p, env: p.env(o.verbose), stdin: stdin}
-	defer context.AfterFunc(ctx, func() { p.note("stopping. Press Ctrl-C again to end at once.") })()
+	noted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(noted)
+		p.note("stopping. Press Ctrl-C again to end at once.")
+	})
 	err = job.do(ctx)
+	if !stop() {
+		<-noted
+	}
 	switch {
 	case ctx.Err() != nil:
 		p.fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
