@@ -2,7 +2,6 @@ package ewstest
 
 import (
 	"bytes"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -31,15 +30,14 @@ func (s *Server) id(kind, mailbox int, number uint64) string {
 	if s.opts.LongIDs {
 		filler = 483
 	}
-	raw := []byte{byte(kind - 1), 3, 0x24, 0xfb, 0xff, 0xbf}
+	raw := append(make([]byte, 0, 18+filler+40), byte(kind-1), 3, 0x24, 0xfb, 0xff, 0xbf)
 	raw = binary.BigEndian.AppendUint32(raw, uint32(mailbox))
 	raw = binary.BigEndian.AppendUint64(raw, number/2)
-	mac := hmac.New(sha256.New, s.secret[:])
-	mac.Write(raw)
-	sum := mac.Sum(nil)
-	for i := 0; len(raw) < 18+filler; i++ {
-		block := sha256.Sum256(append(sum, byte(i)))
-		raw = append(raw, block[:]...)
+	sum := sha256.Sum256(append(raw, s.secret[:]...))
+	raw = append(raw, sum[:]...)
+	for state := binary.BigEndian.Uint64(sum[:]); len(raw) < 18+filler+1; {
+		state = mix(state + 1)
+		raw = binary.BigEndian.AppendUint64(raw, state)
 	}
 	text := []byte(base64.StdEncoding.EncodeToString(raw[:18+filler+1]))
 	if number%2 == 1 {
