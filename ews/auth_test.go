@@ -1,12 +1,8 @@
 package ews_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -102,117 +98,6 @@ func TestE14NoChallenge(t *testing.T) {
 			wantHint(t, theFetchError(t, r.open(t), connection.ErrAuth), "auth: ")
 			if n := len(r.wrong()); n > 1 {
 				t.Errorf("%d logins", n)
-			}
-		})
-	}
-}
-
-func TestE15WebPages(t *testing.T) {
-	for name, test := range map[string]struct {
-		fault ewstest.Fault
-		kind  connection.Kind
-		hint  string
-	}{
-		"login page":         {ewstest.Page(200, "Sign in to Outlook"), connection.ErrProtocol, "web page"},
-		"redirect to a form": {ewstest.Redirect("https://exchange.corp.test/owa/auth/logon.aspx"), connection.ErrProtocol, "web page"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, nil)
-			r.alice.Deliver("Inbox", letters(1)...)
-			r.Fail(ewstest.On("*"), test.fault)
-			wantHint(t, theFetchError(t, r.open(t), test.kind), test.hint)
-		})
-	}
-	t.Run("page of errors", func(t *testing.T) {
-		r := newRig(t, nil)
-		var throttled atomicEvents
-		r.env.Observe = throttled.observe
-		want := letters(3)
-		r.alice.Deliver("Inbox", want...)
-		r.Fail(ewstest.On("*").Times(1), ewstest.ErrorPage())
-		wantBodies(t, bodies(t, collect(t, r.open(t), nil)), want...)
-		if n := throttled.count(connection.EventThrottled); n != 1 {
-			t.Errorf("%d events, want 1", n)
-		}
-	})
-}
-
-// atomicEvents counts events.
-type atomicEvents struct {
-	mu     sync.Mutex
-	events []connection.Event
-}
-
-func (a *atomicEvents) observe(e connection.Event) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.events = append(a.events, e)
-}
-
-func (a *atomicEvents) count(kind connection.EventKind) (n int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, e := range a.events {
-		if e.Kind == kind {
-			n++
-		}
-	}
-	return n
-}
-
-// Whatever a server asks for, nothing is asked again before, and a wait ends with its context.
-func TestE16Waits(t *testing.T) {
-	for name, fault := range map[string]ewstest.Fault{
-		"503, 1 second":   ewstest.Unavailable("1"),
-		"503, 0":          ewstest.Unavailable("0"),
-		"503, negative":   ewstest.Unavailable("-1"),
-		"503, a date":     ewstest.Unavailable(time.Now().Add(2 * time.Second).UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")),
-		"back-off 0":      ewstest.BusyWithoutTime(),
-		"back-off 700 ms": ewstest.Busy(700 * time.Millisecond),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, nil)
-			want := letters(3)
-			r.alice.Deliver("Inbox", want...)
-			r.Fail(ewstest.On("GetItem").Times(1), fault)
-			wantBodies(t, bodies(t, collect(t, r.open(t), nil)), want...)
-			if n := r.Penalty(); n != 0 {
-				t.Errorf("%d requests came before the time was over", n)
-			}
-		})
-	}
-	for name, fault := range map[string]ewstest.Fault{"503, an hour": ewstest.Unavailable("3600"), "back-off 300,000": ewstest.Busy(300 * time.Second)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, nil)
-			r.alice.Deliver("Inbox", letters(1)...)
-			r.Fail(ewstest.On("*").Times(1), fault)
-			c := r.open(t)
-			e := theFetchError(t, c, connection.ErrThrottled)
-			if e.RetryAfter < time.Minute || e.RetryAfter > time.Hour {
-				t.Errorf("wait %s", e.RetryAfter)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan error, 1)
-			go func() {
-				for _, err := range c.Fetch(ctx, &connection.FetchOptions{Follow: true}) {
-					done <- err
-					return
-				}
-				done <- nil
-			}()
-			cancel()
-			select {
-			case err := <-done:
-				if !errors.Is(err, context.Canceled) {
-					t.Errorf("got %v", err)
-				}
-			case <-time.After(time.Minute):
-				t.Error("the wait does not end with its context")
-			}
-			if n := r.Penalty(); n != 0 {
-				t.Errorf("%d requests came before the time was over", n)
 			}
 		})
 	}
@@ -326,114 +211,6 @@ func TestE43OldTLS(t *testing.T) {
 	wantBodies(t, bodies(t, collect(t, r.open(t), nil)), want...)
 }
 
-// A log at the lowest level has no credential, no cookie and no mail in it.
-func TestE44Logs(t *testing.T) {
-	const mail = "only-in-the-mail-5b21"
-	for _, scheme := range []ewstest.Schemes{ewstest.Basic, ewstest.NTLM, ewstest.Bearer} {
-		t.Run(named(scheme), func(t *testing.T) {
-			c := conformance{scheme: scheme}
-			r := c.rig(t)
-			r.env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) {
-				return connection.NewSecret(canary), nil
-			}
-			var log bytes.Buffer
-			r.env.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: connection.LevelTrace}))
-			const cookie = "hush-93f1"
-			r.Fail(ewstest.On("*"), ewstest.Header("Set-Cookie", "X-BackEndCookie="+cookie))
-			r.alice.Deliver("Inbox", []byte("Subject: "+mail+"\r\nMessage-ID: <x@corp.test>\r\n\r\n"+mail+"\r\n"))
-			conn := r.open(t)
-			bodies(t, collect(t, conn, nil))
-			r.Fail(ewstest.On("*"), ewstest.Unauthorized())
-			for _, f := range collect(t, conn, nil) {
-				if f.err != nil && strings.Contains(fmt.Sprintf("%v %+v", f.err, f.err), canary) {
-					t.Errorf("the credential is in %q", f.err)
-				}
-			}
-			logged := log.String()
-			if !strings.Contains(logged, "GetItem") {
-				t.Errorf("there is no trace:\n%s", logged)
-			}
-			for _, secret := range []string{canary, mail, cookie, "TlRMTVNTUA"} {
-				if strings.Contains(logged, secret) {
-					t.Errorf("%q is in the log", secret)
-				}
-			}
-			for _, q := range r.Requests() {
-				if _, credential, ok := strings.Cut(q.Header.Get("Authorization"), " "); ok && strings.Contains(logged, credential) {
-					t.Error("a credential is in the log")
-				}
-			}
-		})
-	}
-}
-
-// No request body is ever sent in chunks, and each is named.
-func TestE45NoChunks(t *testing.T) {
-	for _, scheme := range []ewstest.Schemes{ewstest.Basic, ewstest.NTLM} {
-		r := withAuth(t, ewstest.Authentication{Schemes: scheme})
-		c := r.open(t)
-		if _, err := c.Append(t.Context(), "Inbox", bytes.NewReader(large(300_000)), nil); err != nil {
-			t.Fatal(err)
-		}
-		if n := len(bodies(t, collect(t, c, nil))); n != 1 {
-			t.Errorf("%d messages", n)
-		}
-		for _, q := range r.Requests() {
-			if q.Header.Get("Transfer-Encoding") != "" || q.Header.Get("Content-Length") == "" {
-				t.Errorf("%s: %v", q.Operation, q.Header)
-			}
-			if q.Operation != "" && q.Anchor == "" {
-				t.Errorf("%s without X-AnchorMailbox", q.Operation)
-			}
-		}
-	}
-}
-
-// Two mailboxes over one connection, and two accounts in one process: each gets its own mail.
-func TestE54NeverTheOthers(t *testing.T) {
-	for _, scheme := range []ewstest.Schemes{ewstest.Basic, ewstest.NTLM} {
-		t.Run(named(scheme), func(t *testing.T) {
-			r := withAuth(t, ewstest.Authentication{Schemes: scheme})
-			other := r.AddMailbox(bob, ewstest.MailboxOptions{Password: canary + "b"})
-			r.AddAccount(svc, ewstest.AccountOptions{Password: canary})
-			r.GrantImpersonation(svc)
-			mine, his := letters(8)[:4], letters(8)[4:]
-			r.alice.Deliver("Inbox", mine...)
-			other.Deliver("Inbox", his...)
-			of := func(user, pass string) *ews.Conn {
-				cfg := r.cfg
-				cfg.Username, cfg.Password = user, connection.NewSecret(pass)
-				return open(t, cfg, r.env)
-			}
-			service, hers, hisOwn := of(svc, canary), of(alice, canary), of(bob, canary+"b")
-			var wg sync.WaitGroup
-			for range 3 {
-				for _, who := range []struct {
-					conn    *ews.Conn
-					mailbox string
-					want    [][]byte
-				}{{service, alice, mine}, {service, bob, his}, {hers, "", mine}, {hisOwn, "", his}} {
-					wg.Go(func() {
-						wantBodies(t, bodies(t, collect(t, who.conn, &connection.FetchOptions{Mailbox: who.mailbox})), who.want...)
-					})
-				}
-			}
-			wg.Wait()
-			users := map[int][]string{} // by connection
-			for _, q := range r.Requests() {
-				if q.User != "" && !slices.Contains(users[q.Conn], q.User) {
-					users[q.Conn] = append(users[q.Conn], q.User)
-				}
-			}
-			for conn, list := range users {
-				if len(list) > 1 {
-					t.Errorf("connection %d was used by %v", conn, list)
-				}
-			}
-		})
-	}
-}
-
 // A hundred at once with a wrong password: two logins at most, and none after.
 func TestE62Storm(t *testing.T) {
 	for _, scheme := range []ewstest.Schemes{ewstest.Basic, ewstest.NTLM, ewstest.Basic | ewstest.NTLM | ewstest.Negotiate} {
@@ -508,17 +285,4 @@ func TestNTLMOddities(t *testing.T) {
 	want := letters(2)
 	r.alice.Deliver("Inbox", want...)
 	wantBodies(t, bodies(t, collect(t, r.open(t), nil)), want...)
-}
-
-// A body is sent once, but where a session turns out to be lost.
-func TestUploadsGoOnce(t *testing.T) {
-	r := withAuth(t, ewstest.Authentication{Schemes: ewstest.NTLM})
-	c := r.open(t)
-	before := r.UploadedBytes()
-	if _, err := c.Append(t.Context(), "Inbox", bytes.NewReader(large(1<<20)), nil); err != nil {
-		t.Fatal(err)
-	}
-	if n, want := r.UploadedBytes()-before, int64(1<<20*4/3); n > want+want/10 {
-		t.Errorf("%d octets went up, want about %d", n, want)
-	}
 }

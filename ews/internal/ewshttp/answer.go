@@ -119,11 +119,8 @@ func (x *exchange) statusError(b *body, status int) error {
 		}
 		x.c.jars.drop(x.r.jar())
 		return x.wait(kind, status, h, text)
-	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
-		if !x.r.Safe { // the server behind it may be at it
-			return x.status(connection.ErrUncertain, status, "", text)
-		}
-		return x.status(connection.ErrUnavailable, status, "", text)
+	case status >= 500 && !x.r.Safe: // of a gateway, most of them: the server behind it may be at it
+		return x.status(connection.ErrUncertain, status, "", text)
 	case status >= 500, status == http.StatusRequestTimeout:
 		return x.status(connection.ErrUnavailable, status, "", text)
 	}

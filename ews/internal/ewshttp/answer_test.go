@@ -57,6 +57,7 @@ func TestAnswers(t *testing.T) {
 		"502":                           {502, nil, "", nil, connection.ErrUnavailable, nil},
 		"502, request is not safe":      {502, nil, "", unsafe, connection.ErrUncertain, nil},
 		"504, request is not safe":      {504, nil, "", unsafe, connection.ErrUncertain, nil},
+		"524, request is not safe":      {524, nil, "", unsafe, connection.ErrUncertain, nil},
 		"503, request is not safe":      {503, nil, "", unsafe, connection.ErrUnavailable, nil},
 		"507":                           {507, nil, "", nil, connection.ErrUnavailable, nil},
 		"204":                           {204, nil, "", nil, connection.ErrProtocol, nil},

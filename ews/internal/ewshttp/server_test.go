@@ -3,22 +3,18 @@ package ewshttp_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -140,12 +136,6 @@ func (s *server) client(env *connection.Env, set ...func(*ewshttp.Options)) *ews
 	return c
 }
 
-func closeIt(t testing.TB, c io.Closer) {
-	if err := c.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
 func auth(scheme string) func(*ewshttp.Options) {
 	return func(o *ewshttp.Options) { o.Auth = scheme }
 }
@@ -162,7 +152,8 @@ func (s *server) request(set ...func(*ewshttp.Request)) *ewshttp.Request {
 // text is a Body.
 type text string
 
-func (b text) Len() int64      { return int64(len(b)) }
+func (b text) Len() int64 { return int64(len(b)) }
+
 func (b text) Open() io.Reader { return struct{ io.Reader }{strings.NewReader(string(b))} }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -216,6 +207,7 @@ func (r *recorder) WriteHeader(status int) {
 	r.s.note(func() { r.v.status = status })
 	r.ResponseWriter.WriteHeader(status)
 }
+
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // authenticate follows the state machine of IIS.
@@ -338,168 +330,6 @@ func (s *server) steps() string {
 		out = append(out, step)
 	}
 	return strings.Join(out, " ")
-}
-
-// get makes the request and reads its answer.
-func get(t testing.TB, c *ewshttp.Client, r *ewshttp.Request) string {
-	t.Helper()
-	resp, err := c.Do(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return read(t, resp)
-}
-
-func read(t testing.TB, resp *ewshttp.Response) string {
-	t.Helper()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	closeIt(t, resp.Body)
-	return string(b)
-}
-
-// A failure is what tests look at in an error.
-type failure struct {
-	text       string // with the hint
-	code       string
-	retryAfter time.Duration
-}
-
-// fails makes the request, which must fail with the kind.
-func fails(t testing.TB, c *ewshttp.Client, r *ewshttp.Request, kind connection.Kind, parts ...string) failure {
-	t.Helper()
-	resp, err := c.Do(t.Context(), r)
-	if err == nil {
-		closeIt(t, resp.Body)
-		t.Fatalf("got status %d, want %v", resp.Status, kind)
-	}
-	return wantError(t, err, kind, parts...)
-}
-
-// wantError holds err against the rules for errors; parts must be in its text or its hint.
-func wantError(t testing.TB, err error, kind connection.Kind, parts ...string) failure {
-	t.Helper()
-	var e *connection.Error
-	if !errors.As(err, &e) {
-		t.Fatalf("%T %v is no *connection.Error", err, err)
-	}
-	if connection.KindOf(err) != kind {
-		t.Errorf("got kind %v, want %v: %v", connection.KindOf(err), kind, err)
-	}
-	all := e.Error() + "\n" + e.Hint
-	for _, part := range parts {
-		if !strings.Contains(all, part) {
-			t.Errorf("%q is not in %q", part, all)
-		}
-	}
-	for _, secret := range []string{password, base64.StdEncoding.EncodeToString([]byte(user + ":" + password))} {
-		if strings.Contains(all, secret) {
-			t.Errorf("the error shows the password: %q", all)
-		}
-	}
-	if e.Driver != "ews" || e.Endpoint == "" && kind != connection.ErrConfig && kind != connection.ErrClosed {
-		t.Errorf("driver %q, endpoint %q: %v", e.Driver, e.Endpoint, err)
-	}
-	return failure{all, e.Code, e.RetryAfter}
-}
-
-// pipes lets a client and a server speak without a network, so that testing/synctest knows when all of them wait.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case conn := <-p.conns:
-		return conn, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.done) })
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case p.conns <- theirs:
-		return ours, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// newPipeServer starts a server in a bubble of testing/synctest. The client's options must allow http.
-func newPipeServer(t testing.TB, set func(*server)) (*server, *connection.Env) {
-	s := &server{t: t, users: map[string]string{user: password}, base: "http://ews.corp.test"}
-	if set != nil {
-		set(s)
-	}
-	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-	hs := &http.Server{Handler: s, ConnContext: s.connContext}
-	done := make(chan error)
-	go func() { done <- hs.Serve(p) }()
-	t.Cleanup(func() {
-		closeIt(t, hs)
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
-	})
-	return s, &connection.Env{Dial: p.dial}
-}
-
-// inBubble runs f with a server and a client of it in a bubble of testing/synctest, where net/http's own timers cannot decide
-// whether a connection is used again.
-func inBubble(t *testing.T, set func(*server), f func(t *testing.T, s *server, c *ewshttp.Client), options ...func(*ewshttp.Options)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		s, env := newPipeServer(t, set)
-		f(t, s, s.client(env, append([]func(*ewshttp.Options){clear}, options...)...))
-	})
-}
-
-func clear(o *ewshttp.Options) {
-	o.Mode, o.AllowPlaintextAuth, o.TLS = connection.ModeInsecure, true, nil
-}
-
-// goroutines waits until there are no more of them than before, and less long than an idle connection lives.
-func goroutines(t testing.TB, before int) {
-	t.Helper()
-	for deadline := time.Now().Add(40 * time.Second); ; {
-		n := runtime.NumGoroutine()
-		if n <= before {
-			return
-		}
-		if time.Now().After(deadline) {
-			stack := make([]byte, 1<<20)
-			t.Fatalf("%d goroutines, %d before:\n%s", n, before, stack[:runtime.Stack(stack, true)])
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-}
-
-func trusting(ca string) *tls.Config {
-	conf, err := (&connection.TLSSettings{CAPEM: ca}).Client("", nil)
-	if err != nil {
-		panic(err)
-	}
-	return conf
-}
-
-// dial connects to the server whatever the name.
-func (s *server) dial(ctx context.Context, network, _ string) (net.Conn, error) {
-	return new(net.Dialer).DialContext(ctx, network, s.endpoint().Host)
 }
 
 // forget ends all NTLM sessions.
