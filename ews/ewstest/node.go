@@ -125,12 +125,17 @@ func (e *syntaxError) Error() string {
 
 // parse reads a document: UTF-8 and XML 1.0, without a DOCTYPE, one root and nothing but white space around it.
 func parse(doc []byte) (*node, *syntaxError) {
-	d := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(doc, []byte("\xef\xbb\xbf"))))
+	doc, long := lift(bytes.TrimPrefix(doc, []byte("\xef\xbb\xbf")))
+	d := xml.NewDecoder(bytes.NewReader(doc))
+	var wide struct{ line, by int } // a line that is longer than the decoder sees
 	var root *node
 	var open []*node
 	var texts [][]byte // of the open elements
 	for {
 		line, column := d.InputPos()
+		if line == wide.line {
+			column += wide.by
+		}
 		fail := func(text string) (*node, *syntaxError) { return nil, &syntaxError{line, column, text} }
 		tok, err := d.Token()
 		if err != nil {
@@ -169,7 +174,15 @@ func parse(doc []byte) (*node, *syntaxError) {
 			open, texts = open[:top], texts[:top]
 		case xml.CharData:
 			if len(open) > 0 {
-				texts[len(open)-1] = append(texts[len(open)-1], tok...)
+				whole := unlift(tok, long)
+				if more := len(whole) - len(tok); more > 0 {
+					end, _ := d.InputPos()
+					if wide.line != end {
+						wide.line, wide.by = end, 0
+					}
+					wide.by += more
+				}
+				texts[len(open)-1] = append(texts[len(open)-1], whole...)
 			} else if len(bytes.TrimSpace(tok)) > 0 {
 				return fail("Data at the root level is invalid.")
 			}
