@@ -135,8 +135,8 @@ func refusesList(err error) bool {
 
 // add lists a mailbox, and its archive if those are wanted, unless it was listed before or is not asked for.
 func (l *lister) add(ctx context.Context, m *connection.Mailbox) error {
-	if !l.fresh(m.Name) {
-		return nil
+	if ctx.Err() != nil || !l.fresh(m.Name) {
+		return ctx.Err()
 	}
 	if err := l.give(m); err != nil || !l.conn.cfg.IncludeArchive || strings.HasSuffix(m.Name, archiveSuffix) {
 		return err

@@ -102,6 +102,15 @@ func TestMailboxesOfTheSettings(t *testing.T) {
 	for _, err := range r.open(t).Mailboxes(ctx, nil) {
 		wantKind(t, err, connection.ErrCanceled)
 	}
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	n := 0
+	for m, err := range r.open(t).Mailboxes(ctx, nil) {
+		if n++; n == 1 && (err != nil || m.Name != bob) || n > 1 && !errors.Is(err, context.Canceled) || n > 2 {
+			t.Errorf("step %d after the context ended: %v, %v", n, m, err)
+		}
+		cancel()
+	}
 	if len(r.Requests()) != 0 {
 		t.Errorf("%d requests for what the settings say", len(r.Requests()))
 	}

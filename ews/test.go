@@ -28,7 +28,7 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 	if opts != nil {
 		o = *opts
 	}
-	t := &tester{conn: c, report: &connection.Report{Info: c.info, Started: time.Now()}, progress: o.Progress, without: make(map[string]string)}
+	t := &tester{conn: c, ctx: ctx, report: &connection.Report{Info: c.info, Started: time.Now()}, progress: o.Progress, without: make(map[string]string)}
 	ctx, leave, err := c.enter(ctx, opTest)
 	if err != nil {
 		t.step("open", nil, func() (string, string, error) { return "", "", err })
@@ -83,6 +83,9 @@ func (t *tester) step(name string, needs []string, run func() (detail, hint stri
 	began := time.Now()
 	s.Detail, s.Hint, s.Err = run()
 	s.Elapsed = time.Since(began)
+	if s.Err == nil && t.ctx.Err() != nil {
+		s.Err = t.ctx.Err() // what a step found while it was being ended is not to be relied on
+	}
 	switch {
 	case s.Err != nil:
 		e := t.failed(s.Err)
@@ -109,7 +112,7 @@ func (t *tester) add(s connection.Step) {
 
 // failed returns the error of a step. The end of the context is the cause of all that goes wrong with it.
 func (t *tester) failed(err error) *connection.Error {
-	if t.ctx != nil && t.ctx.Err() != nil {
+	if t.ctx.Err() != nil {
 		return t.conn.ended(t.ctx, opTest, connection.Ref{})
 	}
 	return t.conn.fail(opTest, target{}, connection.Ref{}, err)
