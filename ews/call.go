@@ -279,6 +279,8 @@ func (r *attempt) afterRefusal(ctx context.Context, e *serverError) error {
 		return nil
 	}
 	switch {
+	case e.code == "ErrorExceededSubscriptionCount": // to wait makes them no fewer, and nothing else has to wait for it
+		return e.final(true)
 	case v.class == throttled:
 		return r.wait(ctx, e)
 	case v.class == outdated, e.code == "ErrorSchemaValidation" && !r.conn.learnt.knows(r.target.key()):
@@ -286,7 +288,7 @@ func (r *attempt) afterRefusal(ctx context.Context, e *serverError) error {
 		return r.stepDown(e)
 	case r.opts.splits && v.kind == connection.ErrTimeout:
 		return e.final(true)
-	case v.class == permanent || v.class != moved && !safe(r.op.Name()):
+	case v.class == permanent, !safe(r.op.Name()) && (v.class != moved || e.inDoubt()):
 		return e.final(true)
 	}
 	if e.fault != nil {

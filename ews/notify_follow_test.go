@@ -103,6 +103,7 @@ func (f *follower) streams(n int) {
 // Mail is seen as soon as the server tells of it, in each way in which streams are written: several Envelopes in one chunk,
 // split anywhere, with prefixes that change.
 func TestE36FollowByStream(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]*ewstest.Options{
 		"plain":       {},
 		"envelopes":   {Streaming: ewstest.Streaming{Together: true, ChangePrefixes: true}},
@@ -111,6 +112,7 @@ func TestE36FollowByStream(t *testing.T) {
 		"an affinity": {Streaming: ewstest.Streaming{NeedAffinity: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, opts)
 			r.alice.Deliver("Inbox", letters(2)...)
 			f := follow(t, r, ews.NotifyStreaming, time.Hour)
@@ -131,16 +133,13 @@ func TestE36FollowByStream(t *testing.T) {
 			if r.Calls("Unsubscribe") == 0 {
 				t.Error("the subscription was left behind")
 			}
-			if err := f.conn.Close(); err != nil {
-				t.Error(err)
-			}
-			noGoroutines(t)
 		})
 	}
 }
 
 // When a stream ends, in whatever way, there is another one, and what came in between is not missed.
 func TestE36StreamEnds(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]ewstest.Fault{
 		"cut":                 ewstest.CutAfter(700),
 		"reset":               ewstest.ResetAfter(700),
@@ -151,6 +150,7 @@ func TestE36StreamEnds(t *testing.T) {
 		"connection exceeded": ewstest.Refuse("ErrorExceededConnectionCount", "Too many."),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, nil)
 			r.Fail(ewstest.On("GetStreamingEvents").Times(1), fault)
 			f := follow(t, r, ews.NotifyStreaming, time.Hour)
@@ -166,6 +166,7 @@ func TestE36StreamEnds(t *testing.T) {
 
 // The server's own end of a stream, with and without a word.
 func TestE36StreamCloses(t *testing.T) {
+	t.Parallel()
 	for _, silent := range []bool{false, true} {
 		clock := &skewed{}
 		r := newRig(t, &ewstest.Options{Clock: clock, Streaming: ewstest.Streaming{NoClosed: silent}})
@@ -180,6 +181,7 @@ func TestE36StreamCloses(t *testing.T) {
 
 // A server may tell of an error with ConnectionStatus OK for ever. The mailbox is then looked at in the ordinary way.
 func TestStreamOfErrors(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, &ewstest.Options{Streaming: ewstest.Streaming{Error: "ErrorReadEventsFailed", Heartbeat: time.Millisecond}})
 	f := follow(t, r, ews.NotifyStreaming, time.Second)
 	eventually(t, "a second subscription", func() bool { return r.Calls("Subscribe") > 1 })
@@ -189,11 +191,13 @@ func TestStreamOfErrors(t *testing.T) {
 
 // A server without streams, or whose mailbox may have no more, is polled.
 func TestStreamsRefused(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]*ewstest.Options{
 		"no Subscribe": {Without: []string{"Subscribe"}},
 		"2010":         {Version: "2010"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, opts)
 			f := follow(t, r, ews.NotifyStreaming, time.Second)
 			eventually(t, "an event", func() bool { return f.woken(connection.EventQuirk, "notifications") })
@@ -208,6 +212,7 @@ func TestStreamsRefused(t *testing.T) {
 
 // An account has no more than three streams; who comes later polls.
 func TestStreamsAreFew(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	f := follow(t, r, ews.NotifyStreaming, time.Second)
 	f.streams(1)
@@ -230,6 +235,7 @@ func TestStreamsAreFew(t *testing.T) {
 }
 
 func TestFollowByPull(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	f := follow(t, r, ews.NotifyPull, time.Second)
 	eventually(t, "a question", func() bool { return r.Calls("GetEvents") > 0 })
@@ -253,11 +259,13 @@ func TestFollowByPull(t *testing.T) {
 }
 
 func TestPullRefused(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]*ewstest.Options{
 		"no watermark": {Quirks: ewstest.Quirks{NoWatermark: true}},
 		"no Subscribe": {Without: []string{"Subscribe"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, opts)
 			f := follow(t, r, ews.NotifyPull, time.Second)
 			eventually(t, "an event", func() bool { return f.woken(connection.EventQuirk, "notifications") })
@@ -267,8 +275,21 @@ func TestPullRefused(t *testing.T) {
 	}
 }
 
-// Close ends a Follow that listens, with ErrClosed and without a goroutine left.
-func TestFollowEndsWithClose(t *testing.T) {
+// An account that may have no more subscriptions is polled meanwhile: nothing waits for one.
+func TestPullExceeded(t *testing.T) {
+	r := newRig(t, nil)
+	r.Fail(ewstest.On("Subscribe"), ewstest.Refuse("ErrorExceededSubscriptionCount", "You have exceeded the available subscriptions for your account."))
+	f := follow(t, r, ews.NotifyPull, time.Second)
+	eventually(t, "a refusal", func() bool { return r.Calls("Subscribe") > 1 })
+	r.alice.Deliver("Inbox", letter(1))
+	f.wants(letter(1))
+	if f.woken(connection.EventThrottled, "") {
+		t.Error("the mailbox was left alone for want of a subscription")
+	}
+}
+
+// Close, and the end of the context, end a Follow that listens without a goroutine left.
+func TestFollowEnds(t *testing.T) {
 	r := newRig(t, nil)
 	f := follow(t, r, ews.NotifyStreaming, time.Hour)
 	f.streams(1)
@@ -276,6 +297,13 @@ func TestFollowEndsWithClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	mustBe(t, f.over(), connection.ErrClosed)
+	noGoroutines(t)
+	f = follow(t, newRig(t, nil), ews.NotifyStreaming, time.Hour)
+	f.streams(1)
+	mustBe(t, f.stop(), connection.ErrCanceled)
+	if err := f.conn.Close(); err != nil {
+		t.Fatal(err)
+	}
 	noGoroutines(t)
 }
 

@@ -1,8 +1,10 @@
 package ews_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -324,6 +326,39 @@ func TestE18SyncCutHasNoCheckpoint(t *testing.T) {
 	}
 	r.mustSync(t, c, inbox)
 	r.holds(t, large)
+}
+
+// Nor has one that was being read when ctx ended, or at Close, and Sync does not end as if it had told everything.
+func TestSyncEndsInABody(t *testing.T) {
+	for name, want := range map[string]connection.Kind{"cancel": connection.ErrCanceled, "close": connection.ErrClosed} {
+		t.Run(name, func(t *testing.T) {
+			srv, mb := mirrorServer(t, nil)
+			mb.Deliver("Inbox", large(4<<20))
+			srv.Fail(ewstest.On("GetItem").Nth(2).Times(1), ewstest.StallAfter(3<<20))
+			c := srv.open(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			end := map[string]func(){"cancel": cancel, "close": func() { _ = c.Close() }}[name]
+			var last, broken error
+			for change, err := range c.Sync(ctx, "", inbox) {
+				if last = err; err != nil {
+					continue
+				}
+				if broken != nil {
+					t.Errorf("%v follows, with a Checkpoint %.10q", change.Op, change.Checkpoint)
+				}
+				if change.Op == connection.Added {
+					if _, err := io.ReadFull(change.Message.Body, make([]byte, 1<<20)); err != nil {
+						t.Fatal(err)
+					}
+					end()
+					_, broken = io.Copy(io.Discard, change.Message.Body)
+				}
+			}
+			mustBe(t, broken, want)
+			mustBe(t, last, want)
+		})
+	}
 }
 
 // A server without SyncFolderHierarchy lists its folders otherwise.

@@ -209,7 +209,7 @@ func (s *syncing) arrivals(id string, items []soap.ItemID) error {
 		if err := s.tell(&connection.Change{Op: connection.Added, Ref: l.msg.Ref, Message: l.msg}); err != nil {
 			return err
 		}
-		if err := l.failed(); connection.Temporary(err) {
+		if err := l.failed(); connection.Temporary(err) || err != nil && s.ctx.Err() != nil {
 			return err // the next Sync brings it again: no Checkpoint may follow
 		}
 	}
