@@ -1,6 +1,7 @@
 package ews_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -227,6 +228,40 @@ func TestRebuild(t *testing.T) {
 	}
 	if n := strings.Count(got, "MIME-Version"); n != 1 {
 		t.Errorf("MIME-Version is there %d times: %s", n, got)
+	}
+}
+
+// A rebuilt message that is not read to its end keeps no connection, nor a place among the requests.
+func TestRebuiltIsLeft(t *testing.T) {
+	r := newRig(t, nil)
+	r.cfg.Fallbacks, r.cfg.MaxConnections = []string{ews.FallbackRebuild}, 1
+	const n = 15 // more than max_connections, and than what the limiter lets in beside those that wait for their readers
+	for i := range n {
+		raw := fmt.Sprintf("From: ann@corp.test\r\nMessage-ID: <%d@corp.test>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b1\r\n\r\n"+
+			"--b1\r\nContent-Type: application/pdf\r\nContent-Disposition: attachment; filename=\"a.pdf\"\r\nContent-Transfer-Encoding: base64\r\n\r\n%s--b1--\r\n",
+			i, strings.Repeat("AAECAwQF\r\n", 10_000))
+		r.alice.Break(ewstest.UnconvertedUTF8, r.alice.Deliver("Inbox", []byte(raw))...)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	got := 0
+	for m, err := range r.open(t).Fetch(ctx, nil) {
+		if err != nil {
+			t.Fatalf("message %d: %v", got, err)
+		}
+		got++
+		for lines := bufio.NewReaderSize(m.Body, 512); ; {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(line, "AAECAwQF") { // in the attachment
+				break
+			}
+		}
+	}
+	if asked := r.Calls("GetAttachment"); got != n || asked != n {
+		t.Errorf("got %d messages, %d attachments were asked for", got, asked)
 	}
 }
 

@@ -34,7 +34,9 @@ func (l *loader) rebuild(w *wanted, e *serverError) outcome {
 	m := l.byID[w.id.ID]
 	m.msg.Labels = append(m.msg.Labels, Reconstructed)
 	m.msg.Size = -1
-	m.body = newContent(l, m.msg.Ref, nil, newRebuilt(l, item, item.Extended[headers.Key()]))
+	made := newRebuilt(l, item, item.Extended[headers.Key()])
+	defer made.closeAnswer() // nobody need read it to its end
+	m.body = newContent(l, m.msg.Ref, nil, made)
 	l.conn.emit(connection.Event{Kind: connection.EventQuirk, Mailbox: l.t.mailbox, Ref: m.msg.Ref, Detail: "made of its properties, since the server cannot convert it: " + e.code})
 	if !l.flush() || !l.hand(m) {
 		return stop
