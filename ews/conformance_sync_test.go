@@ -129,6 +129,13 @@ func (c conformance) checkedElsewhere() map[string]string {
 	} {
 		skip[rule] = "checked by TestConformance"
 	}
+	if !c.cuts { // these move the whole corpus, or sync dozens of times
+		for _, rule := range []string{
+			connectiontest.SyncBytes, connectiontest.SyncCheckpoint, connectiontest.AppendBytes, connectiontest.SendBytes, connectiontest.CutSend,
+		} {
+			skip[rule] = "checked with Basic directly and with NTLM by impersonation"
+		}
+	}
 	if !c.stalls {
 		skip[connectiontest.StallEnds] = "checked with Basic directly"
 	}
