@@ -104,9 +104,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	p := newPrinter(stdout, stderr, o.asJSON)
 	job := &job{options: o, printer: p, env: p.env(o.verbose)}
-	defer context.AfterFunc(ctx, func() {
+	noted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(noted)
 		p.note("stopping: what is stored is acknowledged first. Press Ctrl-C again to end at once.")
-	})()
+	})
+	defer func() {
+		if !stop() {
+			<-noted // it writes where the caller may read as soon as run has returned
+		}
+	}()
 	switch {
 	case o.verify != "":
 		err = job.verifyArchive(ctx)
