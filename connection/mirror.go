@@ -217,6 +217,7 @@ type mirrorRun struct {
 	stored int
 
 	held    error  // a message could not be read: no Checkpoint beyond it may be saved
+	failed  []Ref  // such messages, while nobody knows whether they alone are at fault
 	givenUp *error // the last message that was given up
 }
 
@@ -256,6 +257,7 @@ func (r *mirrorRun) from(ctx context.Context, since Checkpoint) error {
 			return err
 		}
 	}
+	r.blame()
 	return errors.Join(folder, r.held)
 }
 
@@ -266,12 +268,11 @@ func (r *mirrorRun) unread(ctx context.Context, ref Ref, err error) {
 		return
 	}
 	r.report(ctx, r.name, err)
-	r.mu.Lock()
-	if r.attempts == nil || len(r.attempts) > maxTroubled {
-		r.attempts = make(map[Ref]int)
+	if r.failed = append(r.failed, ref); len(r.failed) > maxTroubled {
+		r.blame() // so many are no outage
 	}
-	r.attempts[ref]++
-	tries := r.attempts[ref]
+	r.mu.Lock()
+	tries := r.attempts[ref] + 1
 	r.mu.Unlock()
 	if tries < r.opts.MaxAttempts && KindOf(err) != ErrTooLarge {
 		r.held = fmt.Errorf("%w: %w", errHeld, err)
@@ -280,6 +281,20 @@ func (r *mirrorRun) unread(ctx context.Context, ref Ref, err error) {
 	*r.givenUp = fmt.Errorf("given up after %d tries: %w", tries, err)
 	r.emit(Event{Kind: EventPoisoned, Mailbox: r.name, Ref: ref, Err: err, Detail: err.Error()})
 	r.count(func(s *MirrorStats) { s.Skipped++ })
+}
+
+// blame counts the tries of the messages that could not be read, once the sync has gone on behind them: until then the
+// source may be at fault, and an outage must not add up to the end of whichever message it begins with.
+func (r *mirrorRun) blame() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.attempts == nil || len(r.attempts) > maxTroubled {
+		r.attempts = make(map[Ref]int)
+	}
+	for _, ref := range r.failed {
+		r.attempts[ref]++
+	}
+	r.failed = nil
 }
 
 func (r *mirrorRun) store(ctx context.Context, c *Change) error {
@@ -303,6 +318,9 @@ func (r *mirrorRun) store(ctx context.Context, c *Change) error {
 			r.stored++
 			r.count(func(s *MirrorStats) { s.add(c.Op) })
 		}
+	}
+	if c.Checkpoint != "" {
+		r.blame()
 	}
 	if c.Checkpoint == "" || r.held != nil || c.Checkpoint == r.saved {
 		return nil

@@ -322,6 +322,32 @@ func TestMirrorUnreadableMessage(t *testing.T) {
 	}
 }
 
+// TestMirrorOutageIsNoPoison: a source that is out of order says so of the message at which it is, and then of itself. That
+// is not held against the message.
+func TestMirrorOutageIsNoPoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, v := newHistory(), newMirrorVault()
+		syncs := 0
+		h.fail = func(mailbox string, n int) error {
+			switch {
+			case mailbox != "dave" || n > 1 || syncs > 2:
+			case n == 0:
+				return &connection.Error{Ref: connection.Ref{Mailbox: "dave", ID: "0"}, Kind: connection.ErrNetwork}
+			default: // the third time the outage ends between the two
+				if syncs++; syncs < 3 {
+					return &connection.Error{Kind: connection.ErrNetwork}
+				}
+			}
+			return nil
+		}
+		stats, err := connection.Mirror(t.Context(), h, v, &guardedCheckpoints{t: t, v: v}, nil)
+		if err != nil || stats.Skipped != 0 {
+			t.Errorf("stats %+v, err %v; want none skipped", stats, err)
+		}
+		v.check(t, h)
+	})
+}
+
 // TestMirrorGoesOnBehindTheLastMessage: the message that is given up is the one that carries the Checkpoint. The next
 // round must not begin with it again.
 func TestMirrorGoesOnBehindTheLastMessage(t *testing.T) {
