@@ -149,6 +149,9 @@ func TestE37SendReplyLost(t *testing.T) {
 		"internal error":       ewstest.Refuse("ErrorInternalServerError", "An internal server error occurred."),
 		"internal, unknown":    ewstest.InnerError("ErrorWhoKnows"),
 		"transient":            ewstest.Refuse("ErrorInternalServerTransientError", "Try later."),
+		"failover":             ewstest.Refuse("ErrorMailboxFailover", "The mailbox was taken over by another server."),
+		"connection failed":    ewstest.FailItem(0, "ErrorConnectionFailed"),
+		"gateway":              ewstest.Page(524, "A timeout occurred."),
 		"timeout":              ewstest.FailItem(0, "ErrorTimeoutExpired"),
 		"fault without a code": ewstest.Refuse("", "Something went wrong."),
 	} {
