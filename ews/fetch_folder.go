@@ -70,7 +70,7 @@ func (p *source) read(f *fetch) error {
 		}
 		p.state = r.SyncState
 		switch {
-		case r.Last:
+		case r.Last, !r.LastKnown && len(r.Changes) == 0:
 			return nil
 		case stuck >= mostTries, p.state == "":
 			return &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the server says that there is more in this folder, and does not tell what")}

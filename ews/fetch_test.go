@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -228,6 +229,19 @@ func TestRebuild(t *testing.T) {
 	}
 	if n := strings.Count(got, "MIME-Version"); n != 1 {
 		t.Errorf("MIME-Version is there %d times: %s", n, got)
+	}
+}
+
+// A server that does not say whether a page is the last has told everything when it has nothing more to tell, as Sync takes it.
+func TestFetchLastIsNotTold(t *testing.T) {
+	r := newRig(t, nil)
+	r.alice.Deliver("Inbox", letters(3)...)
+	r.Fail(ewstest.On("SyncFolderItems"), ewstest.Rewrite(func(body []byte) []byte {
+		return regexp.MustCompile(`<(\w+:)?IncludesLastItemInRange>\w+</(\w+:)?IncludesLastItemInRange>`).ReplaceAll(body, nil)
+	}))
+	wantBodies(t, bodies(t, collect(t, r.open(t), nil)), letters(3)...)
+	if n := r.Calls("SyncFolderItems"); n != 2 {
+		t.Errorf("%d pages were asked for", n)
 	}
 }
 
