@@ -9,8 +9,6 @@ import (
 	"github.com/mailconn/mailconn/pop3client/pop3test"
 )
 
-type fetched = drivertest.Fetched
-
 var (
 	collect    = drivertest.Collect
 	bodies     = drivertest.Bodies

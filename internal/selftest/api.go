@@ -12,7 +12,7 @@ import (
 
 // Public reports whether other modules can import p.
 func (p *Package) Public() bool {
-	return p.Library() && p.Path != "internal" && !strings.HasPrefix(p.Path, "internal/") && len(p.Code()) > 0
+	return p.Library() && !strings.Contains("/"+p.Path+"/", "/internal/") && len(p.Code()) > 0
 }
 
 // API returns p's exported declarations, one a line, sorted, without comments and bodies: what a change of the API

@@ -49,8 +49,10 @@ func Layers() map[string][]string {
 		"smtpclient":          network,
 		"smtpclient/smtptest": {"connection", "internal/doubles", "smtpclient", "internal/saslx", "internal/saslx/saslserver"},
 
-		"ews": {"connection", "connection/journal", "internal/backoff", "internal/httpx", "internal/netx", "internal/probe", "internal/saslx", "internal/wirelog",
-			"ews/internal/autodiscover", "ews/internal/ewshttp", "ews/internal/soap"},
+		"ews": {
+			"connection", "connection/journal", "internal/backoff", "internal/httpx", "internal/netx", "internal/probe", "internal/saslx", "internal/wirelog",
+			"ews/internal/autodiscover", "ews/internal/ewshttp", "ews/internal/soap",
+		},
 		"ews/ewstest":               {"connection", "ews", "internal/doubles", "internal/saslx/saslserver"},
 		"ews/internal/autodiscover": {"connection", "internal/backoff", "golang.org/x/net"},
 		"ews/internal/ewshttp":      append([]string{"github.com/Azure/go-ntlmssp", "internal/httpx"}, network...),
