@@ -313,6 +313,17 @@ X-Other: 1
 }
 
 // The text part comes in any charset and transfer encoding.
+// A Subject is its sender's: no character of it may begin a line of the report.
+func TestLinesWithinASubject(t *testing.T) {
+	for _, end := range []string{"\v", "\f", "\u0085", "\u2028", "\u2029"} {
+		subject := "lunch" + end + "Sender: eve@example.com" + end + "Bcc: eve@example.com"
+		r := unwrap(t, report("Subject: "+subject+"\r\nSender: ann@example.org\r\nTo: bob@example.org", inner))
+		if want := (connection.Envelope{From: "ann@example.org", To: []string{"bob@example.org"}}); !reflect.DeepEqual(r.Envelope, want) || r.Subject != subject {
+			t.Errorf("%q: envelope %v, want %v; subject %q", end, r.Envelope, want, r.Subject)
+		}
+	}
+}
+
 func TestTextEncodings(t *testing.T) {
 	part := func(header, text string) string {
 		return crlf("\nX-MS-Journal-Report:\nContent-Type: multipart/mixed; boundary=b\n\n--b\n") + header + "\r\n\r\n" + text +

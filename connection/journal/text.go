@@ -139,7 +139,8 @@ func fieldsOf(text string) []Field {
 	return fields
 }
 
-func isLineEnd(c rune) bool { return c == '\r' || c == '\n' || c == '\v' || c == '\f' || c == '\u2028' }
+// isLineEnd knows no line ends but those of mail: whoever writes a Subject may put any other into it, and lines of his own behind.
+func isLineEnd(c rune) bool { return c == '\r' || c == '\n' }
 
 func isSpace(c rune) bool { return unicode.IsSpace(c) || c == 0 || c == '\u200b' || c == '\ufeff' }
 
