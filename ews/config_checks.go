@@ -78,7 +78,7 @@ func (c *Config) serverURL() (*url.URL, error) {
 		return nil, nil
 	}
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return nil, fmt.Errorf("server: %q: spaces or control characters", s)
+		return nil, fmt.Errorf("server: %q: spaces or control characters", shown(s))
 	}
 	scheme := "https"
 	if c.Mode == connection.ModeInsecure {
@@ -114,6 +114,14 @@ func (c *Config) serverURL() (*url.URL, error) {
 		u.Path = asmx
 	}
 	return u, nil
+}
+
+// shown returns what an error shows of a URL that is none: not what may be a password.
+func shown(text string) string {
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		return "…" + text[at:]
+	}
+	return text
 }
 
 // authority returns host and port as a URL takes them. Port 0 is the scheme's own.
@@ -227,17 +235,17 @@ func (c *Config) checkAutodiscover() error {
 		u, err := url.Parse(text)
 		switch {
 		case err != nil || u.Host == "":
-			return fmt.Errorf("autodiscover_urls: %q: want a URL such as https://autodiscover.example.org/autodiscover/autodiscover.svc", text)
+			return fmt.Errorf("autodiscover_urls: %q: want a URL such as https://autodiscover.example.org/autodiscover/autodiscover.svc", shown(text))
 		case u.User != nil || u.Fragment != "":
 			return errors.New("autodiscover_urls: a URL with user information or a fragment") // not shown: it may hold a password
 		case u.Scheme != "https":
-			return fmt.Errorf("autodiscover_urls: %q: want https, since credentials are sent there", text)
+			return fmt.Errorf("autodiscover_urls: %q: want https, since credentials are sent there", shown(text))
 		}
 	}
 	for _, name := range c.RedirectAllow {
 		bare := strings.TrimPrefix(name, "*.")
 		if bare == "" || strings.ContainsAny(bare, "*/:@ ") || strings.ContainsFunc(bare, control) {
-			return fmt.Errorf("redirect_allow: %q: want a host name, or *. and a domain", name)
+			return fmt.Errorf("redirect_allow: %q: want a host name, or *. and a domain", shown(name))
 		}
 	}
 	return nil

@@ -108,6 +108,10 @@ func TestConfigErrors(t *testing.T) {
 		{with(`"channel_binding":"on","mode":"insecure"`), "channel_binding: on needs TLS"},
 		{with(`"channel_binding":"yes"`), `channel_binding: "yes": want off or on`},
 		{with(`"user_agent":"a\r\nX: y"`), "user_agent: CR, LF or another control character"},
+		{with(`"autodiscover_urls":["https:svc:pw@host/x"]`), "autodiscover_urls: \"…@host/x\": want a URL"},
+		{with(`"autodiscover_urls":["https://svc:pw@%zz/x"]`), "autodiscover_urls: \"…@%zz/x\": want a URL"},
+		{with(`"redirect_allow":["https://svc:pw@host"]`), "redirect_allow: \"…@host\": want a host name"},
+		{`{"server":"https://svc:pw@host.example.org/a b","username":"u","password":"p"}`, "server: \"…@host.example.org/a b\": spaces or control characters"},
 		{with(`"mailbox":"x"`), `"mailbox": unknown field; did you mean "mailboxes"?`},
 	} {
 		_, err := reg.Open(connection.Settings{Driver: "ews", Config: json.RawMessage(test.json)}, nil)
