@@ -10,9 +10,11 @@ import (
 
 // Limits on what servers may have kept.
 const (
-	maxCookies    = 32      // of one answer, and those that are carried over when a jar is renewed
-	maxCookie     = 4 << 10 // octets of a cookie
-	maxJarCookies = 512     // accepted by one jar before it is renewed
+	maxCookies    = 32       // of one answer, and those that are carried over when a jar is renewed
+	maxCookie     = 4 << 10  // octets of a cookie
+	maxJarCookies = 512      // accepted by one jar before it is renewed
+	maxAnswer     = 16 << 10 // octets of the cookies of one answer, and of those that are carried over
+	maxJarOctets  = 64 << 10 // accepted by one jar before it is renewed
 	maxJars       = 4096
 )
 
@@ -25,6 +27,7 @@ type jars struct {
 type jar struct {
 	*cookiejar.Jar
 	accepted int
+	octets   int
 }
 
 func (r *Request) jar() string {
@@ -58,13 +61,7 @@ func (j *jars) keep(name string, u *url.URL, resp *http.Response) {
 	if len(cookies) == 0 {
 		return
 	}
-	kept := make([]*http.Cookie, 0, min(len(cookies), maxCookies))
-	for _, cookie := range cookies {
-		if len(cookie.Name)+len(cookie.Value) <= maxCookie && len(kept) < maxCookies {
-			cookie.Domain = ""
-			kept = append(kept, cookie)
-		}
-	}
+	kept, octets := few(cookies)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	of := j.jars[name]
@@ -75,14 +72,28 @@ func (j *jars) keep(name string, u *url.URL, resp *http.Response) {
 		}
 		of = &jar{Jar: newJar()}
 		j.jars[name] = of
-	case of.accepted > maxJarCookies:
-		old := of.Cookies(u)
+	case of.accepted > maxJarCookies, of.octets > maxJarOctets:
+		old, _ := few(of.Cookies(u))
 		of = &jar{Jar: newJar()}
-		of.SetCookies(u, old[:min(len(old), maxCookies)])
+		of.SetCookies(u, old)
 		j.jars[name] = of
 	}
 	of.accepted += len(kept)
+	of.octets += octets
 	of.SetCookies(u, kept)
+}
+
+// few returns those of an answer's cookies that a jar may take, for the host alone, and how many octets they have.
+func few(cookies []*http.Cookie) (kept []*http.Cookie, octets int) {
+	for _, cookie := range cookies {
+		size := len(cookie.Name) + len(cookie.Value) + len(cookie.Path)
+		if size <= maxCookie && octets+size <= maxAnswer && len(kept) < maxCookies {
+			cookie.Domain = ""
+			kept = append(kept, cookie)
+			octets += size
+		}
+	}
+	return kept, octets
 }
 
 func newJar() *cookiejar.Jar {

@@ -70,13 +70,18 @@ func TestCookiesAreBounded(t *testing.T) {
 			n++
 			http.SetCookie(w, &http.Cookie{Name: fmt.Sprint("c", n), Value: strings.Repeat("x", 50)})
 		}
+		if len(s.seen()) > 60 {
+			for i := range 20 {
+				http.SetCookie(w, &http.Cookie{Name: fmt.Sprint("big", n, "of", i), Value: strings.Repeat("x", 4000)})
+			}
+		}
 		http.SetCookie(w, &http.Cookie{Name: "long", Value: strings.Repeat("x", 5000)})
 		http.SetCookie(w, &http.Cookie{Name: "last", Value: "1"})
 		w.Header().Set("Content-Type", "text/xml")
 		_, _ = io.WriteString(w, reply)
 	}
 	c := s.client(nil, auth("basic"))
-	for range 60 {
+	for range 90 {
 		get(t, c, s.request())
 	}
 	seen := s.seen()
