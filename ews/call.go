@@ -178,6 +178,7 @@ func (r *attempt) ask(ctx context.Context) (*answer, error) {
 		return nil, err
 	}
 	a := &answer{Reader: soap.NewReader(resp.Body, name), URL: resp.URL, body: resp.Body, conn: c, req: r.req}
+	a.Hide(c.http.Hide)
 	if len(r.opts.expect) > 0 {
 		a.Expect(r.opts.expect...)
 	}

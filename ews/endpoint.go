@@ -55,6 +55,7 @@ func (c *Conn) newFinder() *autodiscover.Finder {
 		RedirectPolicy: c.cfg.RedirectPolicy,
 		Cache:          c.cfg.Cache,
 		CacheID:        c.cfg.ID,
+		Hide:           c.http.Hide,
 		Driver:         DriverName,
 	}
 	if c.server != nil {

@@ -56,9 +56,10 @@ type Options struct {
 	Cache   Cache  // nil = one in memory
 	CacheID string // of the connection: entries of different connections never mix
 
-	Driver      string           // for errors; "" = "ews"
-	Now         func() time.Time // nil = time.Now
-	StepTimeout time.Duration    // of each try; 0 = 10s
+	Hide        func(string) string // takes secrets out of what servers say; nil = leaves them
+	Driver      string              // for errors; "" = "ews"
+	Now         func() time.Time    // nil = time.Now
+	StepTimeout time.Duration       // of each try; 0 = 10s
 }
 
 // Found is what autodiscover says of a mailbox.
@@ -129,6 +130,9 @@ func New(o Options) *Finder {
 	}
 	if o.Driver == "" {
 		o.Driver = "ews"
+	}
+	if o.Hide == nil {
+		o.Hide = func(text string) string { return text }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

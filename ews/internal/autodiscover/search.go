@@ -271,10 +271,10 @@ func (s *search) judge(attempt *Attempt, got answer, a address) *url.URL {
 			attempt.Outcome, attempt.Err = "redirect to what is no URL", s.f.fail(connection.ErrProtocol, a.whole, err)
 			return nil
 		}
-		attempt.Outcome = "redirect to " + clean(next.Redacted())
+		attempt.Outcome = "redirect to " + s.f.o.Hide(clean(next.Redacted()))
 		return next
 	case redirectAddress:
-		attempt.Outcome = "redirect to " + clean(got.target)
+		attempt.Outcome = "redirect to " + s.f.o.Hide(clean(got.target))
 		if _, err := parseAddress(got.target); err != nil {
 			attempt.Err = s.f.fail(connection.ErrProtocol, a.whole, fmt.Errorf("redirect to another address: %w", err))
 		}
@@ -283,8 +283,11 @@ func (s *search) judge(attempt *Attempt, got answer, a address) *url.URL {
 		if err == nil {
 			err = errors.New(firstOf(said, "no answer"))
 		}
+		if shown := s.f.o.Hide(err.Error()); shown != err.Error() {
+			err = errors.New(shown)
+		}
 		e := s.f.fail(got.kind, a.whole, err)
-		e.Code, e.RetryAfter = got.code, got.after
+		e.Code, e.RetryAfter = s.f.o.Hide(got.code), got.after
 		attempt.Outcome, attempt.Err = brief(err), e
 	}
 	return nil
@@ -359,5 +362,5 @@ func (s *search) over(ctx context.Context) bool {
 
 // wrong returns the attempt of a candidate that was not asked.
 func (s *search) wrong(step, where string, a address, kind connection.Kind, err error) Attempt {
-	return Attempt{Step: step, URL: clean(where), Address: a.whole, Outcome: brief(err), Err: s.f.fail(kind, a.whole, err)}
+	return Attempt{Step: step, URL: s.f.o.Hide(clean(where)), Address: a.whole, Outcome: s.f.o.Hide(brief(err)), Err: s.f.fail(kind, a.whole, err)}
 }

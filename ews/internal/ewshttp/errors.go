@@ -41,6 +41,16 @@ func (c *Client) clean(text string) string {
 	return scrub.Text(httpx.Clean(scrub.Text(text)))
 }
 
+// Hide takes the credential out of a server's words. Of one that was cut off where the words end in "…" it takes the beginning.
+func (c *Client) Hide(text string) string {
+	scrub := c.scrub.Load()
+	before, cut := strings.CutSuffix(scrub.Text(text), "…")
+	if !cut {
+		return before
+	}
+	return scrub.Cut(before) + "…"
+}
+
 // maxShown is how much of a page's text an error shows.
 const maxShown = 200
 

@@ -84,13 +84,13 @@ func (r *Reader) detailChild(into *detail, name string) error {
 	case "ResponseCode":
 		into.code = local(text)
 	case "Message":
-		into.text = text
+		into.text = r.s.hidden(text)
 	case "Line", "LineNumber":
 		into.line = int(min(max(0, natural(text)), 1<<31-1))
 	case "Position", "LinePosition":
 		into.position = int(min(max(0, natural(text)), 1<<31-1))
 	case "Violation":
-		into.violation = text
+		into.violation = r.s.hidden(text)
 	case "Value":
 		if into.values == nil {
 			into.values = map[string]string{}
@@ -118,7 +118,7 @@ func (r *Reader) fault(d int) error {
 			f.Actor, err = r.s.leaf()
 			f.Actor = local(f.Actor)
 		case "faultstring":
-			f.Text, err = r.s.leaf()
+			f.Text, err = r.s.said()
 		case "detail":
 			err = r.detail(&more, r.s.depth)
 		}

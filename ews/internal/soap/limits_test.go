@@ -59,6 +59,7 @@ func TestE17EndlessAnswers(t *testing.T) {
 		"body":              {fields + "<t:Body>", "Hello", 17 << 20},
 		"many subjects":     {fields, "<t:Subject>HelloHelloHelloHelloHelloHello</t:Subject>", 65 << 20},
 		"CDATA":             {fields + "<t:Subject><![CDATA[", "]]", 17 << 20},
+		"CDATA not kept":    {"<s:Envelope><s:Header><t:a><![CDATA[", "]]", 17 << 20},
 		"items":             {upTo(find, "<t:Message>"), "<t:Message/>", 3 << 20},
 		"properties":        {fields, `<t:ExtendedProperty><t:ExtendedFieldURI PropertyTag="0x1"/><t:Value/></t:ExtendedProperty>`, 12 << 20},
 		"categories":        {fields + "<t:Categories>", "<t:String/>", 2 << 20},

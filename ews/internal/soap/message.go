@@ -14,7 +14,7 @@ func (r *Reader) messageChild(name []byte) (err error) {
 		m.Code, err = s.leaf()
 		m.Code = local(m.Code)
 	case "MessageText":
-		m.Text, err = s.leaf()
+		m.Text, err = s.said()
 	case "MessageXml":
 		var d detail
 		if err = r.detail(&d, s.depth); err == nil {
@@ -182,6 +182,19 @@ func (r *Reader) folderChange(c *Change) error {
 func (s *scanner) leaf() (string, error) {
 	text, err := s.content(maxLeaf)
 	return strings.TrimSpace(string(text)), err
+}
+
+// said is as leaf for what the server says for people to read.
+func (s *scanner) said() (string, error) {
+	text, err := s.leaf()
+	return s.hidden(text), err
+}
+
+func (s *scanner) hidden(text string) string {
+	if s.hide == nil {
+		return text
+	}
+	return s.hide(text)
 }
 
 // words returns the text of the innermost open element as it is.

@@ -61,6 +61,11 @@ func NewReader(r io.Reader, op string) *Reader {
 // compared octet for octet. Call it before the first Next.
 func (r *Reader) Expect(ids ...ItemID) { r.expect = ids }
 
+// Hide has hide take secrets out of what a server says about failures, and of what is no answer: servers echo. Codes
+// and values stay as they are. Call it before
+// the first Next.
+func (r *Reader) Hide(hide func(string) string) { r.s.hide = hide }
+
 // Next returns the next response message; io.EOF, bare, after the last one. What remains of the one before is skipped. A
 // *Fault is the server's refusal of the whole request; after an error there is nothing more. The Response is the caller's.
 func (r *Reader) Next() (*Response, error) {

@@ -42,6 +42,8 @@ type scanner struct {
 	limit  int    // of the text that is being read
 
 	textLeft, markupLeft int
+
+	hide func(string) string // takes secrets out of the server's words; nil = leaves them
 }
 
 func newScanner(r io.Reader) *scanner {
@@ -184,7 +186,7 @@ func (s *scanner) foreign(what string) error {
 	for s.end-s.pos < 1024 && s.fill() == nil {
 	}
 	s.err = nil // an end is no news here
-	shown := plain(s.buf[s.pos:min(s.end, s.pos+4096)])
+	shown := s.hidden(plain(s.buf[s.pos:min(s.end, s.pos+4096)]))
 	return s.fail(&connection.Error{
 		Kind: connection.ErrProtocol, Hint: "the URL answers with something else than EWS, such as a web page",
 		Err: errors.New(what + ": " + shown),

@@ -63,6 +63,9 @@ func (s *scanner) cdata(into *[]byte) error {
 			*into = append(*into, ']')
 		}
 		s.pos++
+		if err := s.count(&s.textLeft, 1); err != nil {
+			return err
+		}
 	}
 }
 
