@@ -205,3 +205,18 @@ func TestManyChangesAreRead(t *testing.T) {
 	equal(t, "changes", len(got[0].Response.Changes), 512)
 	equal(t, "state", len(got[0].Response.SyncState), 1<<20)
 }
+
+// The names of elements are the server's too: what an error shows of them is short and printable.
+func TestNamesInErrors(t *testing.T) {
+	hostile := "a\x1b[31m" + strings.Repeat("n", 60<<10)
+	for _, document := range []string{
+		"<s:Envelope><" + hostile + "></b>", "<s:Envelope><" + hostile + "><!X>", "<s:Envelope><" + hostile + "><>",
+		"<s:Envelope><" + hostile + "><b <c>", "<s:Envelope><" + hostile + ">",
+	} {
+		_, err := read(soap.NewReader(strings.NewReader(document), "FindItem"))
+		wantKind(t, err, connection.ErrProtocol)
+		if text := err.Error(); len(text) > 400 || strings.Contains(text, "\x1b") {
+			t.Errorf("an error of %d octets: %.60q", len(text), text)
+		}
+	}
+}

@@ -40,7 +40,7 @@ func (s *scanner) declaration() (kind, error) {
 	case s.depth == 0:
 		return 0, s.foreign("answer has a document type")
 	}
-	return 0, s.protocol("declaration inside %s", s.name())
+	return 0, s.protocol("declaration inside %s", s.shown())
 }
 
 // until skips to behind the mark.
@@ -77,7 +77,7 @@ func (s *scanner) opening() error {
 	}
 	switch {
 	case len(name) == 0 || name[len(name)-1] == ':':
-		return s.protocol("tag without a name inside %s", s.name())
+		return s.protocol("tag without a name inside %s", s.shown())
 	case s.depth == maxDepth:
 		return s.protocol("elements nested more than %d deep", maxDepth)
 	}
@@ -97,7 +97,7 @@ func (s *scanner) closing() error {
 	}
 	name := bytes.TrimRight(s.buf[s.pos+2:s.pos+size-1], " \t\r\n")
 	if s.depth == 0 || !bytes.Equal(name, s.names[s.marks[s.depth]:]) {
-		return s.protocol("%s is closed by the end tag of another element", s.name())
+		return s.protocol("%s is closed by the end tag of another element", s.shown())
 	}
 	s.pop()
 	s.pos += size
@@ -128,7 +128,7 @@ func (s *scanner) tagSize() (int, error) {
 			case c == '"', c == '\'':
 				quote = c
 			case c == '<':
-				return 0, s.protocol("tag within a tag inside %s", s.name())
+				return 0, s.protocol("tag within a tag inside %s", s.shown())
 			}
 		}
 		if err := s.fill(); err != nil {

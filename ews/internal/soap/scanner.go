@@ -93,7 +93,7 @@ func (s *scanner) fill() error {
 			if s.depth == 0 {
 				return s.fail(io.EOF)
 			}
-			return s.protocol("answer ends inside %s: %w", s.name(), io.ErrUnexpectedEOF)
+			return s.protocol("answer ends inside %s: %w", s.shown(), io.ErrUnexpectedEOF)
 		case err != nil:
 			return s.fail(err)
 		}
@@ -122,6 +122,9 @@ func (s *scanner) name() []byte {
 	full := s.names[s.marks[s.depth]:]
 	return full[bytes.LastIndexByte(full, ':')+1:]
 }
+
+// shown returns the name of the innermost open element for an error.
+func (s *scanner) shown() string { return excerpt(string(s.name())) }
 
 // root opens the document's first element. io.EOF, bare, means that there is none.
 func (s *scanner) root() error {
@@ -281,7 +284,7 @@ func (s *scanner) token(into *[]byte) (kind, error) {
 // count takes n octets from what is left of a limit.
 func (s *scanner) count(left *int, n int) error {
 	if *left -= n; *left < 0 {
-		return s.protocol("answer is too long at %s", s.name())
+		return s.protocol("answer is too long at %s", s.shown())
 	}
 	return nil
 }

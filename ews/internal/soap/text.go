@@ -27,7 +27,7 @@ func (s *scanner) run(stop byte, into *[]byte, refs bool) error {
 		switch {
 		case into == nil:
 		case len(*into)+len(s.raw)+len(b) > s.limit:
-			return s.protocol("%s of more than %d octets", s.name(), s.limit)
+			return s.protocol("%s of more than %d octets", s.shown(), s.limit)
 		case i >= 0 && len(s.raw) == 0:
 			*into = clean(*into, b, refs)
 		default:
