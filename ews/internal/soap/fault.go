@@ -127,7 +127,7 @@ func (r *Reader) fault(d int) error {
 		}
 	}
 	f.Code, f.Values, f.Violation = more.code, more.values, more.violation
-	f.Line, f.Position, f.InnerCode = more.line, more.position, more.values["InnerErrorResponseCode"]
+	f.Line, f.Position, f.InnerCode = more.line, more.position, excerpt(more.values["InnerErrorResponseCode"])
 	if f.Code == "" && strings.HasPrefix(f.Actor, "Error") {
 		f.Code = f.Actor
 	}

@@ -3,6 +3,7 @@ package soap_test
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -217,6 +218,36 @@ func TestNamesInErrors(t *testing.T) {
 		wantKind(t, err, connection.ErrProtocol)
 		if text := err.Error(); len(text) > 400 || strings.Contains(text, "\x1b") {
 			t.Errorf("an error of %d octets: %.60q", len(text), text)
+		}
+	}
+}
+
+// So are the codes of a failure, which hosts show and compare.
+func TestLongCodes(t *testing.T) {
+	long := "Error\x1b[31m" + strings.Repeat("n", 300<<10)
+	inner := "<MessageXml><Value Name='InnerErrorResponseCode'>" + long + "</Value></MessageXml>"
+	for _, fault := range []string{
+		"<faultcode>a:" + long + "</faultcode><faultstring>x</faultstring>",
+		"<faultcode>a:b</faultcode><detail><ResponseCode>" + long + "</ResponseCode>" + inner + "</detail>",
+	} {
+		_, err := read(soap.NewReader(strings.NewReader("<s:Envelope><s:Body><s:Fault>"+fault+"</s:Fault></s:Body></s:Envelope>"), "FindItem"))
+		var f *soap.Fault
+		if !errors.As(err, &f) {
+			t.Fatalf("got %v, want a fault", err)
+		}
+		for _, text := range []string{f.Code, f.InnerCode, f.Actor, err.Error()} {
+			if len(text) > 500 || strings.Contains(text, "\x1b") {
+				t.Errorf("%d octets: %.60q", len(text), text)
+			}
+		}
+	}
+	resp, err := soap.NewReader(strings.NewReader(answer("GetItem", "<m:M ResponseClass='Error'><m:ResponseCode>"+long+"</m:ResponseCode>"+inner+"</m:M>")), "GetItem").Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{resp.Code, resp.InnerCode()} {
+		if len(text) == 0 || len(text) > 500 || strings.Contains(text, "\x1b") {
+			t.Errorf("%d octets: %.60q", len(text), text)
 		}
 	}
 }

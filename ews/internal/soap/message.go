@@ -256,5 +256,5 @@ func natural(text string) int64 {
 	return n
 }
 
-// local returns what follows the prefix of a qualified name.
-func local(name string) string { return name[strings.LastIndexByte(name, ':')+1:] }
+// local returns what follows the prefix of a qualified name, which is a code: errors show it, so that it is printable and short.
+func local(name string) string { return excerpt(name[strings.LastIndexByte(name, ':')+1:]) }

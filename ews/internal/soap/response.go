@@ -67,7 +67,7 @@ func (r *Response) OK() bool {
 func (r *Response) Body() io.Reader { return r.body }
 
 // InnerCode returns the code of the error below this one, "" if there is none.
-func (r *Response) InnerCode() string { return r.Values["InnerErrorResponseCode"] }
+func (r *Response) InnerCode() string { return excerpt(r.Values["InnerErrorResponseCode"]) }
 
 // BackOff returns how long the server asks us to wait, and false if it does not say. It may be 0.
 func (r *Response) BackOff() (time.Duration, bool) { return backOff(r.Values) }
