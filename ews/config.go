@@ -120,7 +120,7 @@ type Config struct {
 	DisableAutodiscover bool     `json:"disable_autodiscover,omitempty" label:"Disable autodiscover" help:"every mailbox lies on server"`
 	AutodiscoverURLs    []string `json:"autodiscover_urls,omitempty" label:"Autodiscover URLs" help:"https URLs to ask first, such as Active Directory's service connection points give"`
 	FallbackToServer    bool     `json:"fallback_to_server,omitempty" label:"Fall back to server" help:"use server for a mailbox that autodiscover does not find"`
-	RedirectAllow       []string `json:"redirect_allow,omitempty" label:"Allowed redirects" help:"further hosts to which autodiscover may send the credentials: a name, or *.domain"`
+	RedirectAllow       []string `json:"redirect_allow,omitempty" label:"Allowed redirects" help:"further hosts to which autodiscover may send the credentials: a name, or *.domain. The EWS URL that an autodiscover service names is taken as it is"`
 
 	Access             string   `json:"access,omitempty" label:"Access" default:"impersonation" enum:"impersonation,delegate,own" help:"how mailboxes other than the account's own are opened: by the role ApplicationImpersonation, by rights on folders, or not at all"`
 	ImpersonateBy      string   `json:"impersonate_by,omitempty" label:"Impersonate by" default:"smtp" enum:"smtp,smtp-any,upn,sid" help:"what mailboxes are named by: primary address, any address, user principal name or security identifier"`

@@ -364,7 +364,7 @@ func (c *Config) warnings() []string {
 		all = append(all, "server: "+retirement)
 	}
 	if c.AcceptAnyCertificate {
-		all = append(all, "accept_any_certificate: anybody on the path can read and change everything; pin_sha256 is the safe way to use a self-signed certificate")
+		all = append(all, "accept_any_certificate: anybody on the path can read and change everything; pin_sha256 is the safe way to use a self-signed certificate. It holds for server alone, not for hosts that autodiscover finds")
 	}
 	return all
 }

@@ -239,7 +239,7 @@ func (t *tester) peer(base *url.URL) *netx.Peer {
 		Server: base.Host, ConnectTimeout: cfg.ConnectTimeout, NoDataTimeout: cfg.NoDataTimeout, TLSSettings: cfg.TLSSettings,
 	}
 	if server := t.conn.server; server == nil || !strings.EqualFold(server.Hostname(), base.Hostname()) {
-		settings.ServerName = "" // it is the name of another server
+		settings.ServerName, settings.AcceptAnyCertificate = "", false // they are for another server
 	}
 	return &netx.Peer{
 		Driver: DriverName, ID: cfg.ID, Host: base.Hostname(), Port: port, Ports: "443 for https, 80 for http", Settings: settings, Env: t.conn.env,

@@ -58,7 +58,7 @@ func (c *Client) warn(ctx context.Context, r *Request, u *url.URL) {
 		return
 	case u.Scheme == "http":
 		why, hint = "there is no TLS", "mode: set it to tls"
-	case c.opts.TLS.AcceptAnyCertificate && len(c.opts.TLS.PinSHA256) == 0:
+	case c.opts.TLS.AcceptAnyCertificate && len(c.opts.TLS.PinSHA256) == 0 && c.isServer(u):
 		why, hint = "the server's certificate is not verified", "accept_any_certificate: set pin_sha256 or ca_pem instead"
 	default:
 		return

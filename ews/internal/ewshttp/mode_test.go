@@ -155,6 +155,7 @@ func TestAnyCertificate(t *testing.T) {
 		var events []string
 		env := &connection.Env{Observe: func(e connection.Event) { events = append(events, string(e.Kind)+": "+e.Detail) }}
 		c := s.client(env, func(o *ewshttp.Options) {
+			o.Server = s.request().URL.Hostname()
 			o.TLS = &connection.TLSSettings{AcceptAnyCertificate: !pinned}
 			if pinned {
 				o.TLS.PinSHA256 = []string{hex.EncodeToString(pin[:])}
@@ -166,6 +167,23 @@ func TestAnyCertificate(t *testing.T) {
 		if pinned != (len(events) == 0) || len(events) > 1 {
 			t.Errorf("pinned %v: %v", pinned, events)
 		}
+	}
+}
+
+// accept_any_certificate is for the settings' server alone: another host gets no login before it has proved its name.
+func TestAnyCertificateIsForTheServer(t *testing.T) {
+	s := newServer(t, nil)
+	c := s.client(&connection.Env{Dial: s.dial}, func(o *ewshttp.Options) {
+		o.Server, o.TLS = "ews.corp.test", &connection.TLSSettings{AcceptAnyCertificate: true}
+	})
+	at := func(host string) *ewshttp.Request {
+		return s.request(func(r *ewshttp.Request) { r.URL.Host = host })
+	}
+	get(t, c, at("ews.corp.test"))
+	before := len(s.seen())
+	fails(t, c, at("autodiscover.corp.test"), connection.ErrTLS, "server_name")
+	if n := len(s.seen()) - before; n != 0 {
+		t.Errorf("%d requests reached a host that nobody vouches for", n)
 	}
 }
 

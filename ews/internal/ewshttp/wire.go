@@ -34,7 +34,7 @@ type wires struct {
 	model  *http.Transport   // nil with foreign
 	custom http.RoundTripper // the host program's, if it is no *http.Transport
 
-	server, others *tls.Config // server_name holds for the settings' server alone
+	server, others *tls.Config // server_name and accept_any_certificate hold for the settings' server alone
 
 	anonymous, known [2]*wire // [0] to the settings' server, [1] to others
 }
@@ -75,6 +75,7 @@ func (c *Client) newWires() (wires, error) {
 		}
 		others := *c.opts.TLS
 		others.ServerName = ""
+		others.AcceptAnyCertificate = false // a host that autodiscover has named must prove its name before it gets a login
 		if w.others, err = clientTLS(others, base); err != nil {
 			return w, err
 		}
