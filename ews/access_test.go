@@ -9,6 +9,7 @@ import (
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews"
 	"github.com/mailconn/mailconn/ews/ewstest"
+	"github.com/mailconn/mailconn/internal/drivertest"
 )
 
 // tokens makes the settings those of a token.
@@ -108,12 +109,12 @@ func TestPublicFolders(t *testing.T) {
 	}
 	all := collect(t, c, &connection.FetchOptions{Mailbox: "#public", Folders: []string{"Company/News"}})
 	wantBodies(t, bodies(t, all), letters(3)...)
-	if err := c.Delete(t.Context(), all[0].ref); err != nil {
+	if err := c.Delete(t.Context(), all[0].Ref); err != nil {
 		t.Error(err)
 	}
-	all = slices.DeleteFunc(all, func(f fetched) bool { return f.ref == all[0].ref })
+	all = slices.DeleteFunc(all, func(f drivertest.Fetched) bool { return f.Ref == all[0].Ref })
 	got := collect(t, c, &connection.FetchOptions{Mailbox: "#public", Folders: []string{"Company/News"}})
-	wantBodies(t, bodies(t, got), []byte(all[0].raw), []byte(all[1].raw))
+	wantBodies(t, bodies(t, got), []byte(all[0].Raw), []byte(all[1].Raw))
 	_, err := one(c.Fetch(t.Context(), &connection.FetchOptions{Mailbox: "#public"}))
 	wantKind(t, err, connection.ErrInvalid)
 }

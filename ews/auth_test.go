@@ -48,7 +48,7 @@ func theFetchError(t testing.TB, c *ews.Conn, want connection.Kind) *connection.
 	if len(all) != 1 {
 		t.Fatalf("got %+v, want one error", all)
 	}
-	return theError(t, all[0].err, want)
+	return theError(t, all[0].Err, want)
 }
 
 // wantHint fails the test unless the error's text or hint has all the parts.

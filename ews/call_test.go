@@ -177,8 +177,8 @@ func TestAccess(t *testing.T) {
 		mb.Deliver("Inbox", letter(0))
 		all := collect(t, r.open(t), &connection.FetchOptions{Mailbox: test.mailbox})
 		wantBodies(t, bodies(t, all), letter(0))
-		if all[0].ref.Mailbox != test.mailbox {
-			t.Errorf("got Ref %+v", all[0].ref)
+		if all[0].Ref.Mailbox != test.mailbox {
+			t.Errorf("got Ref %+v", all[0].Ref)
 		}
 		asked := r.asked("GetFolder")
 		if body := string(asked[0].Body); !strings.Contains(body, test.want) || test.access == ews.AccessDelegate && strings.Contains(body, "ExchangeImpersonation") {
@@ -213,17 +213,17 @@ func TestManyMailboxes(t *testing.T) {
 	var failed []*connection.Error
 	var got []string
 	for _, f := range collect(t, c, nil) {
-		if f.err != nil {
+		if f.Err != nil {
 			e := new(connection.Error)
-			if !errors.As(f.err, &e) {
-				t.Fatal(f.err)
+			if !errors.As(f.Err, &e) {
+				t.Fatal(f.Err)
 			}
 			failed = append(failed, e)
 			continue
 		}
-		got = append(got, f.raw)
-		if f.ref.Mailbox != bob {
-			t.Errorf("got Ref %+v", f.ref)
+		got = append(got, f.Raw)
+		if f.Ref.Mailbox != bob {
+			t.Errorf("got Ref %+v", f.Ref)
 		}
 	}
 	wantBodies(t, got, letter(1))
@@ -306,12 +306,12 @@ func TestBatchesAreHalved(t *testing.T) {
 	var failed []string
 	got := map[string]string{}
 	for _, f := range collect(t, r.open(t), nil) {
-		if f.err != nil {
-			wantKind(t, f.err, connection.ErrTimeout)
-			failed = append(failed, f.ref.ID)
+		if f.Err != nil {
+			wantKind(t, f.Err, connection.ErrTimeout)
+			failed = append(failed, f.Ref.ID)
 			continue
 		}
-		got[f.ref.ID] = f.raw
+		got[f.Ref.ID] = f.Raw
 	}
 	if !slices.Equal(failed, ids[1:2]) || len(got) != 2 {
 		t.Errorf("got errors about %q and %d messages", failed, len(got))
@@ -327,12 +327,12 @@ func TestPoisonItem(t *testing.T) {
 	var failed []string
 	got := map[string]string{}
 	for _, f := range collect(t, r.open(t), nil) {
-		if f.err != nil {
-			wantKind(t, f.err, connection.ErrNetwork)
-			failed = append(failed, f.ref.ID)
+		if f.Err != nil {
+			wantKind(t, f.Err, connection.ErrNetwork)
+			failed = append(failed, f.Ref.ID)
 			continue
 		}
-		got[f.ref.ID] = f.raw
+		got[f.Ref.ID] = f.Raw
 	}
 	if !slices.Equal(failed, ids[2:3]) || len(got) != 4 {
 		t.Errorf("got errors about %q and %d messages", failed, len(got))

@@ -26,14 +26,14 @@ func byRef(t testing.TB, c connection.Fetcher, opts *connection.FetchOptions) ma
 	t.Helper()
 	got := map[string]string{}
 	for _, f := range collect(t, c, opts) {
-		if f.err != nil || f.body != nil {
-			t.Errorf("got error %v, body error %v", f.err, f.body)
+		if f.Err != nil || f.BodyErr != nil {
+			t.Errorf("got error %v, body error %v", f.Err, f.BodyErr)
 			continue
 		}
-		if _, twice := got[f.ref.ID]; twice {
-			t.Errorf("%v came twice", f.ref)
+		if _, twice := got[f.Ref.ID]; twice {
+			t.Errorf("%v came twice", f.Ref)
 		}
-		got[f.ref.ID] = f.raw
+		got[f.Ref.ID] = f.Raw
 	}
 	return got
 }
@@ -86,15 +86,15 @@ func TestE11Mixed(t *testing.T) {
 	var bad []connection.Ref
 	var good []string
 	for _, f := range collect(t, r.open(t), nil) {
-		if f.err != nil {
-			e := theError(t, f.err, connection.ErrCorrupt)
+		if f.Err != nil {
+			e := theError(t, f.Err, connection.ErrCorrupt)
 			if e.Code != "ErrorItemCorrupt" {
 				t.Errorf("got code %q", e.Code)
 			}
-			bad = append(bad, f.ref)
+			bad = append(bad, f.Ref)
 			continue
 		}
-		good = append(good, f.raw)
+		good = append(good, f.Raw)
 	}
 	wantBodies(t, good, slices.Delete(raw, 1, 2)...)
 	if len(bad) != 1 || bad[0] != (connection.Ref{ID: ids[1]}) {
@@ -110,13 +110,13 @@ func TestE07EmptyMime(t *testing.T) {
 		r.alice.Break(how, ids[0])
 		var errs int
 		for _, f := range collect(t, r.open(t), nil) {
-			if f.err != nil {
+			if f.Err != nil {
 				errs++
-				wantKind(t, f.err, connection.ErrCorrupt)
-				if f.ref.ID != ids[0] {
-					t.Errorf("%s: got an error about %v", how, f.ref)
+				wantKind(t, f.Err, connection.ErrCorrupt)
+				if f.Ref.ID != ids[0] {
+					t.Errorf("%s: got an error about %v", how, f.Ref)
 				}
-			} else if f.raw == "" {
+			} else if f.Raw == "" {
 				t.Errorf("%s: a message of no octets", how)
 			}
 		}
@@ -141,7 +141,7 @@ func TestE22FetchNeverLast(t *testing.T) {
 	if len(all) != 1 {
 		t.Fatalf("got %d steps", len(all))
 	}
-	wantKind(t, all[0].err, connection.ErrProtocol)
+	wantKind(t, all[0].Err, connection.ErrProtocol)
 	if n := r.Calls("SyncFolderItems"); n > 5 {
 		t.Errorf("asked %d times", n)
 	}
@@ -209,10 +209,10 @@ func TestE24Folders(t *testing.T) {
 
 	// A folder that is not there, or that goes, does not keep the others back.
 	all := collect(t, c, &connection.FetchOptions{Folders: []string{"No such folder", "Inbox/a%2Fb"}})
-	if len(all) != 2 || all[1].raw != string(letter(0)) {
+	if len(all) != 2 || all[1].Raw != string(letter(0)) {
 		t.Fatalf("got %+v", all)
 	}
-	if e := theError(t, all[0].err, connection.ErrNotFound); e.Ref != (connection.Ref{Folder: "No such folder"}) {
+	if e := theError(t, all[0].Err, connection.ErrNotFound); e.Ref != (connection.Ref{Folder: "No such folder"}) {
 		t.Errorf("got Ref %+v", e.Ref)
 	}
 	_, err := one(c.Fetch(t.Context(), &connection.FetchOptions{Folders: []string{"No such folder"}}))
@@ -376,8 +376,8 @@ func TestE42NoArchive(t *testing.T) {
 	}
 	all := collect(t, c, &connection.FetchOptions{Mailbox: "#archive", Folders: []string{"Old"}})
 	wantBodies(t, bodies(t, all), letter(1))
-	if err := c.Delete(t.Context(), all[0].ref); err != nil || all[0].ref.Mailbox != "#archive" {
-		t.Errorf("got %v for %v", err, all[0].ref)
+	if err := c.Delete(t.Context(), all[0].Ref); err != nil || all[0].Ref.Mailbox != "#archive" {
+		t.Errorf("got %v for %v", err, all[0].Ref)
 	}
 }
 
@@ -421,15 +421,15 @@ func TestE53Restrictions(t *testing.T) {
 			wantBodies(t, bodies(t, collect(t, c, &connection.FetchOptions{Since: begin.Add(4 * time.Minute)})), since...)
 			wantBodies(t, bodies(t, collect(t, c, &connection.FetchOptions{Unseen: true})), unseen...)
 			got := collect(t, c, &connection.FetchOptions{Since: begin, Limit: 5})
-			if len(bodies(t, got)) != 5 || got[0].msg.Received.After(got[4].msg.Received) {
-				t.Errorf("got %d messages, from %s to %s", len(got), got[0].msg.Received, got[4].msg.Received)
+			if len(bodies(t, got)) != 5 || got[0].Message.Received.After(got[4].Message.Received) {
+				t.Errorf("got %d messages, from %s to %s", len(got), got[0].Message.Received, got[4].Message.Received)
 			}
 		})
 	}
 	r := newRig(t, &ewstest.Options{Quirks: ewstest.Quirks{StuckOffset: true}})
 	r.alice.Deliver("Inbox", letters(3)...)
 	all := collect(t, r.open(t), &connection.FetchOptions{Unseen: true})
-	wantKind(t, all[len(all)-1].err, connection.ErrProtocol)
+	wantKind(t, all[len(all)-1].Err, connection.ErrProtocol)
 }
 
 // A connection that ends while a batch is read costs no message.
@@ -453,16 +453,16 @@ func TestE56CutInALargeBody(t *testing.T) {
 	got := map[string]string{}
 	for _, f := range collect(t, r.open(t), nil) {
 		switch {
-		case f.err != nil:
-			t.Error(f.err)
-		case f.body != nil:
-			e := theError(t, f.body, connection.ErrNetwork)
-			if e.Ref.ID != f.ref.ID || len(f.raw) >= len(raw[1]) {
-				t.Errorf("got %v after %d octets", e, len(f.raw))
+		case f.Err != nil:
+			t.Error(f.Err)
+		case f.BodyErr != nil:
+			e := theError(t, f.BodyErr, connection.ErrNetwork)
+			if e.Ref.ID != f.Ref.ID || len(f.Raw) >= len(raw[1]) {
+				t.Errorf("got %v after %d octets", e, len(f.Raw))
 			}
-			broken = append(broken, f.ref.ID)
+			broken = append(broken, f.Ref.ID)
 		default:
-			got[f.ref.ID] = f.raw
+			got[f.Ref.ID] = f.Raw
 		}
 	}
 	wantRefs(t, got, []string{ids[0], ids[2]}, [][]byte{raw[0], raw[2]})
@@ -550,20 +550,20 @@ func TestFallbacks(t *testing.T) {
 			good := 0
 			for _, f := range collect(t, r.open(t), nil) {
 				switch {
-				case f.err != nil && (test.kind == connection.ErrUnknown || f.ref.ID != ids[1]):
-					t.Error(f.err)
-				case f.err != nil:
-					wantKind(t, f.err, test.kind)
-				case f.body != nil:
-					t.Error(f.body)
-				case f.ref.ID == ids[1] && test.rebuilt:
-					if !slices.Equal(f.msg.Labels, []string{ews.Reconstructed}) || !strings.Contains(f.raw, "letter 1") || !strings.Contains(f.raw, "<1@corp.test>") {
-						t.Errorf("got labels %q and %q", f.msg.Labels, f.raw)
+				case f.Err != nil && (test.kind == connection.ErrUnknown || f.Ref.ID != ids[1]):
+					t.Error(f.Err)
+				case f.Err != nil:
+					wantKind(t, f.Err, test.kind)
+				case f.BodyErr != nil:
+					t.Error(f.BodyErr)
+				case f.Ref.ID == ids[1] && test.rebuilt:
+					if !slices.Equal(f.Message.Labels, []string{ews.Reconstructed}) || !strings.Contains(f.Raw, "letter 1") || !strings.Contains(f.Raw, "<1@corp.test>") {
+						t.Errorf("got labels %q and %q", f.Message.Labels, f.Raw)
 					}
 					good++
 				default:
-					if len(f.msg.Labels) > 0 || f.raw == "" {
-						t.Errorf("got labels %q and %q", f.msg.Labels, f.raw)
+					if len(f.Message.Labels) > 0 || f.Raw == "" {
+						t.Errorf("got labels %q and %q", f.Message.Labels, f.Raw)
 					}
 					good++
 				}
@@ -588,14 +588,14 @@ func TestFaultAboutOneItem(t *testing.T) {
 		errs := 0
 		got := map[string]string{}
 		for _, f := range collect(t, r.open(t), nil) {
-			if f.err != nil {
+			if f.Err != nil {
 				errs++
-				if e := theError(t, f.err, kind); e.Ref.ID != ids[1] || e.Code != code {
+				if e := theError(t, f.Err, kind); e.Ref.ID != ids[1] || e.Code != code {
 					t.Errorf("%s: got %v", code, e)
 				}
 				continue
 			}
-			got[f.ref.ID] = f.raw
+			got[f.Ref.ID] = f.Raw
 		}
 		wantRefs(t, got, []string{ids[0], ids[2], ids[3]}, [][]byte{raw[0], raw[2], raw[3]})
 		if want := 1; errs != want && kind != 0 || errs != 0 && kind == 0 {

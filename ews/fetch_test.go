@@ -26,7 +26,7 @@ func TestFetchMetadata(t *testing.T) {
 	id := r.alice.Folder("Inbox/Sub").DeliverItems(ewstest.Message{Raw: letter(3), Received: received, Read: true, Draft: true})[0]
 	all := collect(t, r.open(t), &connection.FetchOptions{Folders: []string{"inbox/sub"}})
 	wantBodies(t, bodies(t, all), letter(3))
-	m := all[0].msg
+	m := all[0].Message
 	if m.Ref != (connection.Ref{ID: id}) || m.Folder != "Inbox/Sub" || !m.Received.Equal(received) || m.Size != int64(len(letter(3))) ||
 		!slices.Equal(m.Flags, []connection.Flag{connection.FlagSeen, connection.FlagDraft}) || m.Envelope != nil {
 		t.Errorf("got %+v", m)
@@ -193,12 +193,12 @@ func TestJournalReports(t *testing.T) {
 	all := collect(t, r.open(t), nil)
 	wantBodies(t, bodies(t, all), letter(0), letter(1), large(1<<20), broken)
 	for _, f := range all {
-		wrapped := f.raw == string(letter(0)) || len(f.raw) > 1<<20
-		if (f.msg.Envelope != nil) != wrapped {
-			t.Errorf("got the envelope %+v of %.40q", f.msg.Envelope, f.raw)
+		wrapped := f.Raw == string(letter(0)) || len(f.Raw) > 1<<20
+		if (f.Message.Envelope != nil) != wrapped {
+			t.Errorf("got the envelope %+v of %.40q", f.Message.Envelope, f.Raw)
 		}
-		if wrapped && (f.msg.Envelope.From != "ann@corp.test" || !slices.Equal(f.msg.Envelope.To, []string{"alice@corp.test", "chief@corp.test"})) {
-			t.Errorf("got the envelope %+v", f.msg.Envelope)
+		if wrapped && (f.Message.Envelope.From != "ann@corp.test" || !slices.Equal(f.Message.Envelope.To, []string{"alice@corp.test", "chief@corp.test"})) {
+			t.Errorf("got the envelope %+v", f.Message.Envelope)
 		}
 	}
 	if quirks != 1 {
@@ -218,10 +218,10 @@ func TestRebuild(t *testing.T) {
 	ids := r.alice.Deliver("Inbox", raw)
 	r.alice.Break(ewstest.UnconvertedUTF8, ids[0])
 	all := collect(t, r.open(t), nil)
-	if len(all) != 1 || all[0].err != nil || all[0].body != nil {
+	if len(all) != 1 || all[0].Err != nil || all[0].BodyErr != nil {
 		t.Fatalf("got %+v", all)
 	}
-	got := all[0].raw
+	got := all[0].Raw
 	for _, want := range []string{"<m1@corp.test>", "ann@corp.test", "MIME-Version: 1.0\r\n", "\r\n\r\n"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in %s", want, got)

@@ -2,19 +2,27 @@ package ews_test
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews"
 	"github.com/mailconn/mailconn/ews/ewstest"
+	"github.com/mailconn/mailconn/internal/drivertest"
 )
+
+var (
+	collect    = drivertest.Collect
+	bodies     = drivertest.Bodies
+	theError   = drivertest.Error
+	eventually = drivertest.Eventually
+)
+
+// noGoroutines fails the test if goroutines of this driver are left.
+func noGoroutines(t testing.TB) {
+	drivertest.NoGoroutines(t, "mailconn/ews.(", "mailconn/ews/internal/")
+}
 
 // Who is who in these tests.
 const (
@@ -96,50 +104,6 @@ func large(n int) []byte {
 	return append([]byte(head), strings.Repeat(line, n/len(line)+1)...)
 }
 
-// A fetched is what one loop step gave.
-type fetched struct {
-	ref  connection.Ref
-	raw  string
-	msg  connection.Message
-	err  error // of the loop
-	body error // of the body
-}
-
-// collect runs Fetch to its end, reading every body. It never waits for ever.
-func collect(t testing.TB, c connection.Fetcher, opts *connection.FetchOptions) []fetched {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	var all []fetched
-	for m, err := range c.Fetch(ctx, opts) {
-		f := fetched{err: err}
-		if err == nil {
-			f.ref, f.msg = m.Ref, *m
-			var raw []byte
-			raw, f.body = io.ReadAll(m.Body)
-			f.raw = string(raw)
-		} else if e := new(connection.Error); errors.As(err, &e) {
-			f.ref = e.Ref
-		}
-		all = append(all, f)
-	}
-	return all
-}
-
-// bodies returns the octets of the messages that came whole, and fails the test on any error.
-func bodies(t testing.TB, all []fetched) []string {
-	t.Helper()
-	var raw []string
-	for _, f := range all {
-		if f.err != nil || f.body != nil {
-			t.Errorf("got error %v, body error %v", f.err, f.body)
-			continue
-		}
-		raw = append(raw, f.raw)
-	}
-	return raw
-}
-
 // wantBodies compares messages in any order.
 func wantBodies(t testing.TB, got []string, want ...[]byte) {
 	t.Helper()
@@ -157,44 +121,4 @@ func wantBodies(t testing.TB, got []string, want ...[]byte) {
 			t.Errorf("%d times missing: %.120q (%d octets)", n, raw, len(raw))
 		}
 	}
-}
-
-// theError returns err as an *Error of the kind wanted.
-func theError(t testing.TB, err error, want connection.Kind) *connection.Error {
-	t.Helper()
-	var e *connection.Error
-	if !errors.As(err, &e) || !errors.Is(err, want) {
-		t.Fatalf("got %v, want %v", err, want)
-	}
-	return e
-}
-
-// eventually waits until ok, for at most a minute, without sleeping.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
-}
-
-// noGoroutines fails the test if goroutines of this driver are left.
-func noGoroutines(t testing.TB) {
-	t.Helper()
-	eventually(t, "the end of all goroutines", func() bool {
-		buf := make([]byte, 1<<20)
-		for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-			if strings.Contains(g, "mailconn/ews.(") || strings.Contains(g, "mailconn/ews/internal/") {
-				return false
-			}
-		}
-		return true
-	})
 }

@@ -34,8 +34,8 @@ func TestE44Logs(t *testing.T) {
 			bodies(t, collect(t, conn, nil))
 			r.Fail(ewstest.On("*"), ewstest.Unauthorized())
 			for _, f := range collect(t, conn, nil) {
-				if f.err != nil && strings.Contains(fmt.Sprintf("%v %+v", f.err, f.err), canary) {
-					t.Errorf("the credential is in %q", f.err)
+				if f.Err != nil && strings.Contains(fmt.Sprintf("%v %+v", f.Err, f.Err), canary) {
+					t.Errorf("the credential is in %q", f.Err)
 				}
 			}
 			logged := log.String()
