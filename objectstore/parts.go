@@ -104,6 +104,7 @@ func (s *Store) sendParts(ctx context.Context, e PartPutter, key, upload string,
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	var wg sync.WaitGroup
+	var broken error
 	src := s.newSource(p)
 	for i := range parts {
 		done, err := s.parts.begin(ctx)
@@ -115,7 +116,9 @@ func (s *Store) sendParts(ctx context.Context, e PartPutter, key, upload string,
 		release, err := src.next(part, size)
 		if err != nil {
 			done()
-			fail(err)
+			// The parts under way may end: one that is cut may reach the server behind the request that removes it.
+			broken = err
+			defer time.AfterFunc(abortSoon, func() { fail(err) }).Stop()
 			break
 		}
 		wg.Go(func() {
@@ -128,7 +131,10 @@ func (s *Store) sendParts(ctx context.Context, e PartPutter, key, upload string,
 		})
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
+	switch {
+	case broken != nil:
+		return nil, broken
+	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	}
 	return parts, src.verify()

@@ -95,6 +95,7 @@ type backend struct {
 	bucket    bucket
 	versions  atomic.Int32 // whether the account keeps old versions: unknown, keeps or forgets
 	staged    sync.Map     // uploads under way that have blocks, and whether some may arrive late
+	abandoned abandoned    // uploads that were removed
 }
 
 // Values of backend.versions.

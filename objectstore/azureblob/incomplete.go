@@ -3,6 +3,8 @@ package azureblob
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
@@ -106,13 +108,41 @@ func (b *backend) AbortIncomplete(ctx context.Context, one connection.Incomplete
 // lateBlocks is how long Abort waits for blocks that were sent when the upload was given up.
 const lateBlocks = 250 * time.Millisecond
 
+// abandoned are the newest uploads that Abort has removed. A block of theirs may come later still (and Azurite forgets
+// none of a blob that is deleted): it keeps no other upload of its key from being removed.
+type abandoned struct {
+	mu    sync.Mutex
+	names [256]string
+	next  int
+}
+
+func (a *abandoned) add(upload string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.names[a.next%len(a.names)] = upload
+	a.next++
+}
+
+func (a *abandoned) has(upload string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Contains(a.names[:], upload) && upload != ""
+}
+
 // Abort implements objectstore.PartPutter. While somebody else uploads to the same key, the blocks of both stay.
 func (b *backend) Abort(ctx context.Context, key, upload string) error {
 	late, staged := b.staged.Load(upload)
 	if !staged {
 		return nil
 	}
-	ours := func(now leftover) bool { return len(now.uploads) == 1 && now.uploads[upload] }
+	ours := func(now leftover) bool {
+		for other := range now.uploads {
+			if other != upload && !b.abandoned.has(other) {
+				return false
+			}
+		}
+		return true
+	}
 	if late == true {
 		// They would make the upload appear again.
 		if err := backoff.Wait(ctx, lateBlocks); err != nil {
@@ -123,6 +153,7 @@ func (b *backend) Abort(ctx context.Context, key, upload string) error {
 		return err
 	}
 	b.staged.Delete(upload)
+	b.abandoned.add(upload)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package azureblob_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,6 +47,26 @@ func TestFailedUpload(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A block that comes behind the request that removed its upload does not keep the next upload of its key from being removed.
+func TestLateBlock(t *testing.T) {
+	srv := newFake(t, nil)
+	c := openWith(t, srv, inParts, nil)
+	for range 2 {
+		srv.ForgetRequests()
+		srv.FailAfter("PutBlock", 1, 1, objecttest.Status(400, "", "x-ms-error-code: InvalidInput"))
+		_, err := c.Put(t.Context(), "key", strings.NewReader(long), nil)
+		wants(t, "put", err, connection.ErrRejected)
+		if left := srv.Uncommitted(); len(left) > 0 {
+			t.Fatalf("blocks left behind: %v", left)
+		}
+		name, err := base64.StdEncoding.DecodeString(srv.Requests("PutBlock")[0].Query.Get("blockid"))
+		if err != nil || len(name) == 0 {
+			t.Fatalf("block id %q: %v", name, err)
+		}
+		srv.Stage("key", string(name), []byte("too late"))
 	}
 }
 

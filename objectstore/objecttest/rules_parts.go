@@ -51,7 +51,7 @@ func checkCutUpload(x *exam) {
 				return nil
 			})
 			x.ok("put over a connection that is cut once", x.tryPut(x.ctx, again, key, bytes.NewReader(raw), nil))
-			x.holds(s, "after a Put that was cut once", key, raw)
+			x.holds(again, "after a Put that was cut once", key, raw)
 		}
 	}
 	x.each(x.h.times(25), func(i int) { // each cuts two puts
