@@ -3,6 +3,7 @@ package connection
 import (
 	"context"
 	"io"
+	"iter"
 	"time"
 )
 
@@ -109,6 +110,11 @@ type SyncOptions struct {
 	// (ErrStale, a lost checkpoint) reconciles by ids without downloading again what the host has; without it
 	// Sync returns ErrStale. The slice returned has the length of refs.
 	Known func(ctx context.Context, refs []Ref) ([]bool, error)
+
+	// Refs yields every message that the host has of this mailbox, in any order. With it, a driver that lost its place
+	// and cannot know what has gone meanwhile tells those that it finds no more as Removed; without it they stay with
+	// the host. Not every driver asks.
+	Refs func(ctx context.Context) iter.Seq2[Ref, error]
 }
 
 // SendOptions are the options of [Sender.Send].

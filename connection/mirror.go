@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"iter"
 	"sync"
 	"time"
 )
@@ -21,6 +20,13 @@ type ChangeSink interface {
 	Known(ctx context.Context, mailbox string, refs []Ref) ([]bool, error)
 }
 
+// A RefLister is a [ChangeSink] that can tell what it has. It is asked when a mailbox's Checkpoint is lost, so that what
+// was removed meanwhile is removed here too.
+type RefLister interface {
+	// Refs yields every message of mailbox that is stored and not removed.
+	Refs(ctx context.Context, mailbox string) iter.Seq2[Ref, error]
+}
+
 // MirrorOptions are the options of [Mirror].
 type MirrorOptions struct {
 	Mailboxes *MailboxOptions                 // which mailboxes; nil = all
@@ -32,6 +38,9 @@ type MirrorOptions struct {
 	Progress  func(MirrorStats)               // told after each checkpoint and mailbox
 	Observe   func(Event)                     // as Env.Observe; OnError and Progress are never run by two goroutines at once
 
+	// IdleInterval is the longest pause of a mailbox in which nothing happens: from round to round without a change its
+	// pause doubles, from Interval up to this. 0 = Interval.
+	IdleInterval time.Duration
 	// MaxAttempts is how often one mailbox is tried in one round, after temporary errors without progress, and how often
 	// one message that cannot be read; 0 = 3.
 	MaxAttempts int
@@ -54,10 +63,13 @@ type MirrorStats struct {
 // Mirror brings the changes of many mailboxes to sink, with a pool of workers, and saves a Checkpoint in cps only after
 // the sink has stored everything up to it. A crash brings the changes since the last saved Checkpoint again.
 //
-// A mailbox whose Checkpoint is ErrStale is read from the beginning, asking sink.Known what is there already. A message
+// A mailbox whose Checkpoint is lost is read from the beginning, asking sink.Known what is there already: by the driver
+// itself, or by Mirror where Sync returns ErrStale. A message
 // that cannot be read (an *Error with a Ref) is reported, holds back the mailbox's Checkpoint and is tried again; after
-// MaxAttempts it is given up, so that it does not hold back the others for ever, and the mailbox's error says so. A mailbox that fails does not stop the others: it is reported to OnError, and without Interval the
-// error joins one for each. With Interval the mailboxes are listed anew each round, and only the end of ctx ends Mirror.
+// MaxAttempts it is given up, so that it does not hold back the others for ever, and the mailbox's error says so.
+//
+// A mailbox that fails does not stop the others: it is reported to OnError, and without Interval the error joins one for
+// each. With Interval the mailboxes are listed anew each round, and only the end of ctx ends Mirror.
 // A Save that meets ErrChanged means that another process mirrors this mailbox: it fails, and nothing is overwritten.
 // opts may be nil.
 func Mirror(ctx context.Context, src MailboxSyncer, sink ChangeSink, cps CheckpointStore, opts *MirrorOptions) (MirrorStats, error) {
@@ -89,79 +101,16 @@ type mirror struct {
 	mu       sync.Mutex
 	stats    MirrorStats
 	attempts map[Ref]int // failed reads of single messages
+	paces    map[string]pace
 	tellMu   sync.Mutex
-}
-
-func (m *mirror) rounds(ctx context.Context) error {
-	for {
-		err := m.round(ctx)
-		if ctx.Err() != nil {
-			return canceled(ctx, "mirror")
-		}
-		if m.opts.Interval <= 0 {
-			return err
-		}
-		if err := sleep(ctx, m.opts.Interval); err != nil {
-			return canceled(ctx, "mirror")
-		}
-	}
-}
-
-// round syncs every mailbox once.
-func (m *mirror) round(ctx context.Context) error {
-	var (
-		mu     sync.Mutex
-		failed = make(map[string]error)
-		jobs   = make(chan string)
-		pool   sync.WaitGroup
-	)
-	for range m.opts.Workers {
-		pool.Go(func() {
-			for name := range jobs {
-				if err := m.mailbox(ctx, name); err != nil {
-					mu.Lock()
-					failed[name] = err
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	listErr := m.list(ctx, jobs)
-	close(jobs)
-	pool.Wait()
-	if listErr != nil {
-		m.report(ctx, "", listErr)
-	}
-	errs := []error{listErr}
-	for _, name := range slices.Sorted(maps.Keys(failed)) {
-		errs = append(errs, fmt.Errorf("mailbox %q: %w", name, failed[name]))
-	}
-	return errors.Join(errs...)
-}
-
-func (m *mirror) list(ctx context.Context, jobs chan<- string) error {
-	seen := make(map[string]bool) // a mailbox listed twice must not be synced by two workers at once
-	for mb, err := range m.src.Mailboxes(ctx, m.opts.Mailboxes) {
-		if err != nil {
-			return err
-		}
-		if seen[mb.Name] || m.opts.Match != nil && !m.opts.Match(mb) {
-			continue
-		}
-		seen[mb.Name] = true
-		select {
-		case jobs <- mb.Name:
-		case <-ctx.Done():
-			return canceled(ctx, "mirror")
-		}
-	}
-	return nil
 }
 
 // mailbox syncs one mailbox to the end of its history, through temporary failures and a lost Checkpoint.
 func (m *mirror) mailbox(ctx context.Context, name string) error {
 	var err, givenUp error
 	furthest := 0 // changes stored by one sync since a Checkpoint was saved
+	changed := true
+	defer func() { m.paced(name, changed) }()
 	for futile := 0; futile < m.opts.MaxAttempts; {
 		if futile > 0 {
 			delay := backoffDelay(m.opts.RetryDelay, futile, RetryAfter(err))
@@ -174,6 +123,7 @@ func (m *mirror) mailbox(ctx context.Context, name string) error {
 		saved, stored, err = m.sync(ctx, name, &givenUp)
 		if err == nil {
 			m.count(func(s *MirrorStats) { s.Mailboxes++ })
+			changed = stored > 0 || futile > 0 || givenUp != nil
 			return givenUp
 		}
 		m.report(ctx, name, err)
@@ -233,8 +183,8 @@ func (r *mirrorRun) from(ctx context.Context, since Checkpoint) error {
 		}
 		return known, err
 	}
-	if since != "" {
-		opts.Known = nil // a stale Checkpoint shall be told, so that the restart is seen
+	if l, ok := r.sink.(RefLister); ok {
+		opts.Refs = func(ctx context.Context) iter.Seq2[Ref, error] { return l.Refs(ctx, r.name) }
 	}
 	var folder error
 	for c, err := range r.src.Sync(ctx, since, opts) {

@@ -7,12 +7,14 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 )
@@ -26,6 +28,8 @@ type history struct {
 	body    func(mailbox string, n int) error
 	sent    map[string]int // bodies handed out
 	list    error
+	look    func(mailbox string)
+	options func(*connection.SyncOptions)
 }
 
 func (h *history) Mailboxes(context.Context, *connection.MailboxOptions) iter.Seq2[*connection.Mailbox, error] {
@@ -44,6 +48,12 @@ func (h *history) Mailboxes(context.Context, *connection.MailboxOptions) iter.Se
 func (h *history) Sync(ctx context.Context, since connection.Checkpoint, opts *connection.SyncOptions) iter.Seq2[*connection.Change, error] {
 	return func(yield func(*connection.Change, error) bool) {
 		at, _ := strconv.Atoi(string(since))
+		if h.look != nil {
+			h.look(opts.Mailbox)
+		}
+		if h.options != nil {
+			h.options(opts)
+		}
 		if since != "" && at < h.oldest[opts.Mailbox] {
 			yield(nil, &connection.Error{Kind: connection.ErrStale})
 			return
@@ -430,4 +440,79 @@ func TestMirrorRoundsUntilCanceled(t *testing.T) {
 		}
 		v.check(t, h)
 	})
+}
+
+func TestMirrorIdleInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, v := newHistory(), newMirrorVault()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		began := time.Now()
+		var looks []time.Duration
+		h.look = func(mailbox string) {
+			if mailbox != "bob" {
+				return
+			}
+			at := time.Since(began).Round(time.Minute)
+			if looks = append(looks, at); at == 23*time.Minute {
+				h.changes["bob"] = append(h.changes["bob"], "new")
+			}
+			if at > 40*time.Minute {
+				cancel()
+			}
+		}
+		_, err := connection.Mirror(ctx, h, v, &guardedCheckpoints{t: t, v: v}, &connection.MirrorOptions{
+			Workers: 1, Interval: time.Minute, IdleInterval: 8 * time.Minute,
+		})
+		var minutes []int
+		for _, at := range looks {
+			minutes = append(minutes, int(at.Minutes()))
+		}
+		// The first finds mail, and so does that in minute 23.
+		if want := []int{0, 1, 3, 7, 15, 23, 24, 26, 30, 38, 46}; !errors.Is(err, context.Canceled) || !slices.Equal(minutes, want) {
+			t.Errorf("looked in the minutes %v, error %v, want %v", minutes, err, want)
+		}
+	})
+}
+
+// A listingVault can tell what it has.
+type listingVault struct{ *mirrorVault }
+
+func (v listingVault) Refs(_ context.Context, mailbox string) iter.Seq2[connection.Ref, error] {
+	return func(yield func(connection.Ref, error) bool) { yield(connection.Ref{Mailbox: mailbox, ID: "held"}, nil) }
+}
+
+func TestMirrorLendsWhatTheSinkKnows(t *testing.T) {
+	for name, lists := range map[string]bool{"a sink that lists": true, "a sink that does not": false} {
+		t.Run(name, func(t *testing.T) {
+			h, v := newHistory(), newMirrorVault()
+			var sink connection.ChangeSink = v
+			if lists {
+				sink = listingVault{v}
+			}
+			cps := &guardedCheckpoints{t: t, v: v}
+			for range 2 { // with and without a checkpoint
+				var held []connection.Ref
+				h.options = func(o *connection.SyncOptions) {
+					if has, err := o.Known(t.Context(), []connection.Ref{{Mailbox: o.Mailbox, ID: "never"}}); err != nil || len(has) != 1 || has[0] {
+						t.Errorf("known %v, error %v", has, err)
+					}
+					if lists != (o.Refs != nil) {
+						t.Errorf("Refs is lent: %t", o.Refs != nil)
+					}
+					if o.Refs != nil && o.Mailbox == "carol" {
+						for ref := range o.Refs(t.Context()) {
+							held = append(held, ref)
+						}
+					}
+				}
+				if _, err := connection.Mirror(t.Context(), h, sink, cps, &connection.MirrorOptions{Workers: 1}); err != nil {
+					t.Fatal(err)
+				}
+				if lists && !slices.Equal(held, []connection.Ref{{Mailbox: "carol", ID: "held"}}) {
+					t.Errorf("carol's are %v", held)
+				}
+			}
+		})
+	}
 }

@@ -58,6 +58,16 @@ func Layers() map[string][]string {
 		"ews/internal/ewshttp":      append([]string{"github.com/Azure/go-ntlmssp", "internal/httpx"}, network...),
 		"ews/internal/soap":         {"connection"},
 
+		"gmail": {
+			"connection", "internal/backoff", "internal/httpx", "internal/netx", "internal/probe", "internal/wirelog",
+			"gmail/internal/audit", "gmail/internal/quota", "gmail/internal/raw", "gmail/internal/token", googleAPI, "golang.org/x/oauth2",
+		},
+		"gmail/gmailtest":      {"connection", "gmail", "internal/doubles"},
+		"gmail/internal/audit": {"connection", "internal/httpx"},
+		"gmail/internal/quota": {"connection", "internal/backoff", "internal/httpx", "internal/wirelog"},
+		"gmail/internal/raw":   {"connection"},
+		"gmail/internal/token": {"connection", "internal/backoff", "internal/httpx", "internal/wirelog", googleAPI, "golang.org/x/oauth2"},
+
 		"maildir":             {"connection", "internal/backoff", "internal/utf7", "github.com/fsnotify/fsnotify", "golang.org/x/sys"},
 		"maildir/maildirtest": {"connection", "maildir"},
 
@@ -73,12 +83,15 @@ func Layers() map[string][]string {
 	}
 }
 
-const emersionSASL = "github.com/emersion/go-sasl"
+const (
+	emersionSASL = "github.com/emersion/go-sasl"
+	googleAPI    = "google.golang.org/api"
+)
 
 // Drivers names the packages that export Config, Open and Driver.
 func Drivers() []string {
 	return []string{
-		"ews", "imapclient", "maildir", "objectstore/atmos", "objectstore/azureblob", "objectstore/b2", "objectstore/filestore",
+		"ews", "gmail", "imapclient", "maildir", "objectstore/atmos", "objectstore/azureblob", "objectstore/b2", "objectstore/filestore",
 		"objectstore/s3", "objectstore/swift", "pop3client", "smtpclient",
 	}
 }

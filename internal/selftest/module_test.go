@@ -95,8 +95,18 @@ func TestModuleDependencies(t *testing.T) {
 func TestEachDriverLinksItsOwn(t *testing.T) {
 	sasl := []string{"github.com/Azure/go-ntlmssp", "github.com/emersion/go-sasl", "github.com/xdg-go/stringprep", "golang.org/x/text"}
 	links := map[string][]string{
-		"connection":            {},
-		"ews":                   append([]string{"golang.org/x/net"}, sasl...),
+		"connection": {},
+		"ews":        append([]string{"golang.org/x/net"}, sasl...),
+		"gmail": {
+			"cloud.google.com/go/auth", "cloud.google.com/go/auth/oauth2adapt", "cloud.google.com/go/compute/metadata",
+			"github.com/cespare/xxhash/v2", "github.com/felixge/httpsnoop", "github.com/go-logr/logr", "github.com/go-logr/stdr",
+			"github.com/google/s2a-go", "github.com/google/uuid", "github.com/googleapis/enterprise-certificate-proxy",
+			"github.com/googleapis/gax-go/v2", "go.opentelemetry.io/auto/sdk",
+			"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/metric",
+			"go.opentelemetry.io/otel/trace", "golang.org/x/crypto", "golang.org/x/net", "golang.org/x/oauth2", "golang.org/x/sys",
+			"golang.org/x/text", "google.golang.org/api", "google.golang.org/genproto/googleapis/rpc", "google.golang.org/grpc",
+			"google.golang.org/protobuf",
+		},
 		"imapclient":            append([]string{"github.com/emersion/go-imap/v2", "github.com/emersion/go-message"}, sasl...),
 		"pop3client":            sasl,
 		"smtpclient":            sasl,
