@@ -23,6 +23,9 @@ type Field struct {
 	Enum    []string `json:"enum,omitempty"`
 	Min     string   `json:"min,omitempty"`
 	Max     string   `json:"max,omitempty"`
+
+	Recommended string              `json:"recommended,omitempty"` // for an archive, where that is not the default
+	When        map[string][]string `json:"when,omitempty"`        // matters only if each field named has one of the values
 }
 
 var (
@@ -72,9 +75,25 @@ func nested(t reflect.Type) (reflect.Type, bool) {
 	return t, true
 }
 
+// conditions reads a tag when: "delete_mode=move" or "mode=implicit,starttls auth=ntlm".
+func conditions(tag string) map[string][]string {
+	var all map[string][]string
+	for word := range strings.FieldsSeq(tag) {
+		name, values, _ := strings.Cut(word, "=")
+		if all == nil {
+			all = make(map[string][]string)
+		}
+		all[name] = strings.Split(values, ",")
+	}
+	return all
+}
+
 func fieldsOf(t reflect.Type) []Field {
 	var all []Field
 	for _, s := range settingsOf(t) {
+		if s.field.Tag.Get("form") == "false" {
+			continue
+		}
 		if inner, ok := nested(s.field.Type); ok {
 			for _, f := range fieldsOf(inner) {
 				f.Name = s.name + "." + f.Name
@@ -85,7 +104,8 @@ func fieldsOf(t reflect.Type) []Field {
 		tag := s.field.Tag
 		f := Field{
 			Name: s.name, Type: wantOf(s.field.Type, true), Label: tag.Get("label"), Help: tag.Get("help"),
-			Default: tag.Get("default"), Min: tag.Get("min"), Max: tag.Get("max"),
+			Default: tag.Get("default"), Min: tag.Get("min"), Max: tag.Get("max"), Recommended: tag.Get("recommended"),
+			When: conditions(tag.Get("when")),
 		}
 		if f.Label == "" {
 			f.Label = s.name

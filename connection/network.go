@@ -20,8 +20,8 @@ import (
 type NetworkSettings struct {
 	Server         string   `json:"server" label:"Server" help:"host or host:port; without a port the protocol's usual one for the mode"`
 	Mode           Mode     `json:"mode,omitempty" label:"Connection mode" default:"tls" enum:"tls,starttls,tls-when-available,insecure" help:"tls: TLS from the start; starttls: upgrade or fail; tls-when-available: upgrade if offered; insecure: no TLS"`
-	ConnectTimeout Duration `json:"connect_timeout,omitempty" label:"Connect timeout" help:"for dialling, TLS and greeting together, as \"30s\" or milliseconds; 0 = none. 30s is a good value"`
-	NoDataTimeout  Duration `json:"no_data_timeout,omitempty" label:"No-data timeout" help:"give up when the server sends or takes nothing for so long; 0 = none. 60s is a good value"`
+	ConnectTimeout Duration `json:"connect_timeout,omitempty" label:"Connect timeout" help:"for dialling, TLS and greeting together, as \"30s\" or milliseconds; 0 = none. 30s is a good value" recommended:"30s"`
+	NoDataTimeout  Duration `json:"no_data_timeout,omitempty" label:"No-data timeout" help:"give up when the server sends or takes nothing for so long; 0 = none. 60s is a good value" recommended:"60s"`
 	TLSSettings
 }
 
@@ -33,7 +33,7 @@ type TLSSettings struct {
 	AcceptAnyCertificate bool     `json:"accept_any_certificate,omitempty" label:"Accept any certificate" help:"dangerous: anybody on the path can read and change everything; pin_sha256 is the safe way to use a self-signed certificate"`
 	ClientCertPEM        string   `json:"client_cert_pem,omitempty" label:"Client certificate" help:"PEM text, with intermediates if there are any"`
 	ClientKeyPEM         Secret   `json:"client_key_pem,omitzero" label:"Client key" help:"PEM text of the client certificate's private key"`
-	MinTLS               string   `json:"min_tls,omitempty" label:"Lowest TLS version" default:"1.2" enum:"1.0,1.1,1.2,1.3"`
+	MinTLS               string   `json:"min_tls,omitempty" label:"Lowest TLS version" default:"1.2" enum:"1.0,1.1,1.2,1.3" help:"lower ones only for servers that cannot do better"`
 }
 
 // Validate checks the settings as Config.Validate does.

@@ -99,7 +99,9 @@ func (e *Env) Emit(ev Event) {
 
 // A Config is a driver's settings: a struct of plain data with json tags. Besides json, its fields may carry the tags
 // label, help, default, enum (choices separated by commas), min and max, from which [Driver.Fields] describes a form
-// and which reading from JSON obeys: default fills a field that is not given, min and max bound one that is.
+// and which reading from JSON obeys: default fills a field that is not given, min and max bound one that is. The tags
+// recommended (a value) and when (other=value,value: the field matters only if the field other has one of the values)
+// are for the form alone, and form:"false" leaves a field out of it.
 type Config interface {
 	// Validate returns an error that names the JSON field at fault: "server: missing". A zero field means its default.
 	Validate() error

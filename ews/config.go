@@ -105,8 +105,8 @@ type Config struct {
 	AllowAnyHost bool            `json:"allow_any_host,omitempty" label:"Allow any host" help:"take an IP address or a name without a domain for server"`
 	Mode         connection.Mode `json:"mode,omitempty" label:"Connection mode" default:"tls" enum:"tls,tls-when-available,insecure" help:"tls: https only; tls-when-available: http if the server refuses https connections; insecure: http"`
 
-	ConnectTimeout connection.Duration `json:"connect_timeout,omitempty" label:"Connect timeout" help:"for dialling and for TLS, as \"30s\" or milliseconds; 0 = none. 30s is a good value"`
-	NoDataTimeout  connection.Duration `json:"no_data_timeout,omitempty" label:"No-data timeout" help:"give up when the server sends or takes nothing for so long; 0 = none. 2m is a good value, since Exchange may be silent for a minute while it converts messages"`
+	ConnectTimeout connection.Duration `json:"connect_timeout,omitempty" label:"Connect timeout" help:"for dialling and for TLS, as \"30s\" or milliseconds; 0 = none. 30s is a good value" recommended:"30s"`
+	NoDataTimeout  connection.Duration `json:"no_data_timeout,omitempty" label:"No-data timeout" help:"give up when the server sends or takes nothing for so long; 0 = none. 2m is a good value, since Exchange may be silent for a minute while it converts messages" recommended:"2m"`
 	connection.TLSSettings
 
 	Username           string            `json:"username,omitempty" label:"User name" help:"the account with impersonation rights: user principal name, address, DOM\\user, or a bare name"`
@@ -114,16 +114,16 @@ type Config struct {
 	OAuth2             *OAuth2           `json:"oauth2,omitempty"`
 	Auth               string            `json:"auth,omitempty" label:"Authentication" default:"auto" enum:"auto,basic,ntlm,oauth" help:"auto: tokens if there are any, else the best that the server offers"`
 	AllowPlaintextAuth bool              `json:"allow_plaintext_auth,omitempty" label:"Allow plaintext password" help:"log in over http too; anybody on the path can read the password, or break it"`
-	ChannelBinding     string            `json:"channel_binding,omitempty" label:"Channel binding" default:"off" enum:"off,on" help:"tie NTLM logins to the TLS connection, for servers that require Extended Protection; fails behind a balancer that ends TLS"`
+	ChannelBinding     string            `json:"channel_binding,omitempty" label:"Channel binding" default:"off" enum:"off,on" help:"tie NTLM logins to the TLS connection, for servers that require Extended Protection; fails behind a balancer that ends TLS" when:"auth=auto,ntlm"`
 
 	Version             Version  `json:"version,omitempty" label:"Exchange version" default:"auto" enum:"auto,2007_SP1,2010,2010_SP1,2010_SP2,2013,2013_SP1,2016,2019,SE" help:"the closest to the server's; it is negotiated downwards, never upwards"`
 	DisableAutodiscover bool     `json:"disable_autodiscover,omitempty" label:"Disable autodiscover" help:"every mailbox lies on server"`
-	AutodiscoverURLs    []string `json:"autodiscover_urls,omitempty" label:"Autodiscover URLs" help:"https URLs to ask first, such as Active Directory's service connection points give"`
-	FallbackToServer    bool     `json:"fallback_to_server,omitempty" label:"Fall back to server" help:"use server for a mailbox that autodiscover does not find"`
-	RedirectAllow       []string `json:"redirect_allow,omitempty" label:"Allowed redirects" help:"further hosts to which autodiscover may send the credentials: a name, or *.domain. The EWS URL that an autodiscover service names is taken as it is"`
+	AutodiscoverURLs    []string `json:"autodiscover_urls,omitempty" label:"Autodiscover URLs" help:"https URLs to ask first, such as Active Directory's service connection points give" when:"disable_autodiscover=false"`
+	FallbackToServer    bool     `json:"fallback_to_server,omitempty" label:"Fall back to server" help:"use server for a mailbox that autodiscover does not find" when:"disable_autodiscover=false"`
+	RedirectAllow       []string `json:"redirect_allow,omitempty" label:"Allowed redirects" help:"further hosts to which autodiscover may send the credentials: a name, or *.domain. The EWS URL that an autodiscover service names is taken as it is" when:"disable_autodiscover=false"`
 
 	Access             string   `json:"access,omitempty" label:"Access" default:"impersonation" enum:"impersonation,delegate,own" help:"how mailboxes other than the account's own are opened: by the role ApplicationImpersonation, by rights on folders, or not at all"`
-	ImpersonateBy      string   `json:"impersonate_by,omitempty" label:"Impersonate by" default:"smtp" enum:"smtp,smtp-any,upn,sid" help:"what mailboxes are named by: primary address, any address, user principal name or security identifier"`
+	ImpersonateBy      string   `json:"impersonate_by,omitempty" label:"Impersonate by" default:"smtp" enum:"smtp,smtp-any,upn,sid" help:"what mailboxes are named by: primary address, any address, user principal name or security identifier" when:"access=impersonation"`
 	Mailboxes          []string `json:"mailboxes,omitempty" label:"Mailboxes" help:"addresses; none means the account's own, or what groups and the server list"`
 	TestMailbox        string   `json:"test_mailbox,omitempty" label:"Test mailbox" help:"the mailbox that a test opens; none means the first of mailboxes"`
 	Groups             []string `json:"groups,omitempty" label:"Groups" help:"addresses of distribution lists whose members are the mailboxes"`

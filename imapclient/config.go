@@ -54,19 +54,19 @@ type Config struct {
 	PollingIdleMax  connection.Duration `json:"polling_idle_max,omitempty" label:"Longest polling interval" default:"30s" min:"1ms" help:"the wait doubles up to this while no mail comes in"`
 
 	Idle           bool                `json:"idle,omitempty" label:"Idle" help:"while waiting, let the server tell of new mail (IDLE); the folders are still looked at as idle_safety_poll says"`
-	IdleRenew      connection.Duration `json:"idle_renew,omitempty" label:"Renew IDLE after" default:"9m" min:"10s" max:"29m" help:"servers and firewalls cut what is silent for longer"`
-	IdleSafetyPoll connection.Duration `json:"idle_safety_poll,omitempty" label:"Look in spite of IDLE after" default:"5m" min:"1ms" help:"so long may mail wait that the server does not tell of; if that happens twice in succession, IDLE is given up"`
-	IdleLimit      connection.Duration `json:"idle_limit,omitempty" label:"Longest silence in IDLE" min:"1ms" help:"reconnect when nothing at all came for so long; none means idle_renew and a minute"`
+	IdleRenew      connection.Duration `json:"idle_renew,omitempty" label:"Renew IDLE after" default:"9m" min:"10s" max:"29m" help:"servers and firewalls cut what is silent for longer" when:"idle=true"`
+	IdleSafetyPoll connection.Duration `json:"idle_safety_poll,omitempty" label:"Look in spite of IDLE after" default:"5m" min:"1ms" help:"so long may mail wait that the server does not tell of; if that happens twice in succession, IDLE is given up" when:"idle=true"`
+	IdleLimit      connection.Duration `json:"idle_limit,omitempty" label:"Longest silence in IDLE" min:"1ms" help:"reconnect when nothing at all came for so long; none means idle_renew and a minute" when:"idle=true"`
 
 	PartialFetch bool `json:"partial_fetch,omitempty" label:"Partial fetch" help:"read large messages in chunks, so that a message goes on where it was when the connection broke"`
-	ChunkSize    int  `json:"chunk_size,omitempty" label:"Chunk size" default:"524288" min:"4096" max:"67108864" help:"octets; a chunk is kept in memory"`
+	ChunkSize    int  `json:"chunk_size,omitempty" label:"Chunk size" default:"524288" min:"4096" max:"67108864" help:"octets; a chunk is kept in memory" when:"partial_fetch=true"`
 	MaxSessions  int  `json:"max_sessions,omitempty" label:"Most sessions" min:"0" help:"logins at a time; with 1, reading and deleting take turns; 0 = as many as are needed"`
 	MaxAttempts  int  `json:"max_attempts,omitempty" label:"Attempts" default:"3" min:"1" max:"20" help:"how often a message that does not come is asked for by itself before it is reported"`
 
-	DeleteMode        string `json:"delete_mode,omitempty" label:"Delete" default:"none" enum:"none,flag,seen,expunge,move,trash" help:"what becomes of a message that is stored: none leaves it; flag marks it \\Deleted; seen marks it \\Seen; expunge marks and removes it; move takes it to move_to, trash to the server's trash folder"`
-	MoveTo            string `json:"move_to,omitempty" label:"Move to" help:"the folder for delete_mode move, with / between the levels"`
-	ExpungeEvery      int    `json:"expunge_every" label:"Expunge every" default:"500" min:"0" help:"expunge after so many messages were marked, when a Follow finds nothing more, and when the connection is closed; 0 = at the end of each delete"`
-	AllowPlainExpunge bool   `json:"allow_plain_expunge,omitempty" label:"Allow plain expunge" help:"on a server without UIDPLUS, expunge also if that removes messages which somebody else has marked \\Deleted"`
+	DeleteMode        string `json:"delete_mode,omitempty" label:"Delete" default:"none" enum:"none,flag,seen,expunge,move,trash" help:"what becomes of a message that is stored: none leaves it; flag marks it \\Deleted; seen marks it \\Seen; expunge marks and removes it; move takes it to move_to, trash to the server's trash folder" recommended:"expunge"`
+	MoveTo            string `json:"move_to,omitempty" label:"Move to" help:"the folder for delete_mode move, with / between the levels" when:"delete_mode=move"`
+	ExpungeEvery      int    `json:"expunge_every" label:"Expunge every" default:"500" min:"0" help:"expunge after so many messages were marked, when a Follow finds nothing more, and when the connection is closed; 0 = at the end of each delete" when:"delete_mode=expunge"`
+	AllowPlainExpunge bool   `json:"allow_plain_expunge,omitempty" label:"Allow plain expunge" help:"on a server without UIDPLUS, expunge also if that removes messages which somebody else has marked \\Deleted" when:"delete_mode=expunge"`
 
 	Compress string `json:"compress,omitempty" label:"Compress" default:"auto" enum:"auto,off" help:"auto: compress the traffic where the server offers it"`
 	SendID   string `json:"send_id,omitempty" label:"Send ID" default:"auto" enum:"auto,before-login,off" help:"tell the server this program's name before the login; auto: only servers that are known to want it"`

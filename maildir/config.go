@@ -39,7 +39,7 @@ type Config struct {
 	Include        []string            `json:"include,omitempty" label:"Folders" help:"Names or patterns of the folders to read; * stands for anything, also across /, and ? for one character. Empty: all."`
 	Exclude        []string            `json:"exclude,omitempty" label:"Folders left out" help:"Names or patterns; they win over include."`
 	DeleteMode     string              `json:"delete_mode,omitempty" label:"Delete" help:"What deleting does: none refuses, remove removes the file, trash gives it the flag T, move moves it to move_to." default:"none" enum:"none,remove,trash,move"`
-	MoveTo         string              `json:"move_to,omitempty" label:"Move to" help:"For delete_mode move: a folder of the same mailbox (Archived), or the absolute path of a Maildir, in which {mailbox} stands for the mailbox. It must exist, and is not read itself."`
+	MoveTo         string              `json:"move_to,omitempty" label:"Move to" help:"For delete_mode move: a folder of the same mailbox (Archived), or the absolute path of a Maildir, in which {mailbox} stands for the mailbox. It must exist, and is not read itself." when:"delete_mode=move"`
 	FollowSymlinks bool                `json:"follow_symlinks,omitempty" label:"Follow symbolic links" help:"Take mailboxes, folders and messages that are symbolic links. Links never lead out of the tree, also when this is on."`
 	PollInterval   connection.Duration `json:"poll_interval,omitempty" label:"Poll interval" help:"How often following looks for mail that no notification announced." default:"2s" min:"10ms"`
 	MaxMessage     int64               `json:"max_message,omitempty" label:"Largest message" help:"Octets; a larger message is reported and left alone. 0: no limit." min:"0"`

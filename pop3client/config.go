@@ -88,8 +88,8 @@ type Config struct {
 	PollingInterval  connection.Duration `json:"polling_interval,omitempty" label:"Polling interval" default:"50ms" min:"1ms" help:"wait between two sessions while mail comes in; a server's LOGIN-DELAY is kept in any case"`
 	PollingIdleMax   connection.Duration `json:"polling_idle_max,omitempty" label:"Longest polling interval" default:"30s" min:"1ms" help:"the wait doubles up to this while no mail comes in"`
 
-	DeleteMode   DeleteMode `json:"delete_mode,omitempty" label:"Delete" default:"none" enum:"none,delete" help:"what becomes of a message that is stored: none leaves it; delete removes it"`
-	ExpungeEvery int        `json:"expunge_every" label:"Commit every" default:"500" min:"0" help:"end the session, which removes what is marked, after so many deletes; 0 = when all that the session listed was fetched, and after each delete outside of a fetch"`
+	DeleteMode   DeleteMode `json:"delete_mode,omitempty" label:"Delete" default:"none" enum:"none,delete" help:"what becomes of a message that is stored: none leaves it; delete removes it" recommended:"delete"`
+	ExpungeEvery int        `json:"expunge_every" label:"Commit every" default:"500" min:"0" help:"end the session, which removes what is marked, after so many deletes; 0 = when all that the session listed was fetched, and after each delete outside of a fetch" when:"delete_mode=delete"`
 
 	UseTop         string `json:"use_top,omitempty" label:"Use TOP" default:"auto" enum:"auto,off" help:"where the server has no UIDL, tell messages apart by their header; off reads the whole message for that"`
 	UTF8           bool   `json:"utf8,omitempty" label:"UTF-8 headers" help:"ask the server for headers in UTF-8 (RFC 6856) where it offers them; it may otherwise send a replacement"`
@@ -98,11 +98,11 @@ type Config struct {
 	TolerateBareLF string `json:"tolerate_bare_lf,omitempty" label:"Tolerate bare LF" default:"auto" enum:"auto,on,off" help:"take LF alone for a line end; auto does so if the server ends its replies that way"`
 	MaxMessage     int64  `json:"max_message,omitempty" label:"Largest message" min:"0" help:"octets; a larger message is reported and left alone; 0 = no limit"`
 
-	Idle         Unsupported `json:"idle,omitempty" label:"IDLE" help:"not supported by POP3"`
-	UnreadOnly   Unsupported `json:"unread_only,omitempty" label:"Unread messages only" help:"not supported by POP3"`
-	PartialFetch Unsupported `json:"partial_fetch,omitempty" label:"Partial fetch" help:"not supported by POP3"`
-	Folders      Unsupported `json:"folders,omitempty" label:"Folders" help:"not supported by POP3"`
-	MoveTo       Unsupported `json:"move_to,omitempty" label:"Move to" help:"not supported by POP3"`
+	Idle         Unsupported `json:"idle,omitempty" label:"IDLE" help:"not supported by POP3" form:"false"`
+	UnreadOnly   Unsupported `json:"unread_only,omitempty" label:"Unread messages only" help:"not supported by POP3" form:"false"`
+	PartialFetch Unsupported `json:"partial_fetch,omitempty" label:"Partial fetch" help:"not supported by POP3" form:"false"`
+	Folders      Unsupported `json:"folders,omitempty" label:"Folders" help:"not supported by POP3" form:"false"`
+	MoveTo       Unsupported `json:"move_to,omitempty" label:"Move to" help:"not supported by POP3" form:"false"`
 }
 
 const (

@@ -67,7 +67,7 @@ type Config struct {
 	AllowPlaintextAuth bool              `json:"allow_plaintext_auth,omitempty" label:"Allow plaintext password" help:"send the password also over a connection without TLS; anybody on the path can read it"`
 
 	SendStrategy   string          `json:"send_strategy,omitempty" label:"Message-ID" default:"new-message-id" enum:"new-message-id,original" help:"new-message-id replaces the Message-ID and keeps the old one in X-Original-Message-ID, since servers drop a message whose id they know; original changes nothing"`
-	Resent         bool            `json:"resent,omitempty" label:"Mark as resent" help:"with new-message-id also add Resent-Date, Resent-From and Resent-Message-ID (RFC 5322, 3.6.6)"`
+	Resent         bool            `json:"resent,omitempty" label:"Mark as resent" help:"with new-message-id also add Resent-Date, Resent-From and Resent-Message-ID (RFC 5322, 3.6.6)" when:"send_strategy=new-message-id"`
 	BodyPath       string          `json:"body_path,omitempty" label:"Body path" default:"auto" enum:"auto,data,bdat" help:"auto: BDAT, which keeps every octet, where the server offers it, else DATA"`
 	EightBit       string          `json:"eight_bit,omitempty" label:"8-bit content" default:"require" enum:"require,send-anyway" help:"what to do if the server does not offer 8BITMIME: require refuses to send"`
 	BareCR         string          `json:"bare_cr,omitempty" label:"Bare CR" default:"reject" enum:"reject,space,crlf" help:"what becomes of a CR without LF where the message must go by DATA"`

@@ -69,7 +69,7 @@ type Config struct {
 	RetentionMode   string                                  `json:"retention_mode,omitempty" label:"Retention mode" default:"governance" enum:"governance,compliance" help:"of retention that is set: compliance can be shortened by nobody"`
 	RestoreTier     string                                  `json:"restore_tier,omitempty" label:"Restore tier" default:"Standard" enum:"Standard,Bulk,Expedited" help:"how fast, and at what price, objects come back from a cold class"`
 	Encryption      string                                  `json:"encryption,omitempty" label:"Encryption" enum:"AES256,aws:kms" help:"how the server is to encrypt what is put: AES256 with its own keys, aws:kms with kms_key; empty: the bucket's own way"`
-	KMSKey          string                                  `json:"kms_key,omitempty" label:"KMS key" help:"id or ARN of the key for encryption aws:kms; empty: the account's default key"`
+	KMSKey          string                                  `json:"kms_key,omitempty" label:"KMS key" help:"id or ARN of the key for encryption aws:kms; empty: the account's default key" when:"encryption=aws:kms"`
 }
 
 // Validate implements connection.Config.

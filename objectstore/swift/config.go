@@ -42,12 +42,12 @@ type Config struct {
 	connection.TLSSettings
 	ConnectTimeout     connection.Duration `json:"connect_timeout,omitempty" label:"Connect timeout" default:"30s" help:"for dialling, and again for TLS; 0 = none"`
 	Auth               string              `json:"auth,omitempty" label:"Authentication" default:"auto" enum:"auto,v1,v2-password,v2-apikey,v3-password,v3-application-credential" help:"auto: by the version in location; an identity of 32 hexadecimal digits is then an application credential"`
-	Domain             string              `json:"domain,omitempty" label:"Domain" help:"name of the user's domain, such as Default (v3)"`
-	DomainID           string              `json:"domain_id,omitempty" label:"Domain id" help:"id of the user's domain, if domain does not name it; default \"default\" (v3)"`
-	Project            string              `json:"project,omitempty" label:"Project" help:"name of the project (tenant), if identity does not begin with it (v2, v3)"`
-	ProjectDomain      string              `json:"project_domain,omitempty" label:"Project domain" help:"name of the project's domain, if it is not the user's (v3)"`
-	ProjectDomainID    string              `json:"project_domain_id,omitempty" label:"Project domain id" help:"id of the project's domain, if it is not the user's (v3)"`
-	Region             string              `json:"region,omitempty" label:"Region" help:"which region of the identity service's catalogue; empty: its first (v2, v3)"`
+	Domain             string              `json:"domain,omitempty" label:"Domain" help:"name of the user's domain, such as Default (v3)" when:"auth=auto,v3-password"`
+	DomainID           string              `json:"domain_id,omitempty" label:"Domain id" help:"id of the user's domain, if domain does not name it; default \"default\" (v3)" when:"auth=auto,v3-password"`
+	Project            string              `json:"project,omitempty" label:"Project" help:"name of the project (tenant), if identity does not begin with it (v2, v3)" when:"auth=auto,v2-password,v2-apikey,v3-password"`
+	ProjectDomain      string              `json:"project_domain,omitempty" label:"Project domain" help:"name of the project's domain, if it is not the user's (v3)" when:"auth=auto,v3-password"`
+	ProjectDomainID    string              `json:"project_domain_id,omitempty" label:"Project domain id" help:"id of the project's domain, if it is not the user's (v3)" when:"auth=auto,v3-password"`
+	Region             string              `json:"region,omitempty" label:"Region" help:"which region of the identity service's catalogue; empty: its first (v2, v3)" when:"auth=auto,v2-password,v2-apikey,v3-password,v3-application-credential"`
 	SegmentContainer   string              `json:"segment_container,omitempty" label:"Segment container" help:"holds the parts of large objects, is made when it is needed, and must be used for nothing else; default <bucket>_segments"`
 	TempURLKey         connection.Secret   `json:"temp_url_key,omitzero" label:"Temporary URL key" help:"signs presigned URLs; empty: the key of the container or the account, which its owner may read"`
 	AllowPlaintextAuth bool                `json:"allow_plaintext_auth,omitempty" label:"Allow credential in the clear" help:"permits http:// to other machines: anybody on the path can then read the credential"`
