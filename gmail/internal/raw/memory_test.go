@@ -35,8 +35,8 @@ func TestMemory(t *testing.T) {
 		return after.TotalAlloc - before.TotalAlloc
 	}
 	const most = 8 << 20 // the memory of a spool by doubling, and what else goes on
-	if got := allocated(60_000_000); got > most {
-		t.Errorf("a message of 60 MB took %d octets, want at most %d", got, most)
+	if got := allocated(24_000_000); got > most {
+		t.Errorf("a message of 24 MB took %d octets, want at most %d", got, most)
 	}
 	empty(t, dir)
 }
