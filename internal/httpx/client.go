@@ -24,7 +24,18 @@ type Options struct {
 	TLS            *connection.TLSSettings
 	ConnectTimeout time.Duration // of dialling, and again of the TLS handshake; 0 = none
 	MaxIdle        int           // connections kept for each host; 0 = 16
+
+	HeaderTimeout time.Duration // an answer begins so soon after the request was sent; 0 = none
+	NoDataTimeout time.Duration // bodies, of requests and answers, stand still for so long at most; 0 = none
+	HTTP2         bool          // over TLS, with pings that find dead connections. A host's own transport is used as it is
+	Compress      bool          // ask for gzip, and undo it
 }
+
+// A connection of HTTP/2 on which nothing comes for pingAfter is asked whether it lives, and closed when it does not answer.
+const (
+	pingAfter   = 30 * time.Second
+	pingTimeout = 15 * time.Second
+)
 
 // A Client holds the connections to a server. It may be used by several goroutines.
 type Client struct {
@@ -64,7 +75,6 @@ func New(o Options, env *connection.Env) (*Client, error) {
 		DialContext:            dial,
 		TLSClientConfig:        conf,
 		TLSHandshakeTimeout:    o.ConnectTimeout,
-		DisableCompression:     true, // what is stored is what is read
 		MaxIdleConnsPerHost:    o.MaxIdle,
 		IdleConnTimeout:        time.Minute,
 		ExpectContinueTimeout:  time.Second,
@@ -74,6 +84,11 @@ func New(o Options, env *connection.Env) (*Client, error) {
 		Protocols:              new(http.Protocols),
 	}
 	c.own.Protocols.SetHTTP1(true)
+	c.own.DisableCompression = !o.Compress // without it what is stored is what is read
+	if o.HTTP2 {
+		c.own.Protocols.SetHTTP2(true)
+		c.own.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout}
+	}
 	c.inner = c.own
 	return c, nil
 }

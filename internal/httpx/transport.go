@@ -67,17 +67,28 @@ type transport struct{ c *Client }
 
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var wrote atomic.Bool
-	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+	w := t.c.watch(req)
+	ctx := httptrace.WithClientTrace(w.ctx, &httptrace.ClientTrace{
+		GotConn:      func(httptrace.GotConnInfo) { w.connected() },
 		WroteRequest: func(info httptrace.WroteRequestInfo) { wrote.Store(info.Err == nil) },
 	})
-	resp, err := t.c.inner.RoundTrip(req.WithContext(ctx))
-	switch {
+	resp, err := t.c.inner.RoundTrip(w.request(ctx))
+	switch stalled := w.stalled(); {
 	case err == nil:
 		t.c.clock(resp.Header)
+		w.answer(resp)
 	case req.Context().Err() != nil:
 		err = req.Context().Err()
+	case stalled != nil && wrote.Load() && changes(req):
+		stalled.Kind = connection.ErrUncertain
+		err = stalled
+	case stalled != nil:
+		err = stalled
 	default:
 		err = t.c.explain(req, err, wrote.Load())
+	}
+	if err != nil {
+		w.end()
 	}
 	if r, ok := ctx.Value(recordKey{}).(*Record); ok {
 		r.note(resp, err)
@@ -122,12 +133,17 @@ func (c *Client) explain(req *http.Request, err error, wrote bool) error {
 			e.Kind = connection.ErrTimeout
 		}
 		e.Hint = c.opts.Field + ": check host and port, and that this machine may reach them"
-	case wrote && req.Method != http.MethodGet && req.Method != http.MethodHead:
+	case wrote && changes(req):
 		e.Kind = connection.ErrUncertain
 	case errors.As(err, &network) && network.Timeout():
 		e.Kind = connection.ErrTimeout
 	}
 	return e
+}
+
+// changes reports whether a request may change something at the server.
+func changes(req *http.Request) bool {
+	return req.Method != http.MethodGet && req.Method != http.MethodHead
 }
 
 // tlsHint reports whether err is for want of a trusted TLS connection.
