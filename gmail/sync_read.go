@@ -1,0 +1,151 @@
+package gmail
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/gmail/internal/quota"
+)
+
+// read reads messages and tells what they are: those whose octets are wanted as Added, the others as Updated.
+func (s *syncing) read(wants []want, w quota.Work) error {
+	for g := range s.conn.ahead(s.ctx, s.box, wants, w) {
+		if err := s.got(g); err != nil {
+			return err
+		}
+	}
+	return s.ctx.Err()
+}
+
+// got tells one message that was read.
+func (s *syncing) got(g got) error {
+	if g.err != nil {
+		return s.failed(g)
+	}
+	s.strange = 0
+	if h := g.msg.HistoryID; h != "" && len(s.seen) < mostSeen && compareHistory(h, s.mark()) > 0 {
+		s.seen[g.id] = h
+	}
+	if g.labels {
+		return s.update(g.id, g.msg.Labels)
+	}
+	set, err := s.labelled(g.msg.Labels)
+	if err != nil {
+		return err
+	}
+	if s.scope.holds(g.msg.Labels, set) {
+		m := s.conn.handOver(s.box, g.msg, g.id, set)
+		s.conn.unwrap(s.box, g.msg, m)
+		if err := s.tell(&connection.Change{Op: connection.Added, Ref: m.Ref, Message: m}); err != nil {
+			return err
+		}
+	}
+	s.settle(g.id)
+	return nil
+}
+
+// mostSeen bounds what is remembered of messages that changed while they were listed. For more than that the history is
+// followed to the letter, which tells some changes twice.
+const mostSeen = 1 << 17
+
+// mark is the place in the history up to which everything was told.
+func (s *syncing) mark() string { return or(s.place.Cursor, s.place.Base) }
+
+// told reports whether a message was read at or after a record of the history.
+func (s *syncing) told(id, record string) bool {
+	at, ok := s.seen[id]
+	return ok && record != "" && compareHistory(record, at) <= 0
+}
+
+// update tells the labels of a message that the host has.
+func (s *syncing) update(id string, labels []string) error {
+	set, err := s.labelled(labels)
+	if err != nil {
+		return err
+	}
+	if !s.scope.inFolders(labels, set) {
+		return s.tell(&connection.Change{Op: connection.Removed, Ref: s.box.ref(id)})
+	}
+	m := &connection.Message{Ref: s.box.ref(id), Size: -1}
+	m.Folder, m.Labels, m.Flags, _ = set.sort(labels)
+	return s.tell(&connection.Change{Op: connection.Updated, Ref: m.Ref, Message: m})
+}
+
+// mostStrange messages in a row may fail while the mailbox itself answers. After that it is no matter of messages.
+const mostStrange = 10
+
+// failed decides about a message that could not be read: it is gone, it alone is at fault, or the error ends the Sync.
+func (s *syncing) failed(g got) error {
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	if is, sure := gone(g.err); is {
+		if !sure {
+			if err := s.probe(g.err); err != nil {
+				return err
+			}
+		}
+		s.settle(g.id)
+		return s.tell(&connection.Change{Op: connection.Removed, Ref: s.box.ref(g.id)})
+	}
+	e := s.conn.fail("sync", s.box.ref(g.id), g.err)
+	switch e.Kind {
+	case connection.ErrTooLarge, connection.ErrUnsupported: // for ever
+		s.strange = 0
+		s.settle(g.id)
+		s.conn.emit(connection.Event{Kind: connection.EventSkipped, Mailbox: s.box.shown(), Ref: e.Ref, Detail: e.Err.Error(), Err: e})
+		return s.report(e)
+	case connection.ErrCorrupt:
+	case connection.ErrProtocol, connection.ErrNetwork, connection.ErrTimeout, connection.ErrUnavailable, connection.ErrPermission,
+		connection.ErrInvalid, connection.ErrRejected, connection.ErrUnknown:
+		if err := s.probe(g.err); err != nil {
+			return err
+		}
+		if s.strange++; s.strange > mostStrange {
+			return fmt.Errorf("%d messages in a row cannot be read: %w", s.strange, g.err)
+		}
+	default:
+		return g.err
+	}
+	if err := s.postpone(g.id); err != nil {
+		return err
+	}
+	return s.report(e)
+}
+
+// probe finds out whether the mailbox answers at all; if it does not, err of a message is about more than that message.
+func (s *syncing) probe(err error) error {
+	if _, probeErr := s.conn.profile(s.ctx, s.box, quota.Delta); probeErr != nil {
+		if s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
+		return err
+	}
+	return nil
+}
+
+// postpone keeps a message to be tried again by the next Sync.
+func (s *syncing) postpone(id string) error {
+	p := s.place
+	if i := s.pending(id); i >= 0 {
+		p.Pending[i].Attempts++
+		return nil
+	}
+	if len(p.Pending) >= maxPending {
+		return &connection.Error{Kind: connection.ErrCorrupt, Err: fmt.Errorf("more than %d messages of the mailbox cannot be read", maxPending)}
+	}
+	p.Pending = append(p.Pending, pending{ID: id, Attempts: 1})
+	return nil
+}
+
+// settle forgets that a message was to be tried again.
+func (s *syncing) settle(id string) {
+	if i := s.pending(id); i >= 0 {
+		s.place.Pending = slices.Delete(slices.Clone(s.place.Pending), i, i+1)
+	}
+}
+
+func (s *syncing) pending(id string) int {
+	return slices.IndexFunc(s.place.Pending, func(m pending) bool { return m.ID == id })
+}
