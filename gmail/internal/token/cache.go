@@ -99,10 +99,10 @@ func (s *Source) fly(ctx context.Context, k Key, f *flight, renew bool) {
 		f.err = err
 	}
 	s.mu.Unlock()
-	close(f.done)
 	if tell != nil && s.opts.Common != nil {
 		s.opts.Common(tell)
 	}
+	close(f.done)
 }
 
 // keep stores a new token.

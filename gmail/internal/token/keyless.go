@@ -131,9 +131,9 @@ func accountName(email string) string { return "projects/-/serviceAccounts/" + e
 
 func (g *keyless) key(k Key) Key { return k }
 
-func (g *keyless) fetch(ctx context.Context, s *Source, k Key, _ bool) (issued, error) {
+func (g *keyless) fetch(ctx context.Context, s *Source, k Key, renew bool) (issued, error) {
 	if k == baseKey {
-		return g.fetchBase(ctx, s)
+		return g.fetchBase(ctx, s, renew)
 	}
 	for first := true; ; first = false {
 		base, err := s.get(ctx, baseKey)
@@ -212,10 +212,11 @@ func (g *keyless) unsigned(s *Source, status int, h http.Header, body []byte, ba
 	return e
 }
 
-// fetchBase gets a token of the Application Default Credentials.
-func (g *keyless) fetchBase(ctx context.Context, s *Source) (issued, error) {
+// fetchBase gets a token of the Application Default Credentials. They keep one themselves, and cannot be told that it was refused:
+// then they are looked up anew.
+func (g *keyless) fetchBase(ctx context.Context, s *Source, renew bool) (issued, error) {
 	g.mu.Lock()
-	if g.base == nil {
+	if g.base == nil || renew {
 		g.base = FromOAuth2(&defaults{client: s.client})
 	}
 	base := g.base

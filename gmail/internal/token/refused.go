@@ -3,6 +3,7 @@ package token
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -31,13 +32,16 @@ func (s *Source) refused(x *exchange, k Key, status int, h http.Header, r reply,
 	case status >= 500, e.Code == "temporarily_unavailable", e.Code == "internal_failure", e.Code == "server_error":
 		e.Kind, e.RetryAfter = connection.ErrUnavailable, httpx.RetryAfter(h, s.now())
 	case e.Code == "":
-		e.Kind, e.Code, e.Hint = connection.ErrProtocol, fmt.Sprint(status), x.noEndpoint()
+		e.Kind, e.Hint = connection.ErrProtocol, x.noEndpoint()
 	case e.Code == "unsupported_grant_type":
 		e.Kind, e.Hint = connection.ErrConfig, x.noGrant()
 	case x.email != "":
 		s.refusedAccount(e, x, k, strings.ToLower(r.text))
 	default:
 		refusedUser(e, x, r)
+	}
+	if e.Code == "" {
+		e.Code = strconv.Itoa(status)
 	}
 	return e
 }
