@@ -103,9 +103,8 @@ type syncing struct {
 
 	// seen holds the history ids that messages had when they were read, where these are above the place in the history: what
 	// the history says of them up to there is stale.
-	seen map[string]string
-	// strange counts messages in a row that could not be read though the mailbox can.
-	strange int
+	seen    map[string]string
+	trouble trouble
 }
 
 func (s *syncing) run(since connection.Checkpoint) error {

@@ -177,9 +177,9 @@ func (r *review) reconcile() error {
 func (r *review) labelIDs() []string {
 	ids := append([]string{}, r.scope.out...)
 	for _, f := range systemFolders {
-		ids = append(without(ids, []string{f.id}), f.id)
+		ids = append(minus(ids, []string{f.id}), f.id)
 	}
-	ids = append(r.scope.out, without(ids, r.scope.out)...)
+	ids = append(r.scope.out, minus(ids, r.scope.out)...)
 	ids = append(append(ids, labelUnread), categories[:]...)
 	return append(ids, sortedKeys(r.labels.paths())...)
 }
@@ -273,7 +273,7 @@ func (c *combos) with(from int, label string) int {
 	if c.next == nil {
 		c.next, c.sets = make(map[comboStep]int), make([][]string, 1)
 	}
-	c.sets = append(c.sets, append(without(c.sets[from], []string{label}), label))
+	c.sets = append(c.sets, append(minus(c.sets[from], []string{label}), label))
 	c.next[step] = len(c.sets) - 1
 	return c.next[step]
 }

@@ -135,10 +135,10 @@ func (w *window) fate(e historyEvent, rec *historyRecord, told func(id, record s
 func (f *fate) change(e historyEvent, gained, lost []string) {
 	f.events = true
 	f.tellLabels(e.Message.Labels)
-	f.gained = append(without(f.gained, lost), gained...)
-	f.lost = append(without(f.lost, gained), lost...)
+	f.gained = append(minus(f.gained, lost), gained...)
+	f.lost = append(minus(f.lost, gained), lost...)
 	if f.labels != nil {
-		f.labels = append(without(f.labels, slices.Concat(gained, lost)), gained...)
+		f.labels = append(minus(f.labels, slices.Concat(gained, lost)), gained...)
 	}
 }
 
@@ -148,7 +148,7 @@ func (f *fate) tellLabels(labels []string) {
 	}
 }
 
-// without returns a copy of labels without some of them.
-func without(labels, some []string) []string {
+// minus returns a copy of labels without some of them.
+func minus(labels, some []string) []string {
 	return slices.DeleteFunc(slices.Clone(labels), func(id string) bool { return slices.Contains(some, id) })
 }

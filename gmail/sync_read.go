@@ -23,7 +23,7 @@ func (s *syncing) got(g got) error {
 	if g.err != nil {
 		return s.failed(g)
 	}
-	s.strange = 0
+	s.trouble.over()
 	if h := g.msg.HistoryID; h != "" && len(s.seen) < mostSeen && compareHistory(h, s.mark()) > 0 {
 		s.seen[g.id] = h
 	}
@@ -72,57 +72,25 @@ func (s *syncing) update(id string, labels []string) error {
 	return s.tell(&connection.Change{Op: connection.Updated, Ref: m.Ref, Message: m})
 }
 
-// mostStrange messages in a row may fail while the mailbox itself answers. After that it is no matter of messages.
-const mostStrange = 10
-
-// failed decides about a message that could not be read: it is gone, it alone is at fault, or the error ends the Sync.
+// failed decides about a message that could not be read.
 func (s *syncing) failed(g got) error {
-	if err := s.ctx.Err(); err != nil {
-		return err
-	}
-	if is, sure := gone(g.err); is {
-		if !sure {
-			if err := s.probe(g.err); err != nil {
-				return err
-			}
-		}
+	e := s.conn.fail("sync", s.box.ref(g.id), g.err)
+	blame, err := s.trouble.judge(s.ctx, s.conn, s.box, g.err)
+	switch blame {
+	case blameNobody:
 		s.settle(g.id)
 		return s.tell(&connection.Change{Op: connection.Removed, Ref: s.box.ref(g.id)})
-	}
-	e := s.conn.fail("sync", s.box.ref(g.id), g.err)
-	switch e.Kind {
-	case connection.ErrTooLarge, connection.ErrUnsupported: // for ever
-		s.strange = 0
+	case blameMessage:
 		s.settle(g.id)
-		s.conn.emit(connection.Event{Kind: connection.EventSkipped, Mailbox: s.box.shown(), Ref: e.Ref, Detail: e.Err.Error(), Err: e})
+		s.conn.emit(connection.Event{Kind: connection.EventSkipped, Mailbox: s.box.shown(), Ref: e.Ref, Count: 1, Detail: e.Err.Error(), Err: e})
 		return s.report(e)
-	case connection.ErrCorrupt:
-	case connection.ErrProtocol, connection.ErrNetwork, connection.ErrTimeout, connection.ErrUnavailable, connection.ErrPermission,
-		connection.ErrInvalid, connection.ErrRejected, connection.ErrUnknown:
-		if err := s.probe(g.err); err != nil {
+	case blameMoment:
+		if err := s.postpone(g.id); err != nil {
 			return err
 		}
-		if s.strange++; s.strange > mostStrange {
-			return fmt.Errorf("%d messages in a row cannot be read: %w", s.strange, g.err)
-		}
-	default:
-		return g.err
+		return s.report(e)
 	}
-	if err := s.postpone(g.id); err != nil {
-		return err
-	}
-	return s.report(e)
-}
-
-// probe finds out whether the mailbox answers at all; if it does not, err of a message is about more than that message.
-func (s *syncing) probe(err error) error {
-	if _, probeErr := s.conn.profile(s.ctx, s.box, quota.Delta); probeErr != nil {
-		if s.ctx.Err() != nil {
-			return s.ctx.Err()
-		}
-		return err
-	}
-	return nil
+	return err
 }
 
 // postpone keeps a message to be tried again by the next Sync.

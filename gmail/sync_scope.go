@@ -49,7 +49,7 @@ func (s *scope) resolve(set *labelSet) (missing []string) {
 			continue
 		}
 		s.ids[id] = true
-		s.out = without(s.out, []string{id})
+		s.out = minus(s.out, []string{id})
 	}
 	return missing
 }
