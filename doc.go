@@ -18,8 +18,9 @@
 //
 // [github.com/mailconn/mailconn/connection.Mirror] runs the Sync of many mailboxes with a pool of workers and saves a
 // checkpoint only after everything up to it is stored. [github.com/mailconn/mailconn/ews] opens every mailbox of an Exchange
-// server through one account; the program examples/ewssync mirrors them. [github.com/mailconn/mailconn/connection/journal]
-// takes Exchange's journal reports apart.
+// server through one account; the program examples/ewssync mirrors them. [github.com/mailconn/mailconn/gmail] does so for
+// a Google Workspace domain, within Google's quotas; examples/gmailsync is its program.
+// [github.com/mailconn/mailconn/connection/journal] takes Exchange's journal reports apart.
 //
 // # Keep what was fetched
 //
@@ -32,18 +33,20 @@
 // # Let a host configure connections
 //
 // [github.com/mailconn/mailconn/connection.Settings] are what a host stores for each connection, as JSON;
-// [github.com/mailconn/mailconn/connection/alldrivers] opens them; Driver.Fields describes each driver's settings for a
-// form, and Connection.Test tells an administrator which setting is wrong and what to do.
+// [github.com/mailconn/mailconn/connection/alldrivers] opens them; [github.com/mailconn/mailconn/connection/schema]
+// describes each driver's settings as JSON Schema, for a form, and Connection.Test tells an administrator which setting is
+// wrong and what to do.
 //
 // # Test your own product
 //
 // [github.com/mailconn/mailconn/imapclient/imaptest] is an IMAP server on loopback that keeps octets exactly and fails on
 // command; pop3client/pop3test and smtpclient/smtptest are the same for POP3 and SMTP, ews/ewstest for Exchange,
-// objectstore/objecttest for S3, Azure, Swift, B2 and Atmos. [github.com/mailconn/mailconn/connection/connectiontest] has in-memory doubles, network faults, a corpus of
-// difficult messages, and a conformance suite for drivers.
+// gmail/gmailtest for Google, objectstore/objecttest for S3, Azure, Swift, B2 and Atmos. [github.com/mailconn/mailconn/connection/connectiontest] has
+// in-memory doubles, network faults, a corpus of difficult messages, and a conformance suite for drivers.
 //
 // # Look at what happens
 //
 // Give connection.Env a Logger (slog), and an Observe function for events. At connection.LevelTrace the logger receives the
-// protocol, without passwords and without mail.
+// protocol, without passwords and without mail. [github.com/mailconn/mailconn/connection/otelconn] makes OpenTelemetry
+// metrics and traces of the events.
 package mailconn

@@ -13,8 +13,9 @@ import (
 type job struct {
 	options
 	*printer
-	env   *connection.Env
-	total int64 // messages at the source, if known
+	env      *connection.Env
+	measured *telemetry
+	total    int64 // messages at the source, if known
 }
 
 // archive moves the mail of -from into -to.
@@ -109,11 +110,11 @@ func (j *job) drain(ctx context.Context, source connection.Source, store connect
 				j.progress("progress", s, func() string { return j.progressText(s, began) })
 			}
 		},
-		Observe: func(ev connection.Event) {
+		Observe: j.measured.observe(func(ev connection.Event) {
 			if ev.Kind == connection.EventPoisoned { // OnError tells the rest
 				j.observe(ev)
 			}
-		},
+		}),
 	})
 	counts := archive.Counts()
 	j.event("done", map[string]any{"drain": stats, "archive": counts, "run": archive.Run(), "seconds": time.Since(began).Seconds()})

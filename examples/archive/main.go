@@ -35,7 +35,7 @@ const (
 )
 
 type options struct {
-	from, to, verify                    string
+	from, to, verify, otel              string
 	follow, keep, test, asJSON, verbose bool
 	workers                             int
 }
@@ -67,6 +67,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.test, "test", false, "test the connections of -from and -to and stop; writes a small object to -to and removes it")
 	flags.BoolVar(&o.asJSON, "json", false, "print JSON lines for programs instead of text")
 	flags.BoolVar(&o.verbose, "v", false, "log what the connections do, with the protocol but without secrets, to standard error")
+	flags.StringVar(&o.otel, "otel", "", "export OpenTelemetry metrics and traces: stdout, or otlp for the collector of OTEL_EXPORTER_OTLP_ENDPOINT")
 	flags.IntVar(&o.workers, "workers", 16, "messages stored at once")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -80,6 +81,8 @@ func (o options) check(rest []string) error {
 		return fmt.Errorf("%q: unexpected; flags need a dash, and settings files go with -from and -to", rest[0])
 	case o.workers < 1:
 		return fmt.Errorf("-workers %d: want at least 1", o.workers)
+	case o.otel != "" && o.otel != otelStdout && o.otel != otelOTLP:
+		return fmt.Errorf("-otel %s: want %s or %s", o.otel, otelStdout, otelOTLP)
 	case o.verify != "" && (o.from != "" || o.to != "" || o.test || o.follow || o.keep):
 		return errors.New("-verify: only -workers and -json go with it")
 	case o.test && o.from == "" && o.to == "":
@@ -103,7 +106,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	p := newPrinter(stdout, stderr, o.asJSON)
-	job := &job{options: o, printer: p, env: p.env(o.verbose)}
+	measured, err := newTelemetry(ctx, o.otel, stdout)
+	if err != nil {
+		p.fail(err)
+		return exitFailed
+	}
+	job := &job{options: o, printer: p, env: p.env(o.verbose), measured: measured}
+	job.env.Observe = measured.observe(p.observe)
 	noted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(noted)
@@ -124,6 +133,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	default:
 		err = job.archive(ctx)
 	}
+	err = errors.Join(err, measured.stop())
 	switch {
 	case err == nil:
 		return exitOK

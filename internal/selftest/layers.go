@@ -21,6 +21,7 @@ func Layers() map[string][]string {
 		"connection":                {},
 		"connection/connectiontest": {"connection"},
 		"connection/journal":        {"connection"},
+		"connection/otelconn":       {"connection", "go.opentelemetry.io/otel"},
 		"connection/schema":         {"connection", "github.com/google/jsonschema-go"},
 		"connection/alldrivers":     append([]string{"connection"}, Drivers()...),
 
