@@ -31,7 +31,6 @@ type exchange struct {
 	email, clientID, project string
 }
 
-func (x *exchange) field() string                              { return x.name }
 func (x *exchange) account() (email, clientID, project string) { return x.email, x.clientID, x.project }
 func (x *exchange) tokenURL() *url.URL                         { u := *x.uri; return &u }
 

@@ -17,7 +17,6 @@ import (
 type hooked struct{ hook Hook }
 
 func (hooked) key(k Key) Key                              { return k }
-func (hooked) field() string                              { return "" }
 func (hooked) account() (email, clientID, project string) { return "", "", "" }
 func (hooked) tokenURL() *url.URL                         { return nil }
 

@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -45,43 +46,36 @@ type Keyless struct {
 
 // Validate returns an error that names the JSON field at fault: "keyless: target_principal: missing".
 func (o *Keyless) Validate(customHosts bool) error {
+	_, _, err := o.endpoints(customHosts)
+	return err
+}
+
+// endpoints returns where tokens are asked for, and where the IAM Credentials API is, if all is valid.
+func (o *Keyless) endpoints(customHosts bool) (tokens, iam *url.URL, err error) {
 	if o.TargetPrincipal == "" {
-		return errors.New("keyless: target_principal: missing")
+		return nil, nil, errors.New("keyless: target_principal: missing")
 	}
 	if !accountLike(o.TargetPrincipal) {
-		return fmt.Errorf("keyless: target_principal: %q: want the address of a service account", o.TargetPrincipal)
+		return nil, nil, fmt.Errorf("keyless: target_principal: %q: want the address of a service account", o.TargetPrincipal)
 	}
 	for i, name := range o.Delegates {
 		if !accountLike(name) {
-			return fmt.Errorf("keyless: delegates[%d]: %q: want the address of a service account", i, name)
+			return nil, nil, fmt.Errorf("keyless: delegates[%d]: %q: want the address of a service account", i, name)
 		}
 	}
 	if strings.ContainsFunc(o.ClientID, unicode.IsControl) {
-		return errors.New("keyless: client_id: control character")
+		return nil, nil, errors.New("keyless: client_id: control character")
 	}
-	if _, err := checkTokenURI(o.TokenURI, customHosts); err != nil {
-		return fmt.Errorf("keyless: token_uri: %w", err)
+	if tokens, err = checkTokenURI(o.TokenURI, customHosts); err != nil {
+		return nil, nil, fmt.Errorf("keyless: token_uri: %w", err)
 	}
-	if _, err := o.iam(customHosts); err != nil {
-		return fmt.Errorf("keyless: endpoint: %w", err)
+	if iam, err = checkTokenURI(cmp.Or(o.Endpoint, iamHost), customHosts); err != nil {
+		return nil, nil, fmt.Errorf("keyless: endpoint: %w", err)
 	}
-	return nil
-}
-
-// iam returns where the IAM Credentials API is.
-func (o *Keyless) iam(customHosts bool) (*url.URL, error) {
-	text := o.Endpoint
-	if text == "" {
-		text = iamHost
+	if strings.Trim(iam.Path, "/") != "" || iam.RawQuery != "" {
+		return nil, nil, errors.New("keyless: endpoint: path not allowed")
 	}
-	u, err := checkTokenURI(text, customHosts)
-	switch {
-	case err != nil:
-		return nil, err
-	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "":
-		return nil, errors.New("path not allowed")
-	}
-	return u, nil
+	return tokens, iam, nil
 }
 
 // accountLike reports whether name can be an address. It becomes part of a URL.
@@ -104,14 +98,7 @@ type keyless struct {
 }
 
 func newKeyless(o *Keyless, customHosts bool) (*keyless, error) {
-	if err := o.Validate(customHosts); err != nil {
-		return nil, err
-	}
-	uri, err := checkTokenURI(o.TokenURI, customHosts)
-	if err != nil {
-		return nil, err
-	}
-	iam, err := o.iam(customHosts)
+	uri, iam, err := o.endpoints(customHosts)
 	if err != nil {
 		return nil, err
 	}

@@ -22,18 +22,25 @@ type Refresh struct {
 
 // Validate returns an error that names the JSON field at fault: "oauth2: refresh_token: missing".
 func (r *Refresh) Validate(customHosts bool) error {
+	_, err := r.endpoint(customHosts)
+	return err
+}
+
+// endpoint returns where tokens are asked for, if all is valid.
+func (r *Refresh) endpoint(customHosts bool) (*url.URL, error) {
 	switch {
 	case r.ClientID == "":
-		return errors.New("oauth2: client_id: missing")
+		return nil, errors.New("oauth2: client_id: missing")
 	case strings.ContainsFunc(r.ClientID, unicode.IsControl):
-		return errors.New("oauth2: client_id: control character")
+		return nil, errors.New("oauth2: client_id: control character")
 	case r.RefreshToken.IsZero():
-		return errors.New("oauth2: refresh_token: missing")
+		return nil, errors.New("oauth2: refresh_token: missing")
 	}
-	if _, err := checkTokenURI(r.TokenURI, customHosts); err != nil {
-		return fmt.Errorf("oauth2: token_uri: %w", err)
+	u, err := checkTokenURI(r.TokenURI, customHosts)
+	if err != nil {
+		return nil, fmt.Errorf("oauth2: token_uri: %w", err)
 	}
-	return nil
+	return u, nil
 }
 
 // refreshing gets the tokens of one user. There is one for all scopes: a scope may be asked for only as the consent has spelt it,
@@ -48,10 +55,7 @@ type refreshing struct {
 }
 
 func newRefresh(r *Refresh, customHosts bool) (*refreshing, error) {
-	if err := r.Validate(customHosts); err != nil {
-		return nil, err
-	}
-	uri, err := checkTokenURI(r.TokenURI, customHosts)
+	uri, err := r.endpoint(customHosts)
 	if err != nil {
 		return nil, err
 	}

@@ -95,8 +95,6 @@ type grant interface {
 	fetch(ctx context.Context, s *Source, k Key, renew bool) (issued, error)
 	// key maps k to what the token differs by.
 	key(k Key) Key
-	// field is the setting, for hints; "" = the host's hook.
-	field() string
 	account() (email, clientID, project string)
 	tokenURL() *url.URL
 }
