@@ -39,9 +39,10 @@ type Conn struct {
 	life context.Context // ends at Close
 	end  context.CancelCauseFunc
 
-	people   people
-	labelled labelCache
-	news     news
+	people     people
+	labelCache labelCache
+	news       news
+	doubts     doubts
 
 	mu     sync.Mutex
 	closed bool

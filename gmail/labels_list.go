@@ -64,14 +64,14 @@ func (c *Conn) labelSet(ctx context.Context, b *box) (*labelSet, error) {
 		return nil, err
 	}
 	set := newLabelSet(list.Labels, c.cfg.folderDelimiter())
-	c.labelled.put(b, set, c.now())
+	c.labelCache.put(b, set, c.now())
 	return set, nil
 }
 
 // labels returns the labels of a mailbox that were last asked for, and asks again if one of ids is not among them; a label that
 // remains unknown is not asked for again soon.
 func (c *Conn) labels(ctx context.Context, b *box, ids ...string) (*labelSet, error) {
-	set, age := c.labelled.get(b, c.now())
+	set, age := c.labelCache.get(b, c.now())
 	if set != nil {
 		if _, _, _, known := set.sort(ids); known || age < labelsAge {
 			return set, nil
@@ -81,7 +81,7 @@ func (c *Conn) labels(ctx context.Context, b *box, ids ...string) (*labelSet, er
 }
 
 // forgetLabels makes the next labels ask again.
-func (c *Conn) forgetLabels(b *box) { c.labelled.drop(b) }
+func (c *Conn) forgetLabels(b *box) { c.labelCache.drop(b) }
 
 const (
 	labelsAge  = time.Minute // how long an unknown label is not asked for again
