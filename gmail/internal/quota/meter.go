@@ -47,7 +47,7 @@ func (m *meter) wait(now time.Time, units, limit int) time.Duration {
 	}
 	m.advance(now)
 	need := min(time.Duration(units)*each(limit), burst)
-	wait := max(m.full.Sub(now)+need-burst, 0)
+	wait := max(max(m.full.Sub(now), 0)+need-burst, 0)
 	excess := m.sum + int64(min(units, limit)) - int64(limit)
 	for second := m.second - seconds + 1; excess > 0 && second <= m.second; second++ {
 		if second < 0 {
