@@ -96,6 +96,7 @@ func (s *Server) AddUser(u User) string {
 		u.Created = a.Created
 	}
 	u.Aliases = slices.Clone(u.Aliases)
+	u.Admin = u.Admin || strings.EqualFold(u.Email, s.opts.Admin)
 	if a.User = u; a.box == nil && !u.NoMailbox {
 		a.box = newMailbox(s, a)
 	}

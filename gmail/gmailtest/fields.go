@@ -84,8 +84,11 @@ func (p *maskParser) selection(m *mask, schema string, depth int) bool {
 	return true
 }
 
-// add selects a member, also when it is selected already in parts.
+// add selects a member, also when it is selected already in parts. A nil mask selects it already.
 func (m *mask) add(name string, below *mask) {
+	if m == nil {
+		return
+	}
 	old, ok := m.members[name]
 	if !ok || old == nil || below == nil {
 		if !ok {

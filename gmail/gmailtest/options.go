@@ -96,6 +96,7 @@ type Rendering struct {
 	NoGzip       bool   // never compress
 	IgnoreFields bool   // answer everything whatever the fields parameter says
 	Shuffle      bool   // the keys of objects come in any order
+	Decoys       bool   // before everything else come members that Google does not have, with keys such as "raw" and "id" within
 	Base64       Base64 // of raw messages
 }
 

@@ -88,6 +88,7 @@ func Listen(opts *Options) (*Server, error) {
 	s.quota.init()
 	s.script.seed = s.opts.Seed
 	s.mount("token", s.opts.TokenPath, s.serveToken)
+	s.mount("signJwt", signPath, s.serveSignature)
 	s.directoryMethods()
 	s.gmailMethods()
 	s.auditFeed()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -135,11 +136,23 @@ func (s *Server) renderTo(w io.Writer, q *request, o object, status int) {
 	if fields := q.query.Get("fields"); fields != "" && status < http.StatusBadRequest && !p.style.IgnoreFields && q.route != nil {
 		m, _ = parseMask(fields, q.route.answer) // it was checked before
 	}
+	if s.opts.Rendering.Decoys && status < http.StatusBadRequest {
+		for _, decoy := range decoys() {
+			m.add(decoy.name, nil)
+			o = append(object{decoy}, o...)
+		}
+	}
 	if err := p.render(o, m, 0); err != nil {
 		panic(http.ErrAbortHandler) // as a server whose disk fails
 	}
 	_ = p.w.WriteByte('\n') // a bufio.Writer keeps its error for Flush
 	_ = p.w.Flush()         // the client may be gone
+}
+
+// decoys are members that a careless reader takes for others.
+func decoys() object {
+	inner := obj("raw", "bm90IHRoaXM=", "id", "}{", "historyId", uint64(1), "labelIds", []string{`"raw":"`, `\`})
+	return obj("x", inner, "list", []object{inner, {}}, "raw2", "bm90IHRoaXM=", "nothing", json.RawMessage("null"), "number", json.RawMessage("-1.5e3"))
 }
 
 // compressible reports whether Google would compress the answer to a request: besides accepting gzip, the client must have the word

@@ -28,6 +28,7 @@ type request struct {
 	w       http.ResponseWriter
 	header  http.Header // of the answer
 	entry   *Request
+	plan    *plan
 }
 
 // A reply is an answer that is not simply JSON.
@@ -105,6 +106,14 @@ func (q *request) decode(v any) error {
 	return malformed("parseError", "Invalid JSON payload received. "+err.Error())
 }
 
+// send answers what is mounted as methods are answered: with an object, a reply, an *apiError, or nil. It comes last.
+func (q *request) send(result any) {
+	if q.plan.lose {
+		panic(http.ErrAbortHandler)
+	}
+	q.s.answer(q, q.w.(*answer), q.plan, result)
+}
+
 // authorize finds out whose token came with a request, and refuses it unless it permits one of scopes.
 func (q *request) authorize(scopes ...string) error {
 	g, e := q.s.grantOf(q.http)
@@ -145,6 +154,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	refused := s.admit(q, t.userID)
 	plan := s.planned(q)
+	q.plan = plan
 	if !plan.before(q, answer) {
 		return
 	}
@@ -279,8 +289,8 @@ func (s *Server) serveMounted(w http.ResponseWriter, r *http.Request, m *mounted
 	if m.name == "token" {
 		s.readTokenRequest(q)
 	}
-	plan := s.planned(q)
-	switch {
+	q.plan = s.planned(q)
+	switch plan := q.plan; {
 	case !plan.before(q, answer):
 	case plan.instead != nil:
 		s.answer(q, answer, plan, plan.instead)

@@ -34,6 +34,7 @@ const (
 	scopeMembersRead    = "https://www.googleapis.com/auth/admin.directory.group.member.readonly"
 	scopeAudit          = "https://apps-apis.google.com/a/feeds/compliance/audit/"
 	scopeCloud          = "https://www.googleapis.com/auth/cloud-platform"
+	scopeIAM            = "https://www.googleapis.com/auth/iam"
 )
 
 // Scopes returns the scopes that the server knows.
@@ -41,6 +42,7 @@ func Scopes() []string {
 	return []string{
 		scopeFull, scopeReadonly, scopeModify, scopeMetadata, scopeInsert, scopeLabels, scopeSend, scopeCompose, scopeUsers, scopeUsersReadonly,
 		scopeGroups, scopeGroupsReadonly, scopeMembers, scopeMembersRead, scopeAudit, scopeCloud,
+		scopeIAM,
 	}
 }
 
@@ -236,7 +238,7 @@ func (s *Server) serveToken(q *request) {
 		page(q.w, http.StatusMethodNotAllowed, "The request method "+q.http.Method+" is inappropriate for the URL.")
 		return
 	case form.Get("grant_type") == jwtGrant && !s.opts.NoJWTGrant:
-		s.answerToken(q, s.byAssertion(q, form.Get("assertion")))
+		s.answerToken(q, s.byAssertion(form.Get("assertion")))
 	case form.Get("grant_type") == "refresh_token":
 		s.answerToken(q, s.byRefreshToken(form))
 	default:

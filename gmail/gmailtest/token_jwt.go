@@ -57,7 +57,7 @@ func readAssertion(text string) (a assertion, err error) {
 const clockTolerance = 5 * time.Minute
 
 // byAssertion is the grant of service accounts, with the errors that Google has been seen to answer.
-func (s *Server) byAssertion(q *request, text string) tokenReply {
+func (s *Server) byAssertion(text string) tokenReply {
 	refuse := func(status int, code, description string) tokenReply {
 		return tokenReply{error: tokenError(status, code, description)}
 	}
@@ -79,7 +79,7 @@ func (s *Server) byAssertion(q *request, text string) tokenReply {
 	case a.header.Algorithm != "RS256", s.tokens.gone, a.header.KeyID != "" && a.header.KeyID != s.tokens.keyID,
 		rsa.VerifyPKCS1v15(&s.signer().PublicKey, crypto.SHA256, digest[:], a.signature) != nil:
 		return invalid("Invalid JWT Signature.")
-	case !s.isAudience(q, a.Audience):
+	case !s.isAudience(a.Audience):
 		return invalid("Invalid JWT: Failed audience check. The right audience is " + s.TokenURL())
 	case expires.Sub(issued) > time.Hour, !expires.After(issued), issued.Sub(now) > clockTolerance, now.Sub(expires) > 0,
 		now.Sub(issued) > time.Hour+clockTolerance:
@@ -108,7 +108,60 @@ func (s *Server) byAssertion(q *request, text string) tokenReply {
 	return tokenReply{token: s.grant(g)}
 }
 
-// isAudience reports whether an assertion is for this server, or for the name that the request came by.
-func (s *Server) isAudience(q *request, audience string) bool {
-	return audience == s.TokenURL() || s.net.caPEM != "" && audience == "https://"+q.http.Host+s.opts.TokenPath
+// googleTokens is the address of the real thing, which clients that impersonate an account put into assertions.
+const googleTokens = "https://oauth2.googleapis.com/token"
+
+// isAudience reports whether an assertion is for this server, by its own address or by Google's.
+func (s *Server) isAudience(audience string) bool {
+	return audience == s.TokenURL() || audience == googleTokens
+}
+
+// signPath is where the IAM Credentials API signs for service accounts, as projects.serviceAccounts.signJwt.
+const signPath = "/v1/projects/-/serviceAccounts/"
+
+// maxDelegates is the longest chain of service accounts.
+const maxDelegates = 4
+
+// serveSignature is signJwt: it makes an assertion of a set of claims, for those who have no key of the service account.
+func (s *Server) serveSignature(q *request) {
+	if q.http.Method != http.MethodPost || q.http.URL.Path != signPath+s.tokens.email+":signJwt" {
+		q.send(notFound("Not found; Gaia id not found for email " + strings.TrimPrefix(q.http.URL.Path, signPath)))
+		return
+	}
+	if err := q.authorize(scopeCloud, scopeIAM); err != nil {
+		q.send(asAPIError(err))
+		return
+	}
+	if q.grant.account != nil || !q.grant.delegated {
+		q.send(forbidden("forbidden", "Permission 'iam.serviceAccounts.signJwt' denied on resource (or it may not exist)."))
+		return
+	}
+	var body struct {
+		Payload   string   `json:"payload"`
+		Delegates []string `json:"delegates"`
+	}
+	if err := q.decode(&body); err != nil {
+		q.send(asAPIError(err))
+		return
+	}
+	if !json.Valid([]byte(body.Payload)) || len(body.Delegates) > maxDelegates {
+		q.send(malformed("invalidArgument", "Request contains an invalid argument."))
+		return
+	}
+	s.mu.Lock()
+	signed := s.sign(body.Payload)
+	s.mu.Unlock()
+	q.send(obj("keyId", s.tokens.keyID, "signedJwt", signed))
+}
+
+// sign makes an assertion of a set of claims. s.mu is held.
+func (s *Server) sign(payload string) string {
+	text := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS256","kid":"`+s.tokens.keyID+`","typ":"JWT"}`)) + "." +
+		base64.RawURLEncoding.EncodeToString([]byte(payload))
+	digest := sha256.Sum256([]byte(text))
+	signature, err := rsa.SignPKCS1v15(nil, s.signer(), crypto.SHA256, digest[:])
+	if err != nil {
+		panic("gmailtest: " + err.Error()) // the key is long enough
+	}
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
