@@ -22,7 +22,7 @@ type place struct {
 	of    uint64 // a hash of what was asked for: a token is good for the same list alone
 	nonce uint64 // tells tokens of the same place apart
 	// For messages.list: behind the message with this time and arrival, or with OffsetPages behind so many messages.
-	// For history.list: behind the record with this id.
+	// For history.list: behind the record with this id. At the beginning, behind is 0.
 	time   int64
 	behind uint64
 }
@@ -50,8 +50,8 @@ type pageFaults struct {
 	count  uint64
 }
 
-// place returns where the page begins that a request asks for, and whether there is a token for it at all.
-func (q *request) place() (p place, more bool, err error) {
+// place returns where the page begins that a request asks for.
+func (q *request) place() (place, error) {
 	of := fnv.New64a()
 	fmt.Fprint(of, q.method)
 	for _, name := range []string{"q", "labelIds", "includeSpamTrash", "startHistoryId", "historyTypes", "labelId"} {
@@ -63,13 +63,13 @@ func (q *request) place() (p place, more bool, err error) {
 	first := place{epoch: mb.restart, of: of.Sum64()}
 	token := q.query.Get("pageToken")
 	if token == "" {
-		return first, false, nil
+		return first, nil
 	}
 	p, ok := parsePlace(token)
 	if !ok || p.epoch != first.epoch || p.of != first.of {
-		return first, false, invalidArgument("Invalid pageToken")
+		return first, invalidArgument("Invalid pageToken")
 	}
-	return p, true, nil
+	return p, nil
 }
 
 // empty reports whether the page is to be an empty one; the token is then one for the same place.
@@ -116,13 +116,13 @@ func (f search) finds(m *message) bool {
 }
 
 // page returns the messages of a search from a place on, the newest first, the place behind them, and whether any are there.
-func (mb *mailbox) page(f search, from place, started bool, limit int, byOffset bool) (found []message, next place, more bool) {
+func (mb *mailbox) page(f search, from place, limit int, byOffset bool) (found []message, next place, more bool) {
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
 	at, skip := len(mb.list), uint64(0)
-	if started && byOffset {
+	if byOffset {
 		skip = from.behind
-	} else if started {
+	} else if from.behind > 0 {
 		anchor := &message{internal: time.UnixMilli(from.time).UTC(), arrival: from.behind}
 		at, _ = slices.BinarySearchFunc(mb.list, anchor, before)
 	}
@@ -168,14 +168,14 @@ func (s *Server) listMessages(q *request) (any, error) {
 	if err := mb.knowLabels(f.labels); err != nil {
 		return nil, err
 	}
-	from, started, err := q.place()
+	from, err := q.place()
 	if err != nil {
 		return nil, err
 	}
 	if token, empty := mb.emptyPage(from); empty {
 		return obj("nextPageToken", token, "resultSizeEstimate", 0), nil
 	}
-	found, next, more := mb.page(f, from, started, limit, s.opts.Mail.OffsetPages)
+	found, next, more := mb.page(f, from, limit, s.opts.Mail.OffsetPages)
 	list := make([]object, len(found))
 	ids := make([]string, len(found))
 	for i, m := range found {
@@ -273,12 +273,12 @@ func (s *Server) listHistory(q *request) (any, error) {
 			return nil, errValue("historyTypes", kind, "TYPE_ENUM")
 		}
 	}
-	from, started, err := q.place()
+	from, err := q.place()
 	if err != nil {
 		return nil, err
 	}
 	after := start
-	if started && from.behind > 0 {
+	if from.behind > 0 {
 		after = from.behind
 	}
 	page := mb.historyFrom(start, after, limit, kinds, q.query.Get("labelId"), o.SilentExpiry)
