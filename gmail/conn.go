@@ -43,6 +43,7 @@ type Conn struct {
 	labelCache labelCache
 	news       news
 	doubts     doubts
+	monitors   monitors
 
 	mu     sync.Mutex
 	closed bool
