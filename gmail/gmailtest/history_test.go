@@ -137,7 +137,9 @@ func TestHistoryExpires(t *testing.T) {
 	middle := srv.HistoryID(ann)
 	second := srv.Deliver(ann, letter("2"))
 	srv.ExpireHistoryBefore(ann, middle)
-	list := func(id uint64) (*gapi.ListHistoryResponse, error) { return svc.Users.History.List("me").StartHistoryId(id).Do() }
+	list := func(id uint64) (*gapi.ListHistoryResponse, error) {
+		return svc.Users.History.List("me").StartHistoryId(id).Do()
+	}
 	_, err := list(start)
 	refusal(t, err, http.StatusNotFound, "notFound")
 	page, err := list(middle)
