@@ -132,8 +132,8 @@ func (m Match) fits(q *request, what *Request) bool {
 		(m.scope == "" || slices.Contains(what.Scopes, m.scope))
 }
 
-// before does what is planned before a request is executed. It returns false if nothing else is to happen.
-func (p *plan) before(q *request, a *answer) bool {
+// before does what is planned before a request is executed. It may end the connection.
+func (p *plan) before(q *request, a *answer) {
 	what := q.s.snapshot(q.entry)
 	for _, f := range p.run {
 		f(what)
@@ -144,9 +144,9 @@ func (p *plan) before(q *request, a *answer) bool {
 		select {
 		case <-timer.C:
 		case <-q.http.Context().Done():
-			return false
+			panic(http.ErrAbortHandler)
 		case <-q.s.net.done:
-			return false
+			panic(http.ErrAbortHandler)
 		}
 	}
 	if p.stall {
@@ -155,7 +155,6 @@ func (p *plan) before(q *request, a *answer) bool {
 	if p.hangUp {
 		panic(http.ErrAbortHandler)
 	}
-	return true
 }
 
 // shape lets the answer be changed as planned.

@@ -83,7 +83,7 @@ func retryText(t time.Time) string {
 
 // TokenError answers a request for a token with an error of OAuth 2.0 (RFC 6749, 5.2): TokenError(401, "unauthorized_client", "…").
 func TokenError(status int, code, description string) Fault {
-	return instead(tokenError(status, code, description))
+	return instead(*tokenError(status, code, description))
 }
 
 func instead(v any) Fault { return Fault{func(p *plan) { p.instead = v }} }

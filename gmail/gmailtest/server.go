@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -156,6 +157,7 @@ func (s *Server) BadRequests() []string {
 
 // front is what happens to every request, whoever answers it.
 func (s *Server) front(w http.ResponseWriter, r *http.Request) {
+	defer s.fall(r)
 	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 	for _, m := range s.mounts {
 		if m.takes(r.URL.Path) && !s.lacks(m.name) {
@@ -164,6 +166,20 @@ func (s *Server) front(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	s.serveAPI(w, r)
+}
+
+// fall ends a connection whose handler panics, and lets the test know unless that was planned.
+func (s *Server) fall(r *http.Request) {
+	why := recover()
+	if why == nil {
+		return
+	}
+	if why != http.ErrAbortHandler { //nolint:errorlint // it is a value of recover, never wrapped
+		s.mu.Lock()
+		s.bad = append(s.bad, fmt.Sprintf("%s %s: the server panicked: %v\n%s", r.Method, r.URL.Path, why, debug.Stack()))
+		s.mu.Unlock()
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // page answers as Google does where no API is: with HTML.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"io"
 	"maps"
 	"math/rand/v2"
@@ -87,6 +88,8 @@ func (s *Server) answer(q *request, a *answer, p *plan, result any) {
 		status, o = v.status, v.body()
 	case object:
 		o = v
+	default:
+		panic(fmt.Sprintf("gmailtest: %s was answered with a %T", q.method, v))
 	}
 	if o != nil {
 		a.Header().Set("Content-Type", "application/json; charset=UTF-8")

@@ -155,9 +155,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	refused := s.admit(q, t.userID)
 	plan := s.planned(q)
 	q.plan = plan
-	if !plan.before(q, answer) {
-		return
-	}
+	plan.before(q, answer)
 	var result any
 	switch {
 	case plan.instead != nil:
@@ -290,15 +288,14 @@ func (s *Server) serveMounted(w http.ResponseWriter, r *http.Request, m *mounted
 		s.readTokenRequest(q)
 	}
 	q.plan = s.planned(q)
-	switch plan := q.plan; {
-	case !plan.before(q, answer):
-	case plan.instead != nil:
-		s.answer(q, answer, plan, plan.instead)
-	default:
-		plan.shape(q, answer)
-		m.handler(q)
-		if plan.lose {
-			panic(http.ErrAbortHandler)
-		}
+	q.plan.before(q, answer)
+	if q.plan.instead != nil {
+		s.answer(q, answer, q.plan, q.plan.instead)
+		return
+	}
+	q.plan.shape(q, answer)
+	m.handler(q)
+	if q.plan.lose {
+		panic(http.ErrAbortHandler)
 	}
 }
