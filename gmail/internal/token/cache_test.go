@@ -48,6 +48,17 @@ func TestAssertion(t *testing.T) {
 	}
 }
 
+// Without a user there is no mailbox: nothing is asked.
+func TestNobody(t *testing.T) {
+	p := grants()
+	fails(t, delegated(t, p, nil), token.Key{Scope: readonly}, connection.ErrConfig, "admin: ")
+	keyless := source(t, token.Options{Keyless: &token.Keyless{TargetPrincipal: account}, Client: p.client()})
+	fails(t, keyless, token.Key{Scope: readonly}, connection.ErrConfig, "admin: ")
+	if p.count() != 0 {
+		t.Errorf("%d requests, want 0", p.count())
+	}
+}
+
 // A token is kept for its mailbox and scope until 5 minutes before its end.
 func TestTokenKept(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)

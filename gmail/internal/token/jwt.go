@@ -69,11 +69,19 @@ func signRS256(key *rsa.PrivateKey, header, claims any) (connection.Secret, erro
 func (g *keyed) key(k Key) Key { return k }
 
 func (g *keyed) fetch(ctx context.Context, s *Source, k Key, _ bool) (issued, error) {
+	if k.Subject == "" {
+		return issued{}, s.nobody()
+	}
 	assertion, err := g.sign(header{Algorithm: "RS256", Type: "JWT", KeyID: g.keyID}, g.claims(k, s.now()))
 	if err != nil {
 		return issued{}, s.fault(connection.ErrConfig, "credentials: private_key: it cannot sign; create a new key", "signing: %w", err)
 	}
 	return g.assert(ctx, s, k, assertion)
+}
+
+// nobody is the error of a key without a subject: the token would be the service account's own, and that has no mailbox.
+func (s *Source) nobody() error {
+	return s.fault(connection.ErrConfig, "admin: a service account opens mailboxes in the name of their users only", "no user to ask for a token for")
 }
 
 // assert trades an assertion for a token.

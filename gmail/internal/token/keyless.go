@@ -122,6 +122,9 @@ func (g *keyless) fetch(ctx context.Context, s *Source, k Key, renew bool) (issu
 	if k == baseKey {
 		return g.fetchBase(ctx, s, renew)
 	}
+	if k.Subject == "" {
+		return issued{}, s.nobody()
+	}
 	for first := true; ; first = false {
 		base, err := s.get(ctx, baseKey)
 		if err != nil {

@@ -49,7 +49,7 @@ type Options struct {
 	ServiceAccount []byte   // a service account's key in JSON; of its URLs only token_uri is used
 	Keyless        *Keyless // a service account whose key stays with Google
 	Refresh        *Refresh // one user's consent
-	Hook           Hook     // the host's own source, asked with TokenRequest{Mailbox: Subject, Scopes: {Scope}}
+	Hook           Hook     // the host's own source, asked with TokenRequest{Mailbox: Subject, Scopes: {Scope}}; a token of it is used for a minute
 
 	// Client makes the requests. Its redirect policy is not used: none is followed. Only a Hook needs none.
 	Client *http.Client
