@@ -43,7 +43,7 @@ type day struct {
 
 	restored bool // what an earlier process has spent is in units
 	saving   chan struct{}
-	saved    int64
+	saved    int64 // of units
 	savedAt  time.Time
 }
 
@@ -103,30 +103,30 @@ func (l *Limiter) remember(ctx context.Context) error {
 	if l.o.State == nil {
 		return nil
 	}
-	l.mu.Lock()
-	now := l.o.Now()
-	l.turn(now)
-	d := &l.day
-	due := !d.restored || d.units-d.saved >= saveUnits || d.units != d.saved && now.Sub(d.savedAt) >= saveEvery
-	busy := d.saving
-	if due && busy == nil {
-		d.saving = make(chan struct{})
-	}
-	restored := d.restored
-	l.unlock()
-	switch {
-	case !due, busy != nil && restored:
-		return nil
-	case busy != nil:
-		select { // somebody else restores it
-		case <-busy:
+	for {
+		l.mu.Lock()
+		now := l.o.Now()
+		l.turn(now)
+		d := &l.day
+		restored, busy := d.restored, d.saving
+		due := !restored || d.units-d.saved >= saveUnits || d.units != d.saved && now.Sub(d.savedAt) >= saveEvery
+		if due && busy == nil {
+			d.saving = make(chan struct{})
+		}
+		l.unlock()
+		switch {
+		case !due, busy != nil && restored:
 			return nil
+		case busy == nil:
+			l.keep(ctx)
+			return ctx.Err()
+		}
+		select { // somebody else restores it, if his context lasts
+		case <-busy:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	l.keep(ctx)
-	return ctx.Err()
 }
 
 // Flush saves the day's count if it has changed since it was saved.

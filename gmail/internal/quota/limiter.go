@@ -44,7 +44,6 @@ type Limiter struct {
 
 	mu      sync.Mutex
 	profile Profile // as it was lowered
-	lowered time.Time
 	users   map[string]*user
 	sweepAt int
 	project meter

@@ -56,7 +56,7 @@ func (l *Limiter) Told(user string, v Verdict) {
 	case None:
 		return
 	case Day:
-		l.day.stopped = true
+		l.day.stopped, l.day.saved = true, -1 // which is news to the State
 	case Project:
 		l.project.empty(now)
 		l.hold(&l.pause, "", v, now)
