@@ -143,8 +143,11 @@ func (f *fetch) collect() ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			if len(found) == 0 && next == "" {
-				l.query = "" // perhaps the server does not know Gmail's operators: the labels will tell
+			if len(found) == 0 && next == "" { // perhaps the server does not know Gmail's operators
+				l.query = ""
+				if err := f.conn.leftOut(f.ctx, f.box, f.scope, f.pass); err != nil {
+					return nil, err
+				}
 			}
 		}
 		err := f.conn.each(f.ctx, f.box, l, func(page []string) error {
@@ -167,6 +170,12 @@ func (f *fetch) collect() ([]string, error) {
 		}
 	}
 	return ids, nil
+}
+
+func (f *fetch) pass(ids []string) {
+	for _, id := range ids {
+		f.passed.add(id)
+	}
 }
 
 // query is what the options mean in the words of Gmail's search.

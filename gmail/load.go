@@ -81,6 +81,7 @@ func missing(err error) bool {
 type want struct {
 	id     string
 	labels bool // nothing but its labels
+	held   bool // with labels: the caller has it
 }
 
 // A got is what came of a want.

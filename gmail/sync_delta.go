@@ -176,9 +176,9 @@ func (s *syncing) tellWindow(w *window) error {
 			}
 		case !f.events: // the host has it, and nothing has become of it since
 		case f.labels == nil:
-			wants = append(wants, want{id: f.id, labels: true})
+			wants = append(wants, want{id: f.id, labels: true, held: has != nil || s.scope.left(f.gained, f.lost)})
 		default:
-			err = s.update(f.id, f.labels)
+			err = s.update(f.id, f.labels, has != nil || s.scope.left(f.gained, f.lost))
 		}
 		if err != nil {
 			return err

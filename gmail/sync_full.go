@@ -1,6 +1,8 @@
 package gmail
 
 import (
+	"context"
+
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/gmail/internal/quota"
 )
@@ -114,8 +116,33 @@ func (r *review) unfiltered(l *listing) (ids []string, next string, err error) {
 		return nil, "", nil
 	}
 	l.query = ""
+	err = r.conn.leftOut(r.ctx, r.box, r.scope, func(ids []string) {
+		for _, id := range ids {
+			r.done.add(id)
+		}
+	})
+	if err != nil {
+		return nil, "", err
+	}
 	return r.conn.list(r.ctx, r.box, *l, "")
 }
+
+// leftOut lists what a scope leaves out, by label.
+func (c *Conn) leftOut(ctx context.Context, b *box, s *scope, found func(ids []string)) error {
+	for _, label := range s.out {
+		err := c.each(ctx, b, listing{labels: []string{label}, spamTrash: true, work: quota.Full}, func(ids []string) error {
+			found(ids)
+			return nil
+		})
+		if err != nil && !noLabel(err, label) {
+			return err
+		}
+	}
+	return nil
+}
+
+// noLabel reports whether err of a listing says that the server has no such label, or not any more.
+func noLabel(err error, label string) bool { return expiredPage(err, label) || missing(err) }
 
 // page tells the messages of a page that the host does not have.
 func (r *review) page(ids []string) error {
@@ -166,7 +193,7 @@ func (r *review) reconcile() error {
 		}
 	}
 	for i, id := range r.known {
-		if err := r.update(id, r.combos.labels(r.under[i])); err != nil {
+		if err := r.update(id, r.combos.labels(r.under[i]), true); err != nil {
 			return err
 		}
 	}
@@ -212,8 +239,8 @@ func (r *review) survey(label string) error {
 		}
 		return nil
 	})
-	if expiredPage(err, label) || connection.KindOf(err) == connection.ErrNotFound {
-		return nil // the server has no such label, or not any more
+	if noLabel(err, label) {
+		return nil
 	}
 	return err
 }

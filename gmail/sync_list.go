@@ -11,7 +11,6 @@ import (
 	"strconv"
 
 	gapi "google.golang.org/api/gmail/v1"
-	"google.golang.org/api/googleapi"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/gmail/internal/quota"
@@ -158,14 +157,10 @@ func (c *Conn) json(ctx context.Context, path string, query url.Values, into any
 	return err
 }
 
-// expiredPage reports whether err of a listing may be about its page token: a server that knows it no more.
+// expiredPage reports whether err of a listing may be about the page token, "" of none: the server knows it no more.
 func expiredPage(err error, token string) bool {
 	var e *connection.Error
-	var api *googleapi.Error
-	if token == "" || !errors.As(err, &e) {
-		return false
-	}
-	return e.Code == "invalidArgument" || e.Kind == connection.ErrInvalid || errors.As(err, &api) && api.Code == 400
+	return token != "" && errors.As(err, &e) && e.Kind == connection.ErrRejected
 }
 
 // A pageGuard notices pages that lead nowhere. The zero value is ready.

@@ -28,7 +28,7 @@ func (s *syncing) got(g got) error {
 		s.seen[g.id] = h
 	}
 	if g.labels {
-		return s.update(g.id, g.msg.Labels)
+		return s.update(g.id, g.msg.Labels, g.held)
 	}
 	set, err := s.labelled(g.msg.Labels)
 	if err != nil {
@@ -58,13 +58,16 @@ func (s *syncing) told(id, record string) bool {
 	return ok && record != "" && compareHistory(record, at) <= 0
 }
 
-// update tells the labels of a message that the host has.
-func (s *syncing) update(id string, labels []string) error {
+// update tells the labels of a message that the host has. If held is false it need not have one that is not in the folders.
+func (s *syncing) update(id string, labels []string, held bool) error {
 	set, err := s.labelled(labels)
 	if err != nil {
 		return err
 	}
 	if !s.scope.inFolders(labels, set) {
+		if !held {
+			return nil
+		}
 		return s.tell(&connection.Change{Op: connection.Removed, Ref: s.box.ref(id)})
 	}
 	m := &connection.Message{Ref: s.box.ref(id), Size: -1}

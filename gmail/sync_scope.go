@@ -78,6 +78,11 @@ func (s *scope) entered(gained, lost []string) bool {
 	return s.leavesOut(lost) || len(s.folders) > 0 && (s.ids[""] || slices.ContainsFunc(gained, func(id string) bool { return s.ids[id] }))
 }
 
+// left reports whether a message that gained and lost these labels may have left the folders by that.
+func (s *scope) left(gained, lost []string) bool {
+	return slices.ContainsFunc(lost, func(id string) bool { return s.ids[id] }) || s.ids[""] && len(gained) > 0
+}
+
 // listings returns what to list to find all messages of the scope; some may be in several of them. What the settings
 // leave out is left out by the server as far as it can, since each message read costs units.
 func (s *scope) listings(w quota.Work, extra string) []listing {
