@@ -12,7 +12,9 @@ test: peers
 	@began=$$(date +%s); race=-race; \
 	if [ "$$(go env CGO_ENABLED)" != 1 ]; then race=; echo "no C compiler: testing without the race detector"; fi; \
 	echo "go test $$race -shuffle=on -p 3 -timeout=30m ./..."; \
-	go test $$race -shuffle=on -p 3 -timeout=30m ./... && echo "tested in $$(($$(date +%s) - $$began)) s"
+	go test $$race -shuffle=on -p 3 -timeout=30m ./... && \
+	echo "cd examples/thirdparty && go test $$race ./..." && (cd examples/thirdparty && go test $$race ./...) && \
+	echo "tested in $$(($$(date +%s) - $$began)) s"
 
 peers:
 	@.ci/peers $(MAIL) $(SWIFT) npm=npm gcc=gcc,libc6-dev
