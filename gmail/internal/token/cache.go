@@ -35,8 +35,9 @@ func (s *Source) get(ctx context.Context, k Key) (connection.Secret, error) {
 		e := at.Value.(*entry)
 		if !e.token.IsZero() && s.now().Before(e.until) {
 			s.recent.MoveToFront(at)
+			token := e.token
 			s.mu.Unlock()
-			return e.token, nil
+			return token, nil
 		}
 		renew = e.renew
 	}

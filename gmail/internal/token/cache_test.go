@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -146,6 +148,44 @@ func TestSingleFlight(t *testing.T) {
 			t.Errorf("%d requests, want 1", p.count())
 		}
 	})
+}
+
+// Whatever many callers do at once, none gets the token of another mailbox or scope, nor one that was refused before he asked.
+func TestConcurrentUse(t *testing.T) {
+	var made atomic.Int64
+	s := source(t, token.Options{Cache: 3, Hook: func(ctx context.Context, req connection.TokenRequest) (connection.Secret, error) {
+		n := made.Add(1)
+		if n%7 == 0 {
+			return connection.Secret{}, connection.ErrUnavailable
+		}
+		return connection.NewSecret(fmt.Sprintf("%s|%s|%d", req.Mailbox, req.Scopes[0], n)), ctx.Err()
+	}})
+	var all sync.WaitGroup
+	for worker := range 8 {
+		rng := rand.New(rand.NewPCG(1, uint64(worker))) //nolint:gosec // the same in each run
+		all.Go(func() {
+			refused := make(map[string]bool)
+			for range 500 {
+				k := token.Key{Subject: fmt.Sprint("user", rng.IntN(5)), Scope: fmt.Sprint("scope", rng.IntN(2))}
+				ctx, cancel := context.WithCancel(t.Context())
+				if rng.IntN(4) == 0 {
+					go cancel()
+				}
+				got, err := s.Token(ctx, k)
+				cancel()
+				switch {
+				case err != nil && !errors.Is(err, context.Canceled) && connection.KindOf(err) != connection.ErrUnavailable:
+					t.Error(err)
+				case err == nil && (!strings.HasPrefix(got, k.Subject+"|"+k.Scope+"|") || refused[got]):
+					t.Errorf("got %q for %v, refused before: %v", got, k, refused[got])
+				case err == nil && rng.IntN(3) == 0:
+					s.Invalidate(k, got)
+					refused[got] = true
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // Case 56: who waits for a token stops waiting when his context ends, whatever the others do; the request ends with the last of
