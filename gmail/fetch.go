@@ -235,7 +235,9 @@ func (f *fetch) got(g got) error {
 	f.seen.add(g.id)
 	f.count++
 	m := f.conn.handOver(f.box, g.msg, g.id, set)
-	f.conn.unwrap(f.box, g.msg, m)
+	if err := f.conn.unwrap(f.box, g.msg, m); err != nil {
+		return err
+	}
 	if !f.yield(m, nil) || f.opts.Limit > 0 && f.count >= f.opts.Limit {
 		return errLeft
 	}

@@ -59,7 +59,10 @@ func (c *Conn) open(ctx context.Context, ref connection.Ref) (*connection.Messag
 		return nil, nil, err
 	}
 	msg := c.handOver(b, m, ref.ID, set)
-	c.unwrap(b, m, msg)
+	if err := c.unwrap(b, m, msg); err != nil {
+		got{msg: m}.close()
+		return nil, nil, err
+	}
 	body := &openBody{raw: m, r: msg.Body}
 	msg.Ref, msg.Body = ref, body
 	return msg, body, nil

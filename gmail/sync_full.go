@@ -63,7 +63,7 @@ type review struct {
 
 	// What the host has of what was listed, in that order, and which labels it has been found under: an index into combos.
 	known  []string
-	index map[string]int
+	index  map[string]int
 	under  []int
 	combos combos
 }

@@ -36,7 +36,9 @@ func (s *syncing) got(g got) error {
 	}
 	if s.scope.holds(g.msg.Labels, set) {
 		m := s.conn.handOver(s.box, g.msg, g.id, set)
-		s.conn.unwrap(s.box, g.msg, m)
+		if err := s.conn.unwrap(s.box, g.msg, m); err != nil {
+			return err
+		}
 		if err := s.tell(&connection.Change{Op: connection.Added, Ref: m.Ref, Message: m}); err != nil {
 			return err
 		}
