@@ -53,6 +53,7 @@ func (r *Refusal) Error() string {
 
 // The codes of AppsForYourDomainErrors that mean something here.
 const (
+	codeUnknown        = 1000
 	codeUnauthorized   = 1002
 	codeUserSuspended  = 1101
 	codeDomainSuspend  = 1202
@@ -133,6 +134,12 @@ func (c *Client) Remove(ctx context.Context, source, destination string) error {
 func IsUnknown(err error) bool {
 	var r *Refusal
 	return errors.As(err, &r) && r.Code == codeDoesNotExist
+}
+
+// IsSuspended reports whether the feed said that the user is suspended.
+func IsSuspended(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r) && r.Code == codeUserSuspended
 }
 
 // IsGone reports whether err is one of [Refusal.Gone].
@@ -223,6 +230,8 @@ func refusal(status int, h http.Header, a *answer, body []byte) error {
 		e.Code = fmt.Sprint(a.code)
 	}
 	switch a.code {
+	case codeUnknown:
+		e.Kind = connection.ErrUnavailable
 	case codeUnauthorized, codeUserSuspended, codeDomainSuspend:
 		e.Kind = connection.ErrPermission
 	case codeUnavailable, codeNotForUser:

@@ -258,6 +258,7 @@ func TestRefusals(t *testing.T) {
 		"invalid":             {400, code(1303, "EntityNameNotValid"), connection.ErrInvalid, "1303", false},
 		"invalid value":       {400, code(1801, "InvalidValue"), connection.ErrInvalid, "1801", false},
 		"not for this user":   {400, code(1410, "ServiceNotForUser"), connection.ErrUnsupported, "1410", true},
+		"unknown, as 403":     {403, code(1000, "UnknownError"), connection.ErrUnavailable, "1000", false},
 		"unknown":             {503, code(1000, "UnknownError"), connection.ErrUnavailable, "1000", false},
 		"an error with 200":   {200, code(1203, "DomainFeatureUnavailable"), connection.ErrUnsupported, "1203", true},
 		"plain text":          {403, "You are not authorized to access this API", connection.ErrPermission, "403", false},
