@@ -1,7 +1,6 @@
 package gmailtest
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -43,7 +42,7 @@ func (w *atomWriter) empty(space, local string, attrs ...string) { w.tag(space, 
 func (w *atomWriter) tag(space, local string, attrs []string, end string) {
 	w.WriteString("<" + w.name(space, local))
 	for i := 0; i+1 < len(attrs); i += 2 {
-		fmt.Fprintf(w, " %s='%s'", attrs[i], escapeXML(attrs[i+1]))
+		w.WriteString(" " + attrs[i] + "='" + escapeXML(attrs[i+1]) + "'")
 	}
 	w.WriteString(end)
 }

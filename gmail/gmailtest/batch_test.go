@@ -21,26 +21,26 @@ type inner struct {
 }
 
 // batch sends requests, each with its Content-ID, and returns the answers by Content-ID.
-func batch(t *testing.T, srv *gmailtest.Server, requests map[string]string) (*http.Response, map[string]inner) {
+func batch(t *testing.T, srv *gmailtest.Server, requests map[string]string) (status int, answers map[string]inner) {
 	t.Helper()
 	var body bytes.Buffer
 	for id, r := range requests {
 		fmt.Fprintf(&body, "--b\r\nContent-Type: application/http\r\nContent-ID: <%s>\r\n\r\n%s\r\n", id, r)
 	}
 	body.WriteString("--b--\r\n")
-	resp, text := put(t, srv, "POST", "/batch/gmail/v1", map[string]string{"Content-Type": "multipart/mixed; boundary=b"}, body.String())
-	_, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	resp := put(t, srv, "POST", "/batch/gmail/v1", map[string]string{"Content-Type": "multipart/mixed; boundary=b"}, body.String())
+	_, params, err := mime.ParseMediaType(resp.header.Get("Content-Type"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers := make(map[string]inner)
-	if resp.StatusCode != http.StatusOK {
-		return resp, nil
+	if resp.status != http.StatusOK {
+		return resp.status, nil
 	}
-	for mr := multipart.NewReader(strings.NewReader(text), params["boundary"]); ; {
+	answers = make(map[string]inner)
+	for mr := multipart.NewReader(strings.NewReader(resp.body), params["boundary"]); ; {
 		part, err := mr.NextPart()
 		if err == io.EOF { //nolint:errorlint // a bare io.EOF is the end
-			return resp, answers
+			return resp.status, answers
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -64,14 +64,14 @@ func TestBatch(t *testing.T) {
 	srv, _ := mailbox(t, gmailtest.Options{})
 	ids := srv.Deliver(ann, letter("1"), letter("2"))
 	srv.Fail(gmailtest.On("messages.get").ID(ids[1]), gmailtest.TooManyConcurrent())
-	resp, got := batch(t, srv, map[string]string{
+	status, got := batch(t, srv, map[string]string{
 		"a": "GET /gmail/v1/users/me/messages/" + ids[0] + "?format=minimal&fields=id,labelIds HTTP/1.1\r\n\r\n",
 		"b": "GET /gmail/v1/users/me/messages/" + ids[1] + "?format=minimal\r\n\r\n",
 		"c": "GET /gmail/v1/users/me/messages/18c0\r\n\r\n",
 		"d": "POST /gmail/v1/users/me/messages/" + ids[0] + "/modify\r\nContent-Type: application/json\r\n\r\n{\"addLabelIds\":[\"STARRED\"]}",
 	})
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("got %d", resp.StatusCode)
+	if status != http.StatusOK {
+		t.Fatalf("got %d", status)
 	}
 	for id, want := range map[string]int{"a": 200, "b": 429, "c": 404, "d": 200} {
 		if r, ok := got["<response-"+id+">"]; !ok || r.status != want {
@@ -95,8 +95,8 @@ func TestBatch(t *testing.T) {
 func TestBatchRefusals(t *testing.T) {
 	srv, _ := mailbox(t, gmailtest.Options{AllowBadRequests: true, Mail: gmailtest.MailOptions{BatchLimit: 2}})
 	get := "GET /gmail/v1/users/me/profile\r\n\r\n"
-	if resp, got := batch(t, srv, map[string]string{"a": get, "b": get}); resp.StatusCode != http.StatusOK || len(got) != 2 {
-		t.Errorf("got %d with %d answers", resp.StatusCode, len(got))
+	if status, got := batch(t, srv, map[string]string{"a": get, "b": get}); status != http.StatusOK || len(got) != 2 {
+		t.Errorf("got %d with %d answers", status, len(got))
 	}
 	for name, requests := range map[string]map[string]string{
 		"too many":      {"a": get, "b": get, "c": get},
@@ -107,13 +107,13 @@ func TestBatchRefusals(t *testing.T) {
 		"no line":       {"a": ""},
 		"odd line":      {"a": "GET\r\n\r\n"},
 	} {
-		if resp, _ := batch(t, srv, requests); resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("%s: got %d, want 400", name, resp.StatusCode)
+		if status, _ := batch(t, srv, requests); status != http.StatusBadRequest {
+			t.Errorf("%s: got %d, want 400", name, status)
 		}
 	}
 	for contentType, body := range map[string]string{"application/json": "{}", "multipart/mixed; boundary=b": "--b\r\nContent-Type: text/plain\r\n\r\n" + get + "\r\n--b--"} {
-		if resp, _ := put(t, srv, "POST", "/batch/gmail/v1", map[string]string{"Content-Type": contentType}, body); resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("%s: got %d, want 400", contentType, resp.StatusCode)
+		if resp := put(t, srv, "POST", "/batch/gmail/v1", map[string]string{"Content-Type": contentType}, body); resp.status != http.StatusBadRequest {
+			t.Errorf("%s: got %d, want 400", contentType, resp.status)
 		}
 	}
 	_, got := batch(t, srv, map[string]string{"a": "GET /gmail/v1/users/me/profile\r\nAuthorization: Bearer nonsense\r\n\r\n", "b": get})

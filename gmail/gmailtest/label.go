@@ -34,17 +34,7 @@ type label struct {
 
 func (l *label) system() bool { return slices.Contains(systemLabels, l.id) }
 
-// addLabel makes a user label; exists if there is one whose name differs in case at most.
-func (mb *mailbox) addLabel(name string) (l *label, exists bool) {
-	mb.mu.Lock()
-	defer mb.mu.Unlock()
-	if mb.named(name) != nil {
-		return nil, true
-	}
-	return mb.plantLabel(name), false
-}
-
-// plantLabel is addLabel without a look at the names, for callers that hold the lock.
+// plantLabel makes a user label, without a look at the names that there are. The mailbox is locked.
 func (mb *mailbox) plantLabel(name string) *label {
 	mb.label += 1 + mb.gaps.Uint64N(3)
 	l := &label{id: "Label_" + strconv.FormatUint(mb.label, 10), name: name}

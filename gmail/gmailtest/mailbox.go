@@ -23,8 +23,9 @@ type mailbox struct {
 	mu       sync.Mutex
 	gaps     *rand.Rand
 	byID     map[string]*message
-	list     []*message // oldest first, as before orders them
-	vault    []*message // uploaded with deleted=true: seen by Vault alone
+	threads  map[string]int // how many messages each has
+	list     []*message     // oldest first, as before orders them
+	vault    []*message     // uploaded with deleted=true: seen by Vault alone
 	labels   map[string]*label
 	names    []*label // in the order of their making
 	history  []record // oldest first
@@ -43,8 +44,8 @@ type mailbox struct {
 
 func newMailbox(s *Server, a *account) *mailbox {
 	mb := &mailbox{
-		s: s, user: a, gaps: rand.New(rand.NewPCG(1, 2)), //nolint:gosec // gaps need no secrecy, but the same run again
-		byID: make(map[string]*message), labels: make(map[string]*label),
+		s: s, user: a, gaps: rand.New(rand.NewPCG(s.opts.Seed, 1)), //nolint:gosec // tests want to be repeated
+		byID: make(map[string]*message), threads: make(map[string]int), labels: make(map[string]*label),
 		told: firstHistory, message: firstMessage, label: firstLabel,
 	}
 	for _, id := range systemLabels {
@@ -67,15 +68,10 @@ func (mb *mailbox) nextMessage() string {
 	return fmt.Sprintf("%x", mb.message)
 }
 
-// add puts a message into the mailbox and tells history of it.
-func (mb *mailbox) add(m *message) {
+// add puts a message into the mailbox, tells history of it, and returns a copy as it is then.
+func (mb *mailbox) add(m *message) message {
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	mb.enter(m)
-}
-
-// enter is add for callers that hold the lock.
-func (mb *mailbox) enter(m *message) {
 	if m.id == "" || mb.byID[m.id] != nil {
 		m.id = mb.nextMessage()
 	}
@@ -88,7 +84,9 @@ func (mb *mailbox) enter(m *message) {
 	mb.byID[m.id] = m
 	at, _ := slices.BinarySearchFunc(mb.list, m, before)
 	mb.list = slices.Insert(mb.list, at, m)
+	mb.threads[m.thread]++
 	mb.history = append(mb.history, record{id: m.history, added: []entry{m.entry()}})
+	return mb.shown(m)
 }
 
 // before orders messages by the time of their arrival, as lists have them the other way round.
@@ -149,6 +147,9 @@ func (mb *mailbox) drop(ids []string) {
 	for _, id := range ids {
 		if m := mb.byID[id]; m != nil {
 			delete(mb.byID, id)
+			if mb.threads[m.thread]--; mb.threads[m.thread] == 0 {
+				delete(mb.threads, m.thread)
+			}
 			gone[m] = true
 			r.deleted = append(r.deleted, m.entry())
 		}
@@ -188,11 +189,7 @@ func (mb *mailbox) shown(m *message) message {
 func (mb *mailbox) profile() (messages, threads int, history uint64) {
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	seen := make(map[string]bool)
-	for _, m := range mb.list {
-		seen[m.thread] = true
-	}
-	return len(mb.list), len(seen), mb.told
+	return len(mb.list), len(mb.threads), mb.told
 }
 
 // An instant is a time as the API has it: in milliseconds.

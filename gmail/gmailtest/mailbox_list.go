@@ -52,11 +52,12 @@ type pageFaults struct {
 
 // place returns where the page begins that a request asks for.
 func (q *request) place() (place, error) {
-	of := fnv.New64a()
-	fmt.Fprint(of, q.method)
+	asked := q.method
 	for _, name := range []string{"q", "labelIds", "includeSpamTrash", "startHistoryId", "historyTypes", "labelId"} {
-		fmt.Fprintf(of, "&%s=%q", name, q.query[name])
+		asked += fmt.Sprintf("&%s=%q", name, q.query[name])
 	}
+	of := fnv.New64a()
+	of.Write([]byte(asked))
 	mb := q.user.box
 	mb.mu.Lock()
 	defer mb.mu.Unlock()

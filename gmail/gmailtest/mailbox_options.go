@@ -11,6 +11,9 @@ type MailOptions struct {
 	WideHistoryIDs bool
 	// HistoryLabels tells labelIds of the messages in history records, not only id and threadId.
 	HistoryLabels bool
+	// PayloadWithRaw answers format=raw with payload too, in which there is a member called raw: seen of a server that ignores
+	// fields, as with Rendering.IgnoreFields.
+	PayloadWithRaw bool
 	// SilentExpiry answers a history id that has expired with 200 and what is left of history, not with 404.
 	SilentExpiry bool
 	// OffsetPages counts the pages of a list from its top, so that what is removed or added between two of them shifts the

@@ -120,9 +120,9 @@ func (s *Server) DeliverWith(mailbox string, raw []byte, d Delivery) string {
 	}
 	m.internal = instant(m.internal)
 	mb := s.mustBox(mailbox)
-	mb.add(m)
-	s.copyToMonitors(mb.user, incoming, m)
-	return m.id
+	added := mb.add(m)
+	s.copyToMonitors(mb.user, incoming, &added)
+	return added.id
 }
 
 // Messages returns the messages of a mailbox, the oldest first, with those in spam and trash.

@@ -101,6 +101,9 @@ func (s *Server) getMessage(q *request) (any, error) {
 	case "full":
 		return append(out, obj("payload", root.object())...), nil
 	case "raw":
+		if s.opts.Mail.PayloadWithRaw {
+			out = append(out, obj("payload", obj("partId", "", "raw", "bm90IHRoaXM=", "headers", headers(root.fields, nil)))...)
+		}
 		return append(out, obj("raw", q.user.box.raw(&m))...), nil
 	}
 	return out, nil

@@ -3,10 +3,13 @@ package gmailtest_test
 import (
 	"bytes"
 	"encoding/base64"
+	"io"
 	"net/http"
+	"net/mail"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/mailconn/mailconn/gmail/gmailtest"
@@ -243,4 +246,34 @@ func TestDelete(t *testing.T) {
 	less := gmail(t, srv, srv.Token(ann, gapi.GmailModifyScope))
 	err := less.Users.Messages.BatchDelete("me", &gapi.BatchDeleteMessagesRequest{Ids: ids}).Do()
 	refusal(t, err, http.StatusForbidden, "insufficientPermissions")
+}
+
+func TestSynthetic(t *testing.T) {
+	for size := int64(512); size < 512+2*78; size++ {
+		m := gmailtest.Synthetic{Seed: 5, Octets: size}
+		whole, err := io.ReadAll(io.NewSectionReader(m, 0, 1<<20))
+		if err != nil || int64(len(whole)) != size || m.Size() != size {
+			t.Fatalf("%d octets: got %d, %v", size, len(whole), err)
+		}
+		pieces, err := io.ReadAll(iotest.OneByteReader(io.NewSectionReader(m, 0, size)))
+		if err != nil || !bytes.Equal(whole, pieces) {
+			t.Errorf("%d octets: read one by one they are others: %v", size, err)
+		}
+		if !bytes.HasSuffix(whole, []byte("\r\n")) || bytes.Count(whole, []byte("\r")) != bytes.Count(whole, []byte("\r\n")) ||
+			bytes.Count(whole, []byte("\n")) != bytes.Count(whole, []byte("\r\n")) {
+			t.Errorf("%d octets: line ends are not all CRLF", size)
+		}
+		if parsed, err := mail.ReadMessage(bytes.NewReader(whole)); err != nil || parsed.Header.Get("Message-Id") != "<"+m.MessageID()+">" {
+			t.Errorf("%d octets: got %v, %v", size, parsed, err)
+		}
+	}
+}
+
+func TestRawWithPayload(t *testing.T) {
+	srv, _ := mailbox(t, gmailtest.Options{Rendering: gmailtest.Rendering{IgnoreFields: true}, Mail: gmailtest.MailOptions{PayloadWithRaw: true}})
+	id := srv.DeliverWith(ann, letter("1"), gmailtest.Delivery{})
+	got := put(t, srv, "GET", "/gmail/v1/users/me/messages/"+id+"?format=raw&fields=raw", nil, "")
+	if strings.Count(got.body, `"raw":`) != 2 || strings.Index(got.body, `"payload"`) > strings.LastIndex(got.body, `"raw"`) {
+		t.Errorf("got %s, want raw within payload too", got.body)
+	}
 }

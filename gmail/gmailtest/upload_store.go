@@ -55,10 +55,10 @@ func (s *Server) store(q *request, u upload) (any, error) {
 	}
 	if u.params.Get("deleted") == "true" {
 		mb.keepInVault(m)
-	} else {
-		mb.add(m)
+		return s.brief(m), nil
 	}
-	return s.brief(m), nil
+	added := mb.add(m)
+	return s.brief(&added), nil
 }
 
 // Spam is what makes import classify a message as spam, unless it is told not to: the Generic Test for Unsolicited Bulk Email.
@@ -67,7 +67,7 @@ const Spam = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.3
 func (mb *mailbox) hasThread(id string) bool {
 	mb.mu.Lock()
 	defer mb.mu.Unlock()
-	return slices.ContainsFunc(mb.list, func(m *message) bool { return m.thread == id })
+	return mb.threads[id] > 0
 }
 
 // keepInVault stores a message that the mailbox does not show.
@@ -124,14 +124,14 @@ func (s *Server) send(q *request, u upload) (any, error) {
 			others = append(others, a.box)
 		}
 	}
-	q.user.box.add(m)
-	s.copyToMonitors(q.user, outgoing, m)
+	added := q.user.box.add(m)
+	s.copyToMonitors(q.user, outgoing, &added)
 	for _, mb := range others {
 		copied := &message{labels: []string{labelInbox, labelUnread}, content: asContent(out.Raw), internal: m.internal}
-		mb.add(copied)
-		s.copyToMonitors(mb.user, incoming, copied)
+		received := mb.add(copied)
+		s.copyToMonitors(mb.user, incoming, &received)
 	}
-	return s.brief(m), nil
+	return s.brief(&added), nil
 }
 
 // recipients returns the addresses of To, Cc and Bcc.

@@ -67,8 +67,15 @@ func TestUploadForms(t *testing.T) {
 	}
 }
 
-// put makes a request as it is, and returns the status and the body.
-func put(t *testing.T, srv *gmailtest.Server, method, path string, header map[string]string, body string) (*http.Response, string) {
+// An answered is the answer to a request.
+type answered struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// put makes a request as it is, for ann.
+func put(t *testing.T, srv *gmailtest.Server, method, path string, header map[string]string, body string) answered {
 	t.Helper()
 	where := path
 	if strings.HasPrefix(path, "/") {
@@ -91,7 +98,7 @@ func put(t *testing.T, srv *gmailtest.Server, method, path string, header map[st
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(b)
+	return answered{resp.StatusCode, resp.Header, string(b)}
 }
 
 const uploads = "/upload/gmail/v1/users/me/messages?uploadType="
@@ -99,8 +106,8 @@ const uploads = "/upload/gmail/v1/users/me/messages?uploadType="
 func TestUploadMedia(t *testing.T) {
 	srv, _ := mailbox(t, gmailtest.Options{AllowBadRequests: true})
 	message := map[string]string{"Content-Type": "message/rfc822"}
-	if resp, body := put(t, srv, "POST", uploads+"media", message, string(letter("media"))); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"id"`) {
-		t.Errorf("got %d %s", resp.StatusCode, body)
+	if resp := put(t, srv, "POST", uploads+"media", message, string(letter("media"))); resp.status != http.StatusOK || !strings.Contains(resp.body, `"id"`) {
+		t.Errorf("got %d %s", resp.status, resp.body)
 	}
 	if got := srv.Messages(ann); len(got) != 1 || !bytes.Equal(got[0].Raw, letter("media")) || len(got[0].Labels) != 0 {
 		t.Errorf("got %+v", got)
@@ -124,8 +131,8 @@ func TestUploadMedia(t *testing.T) {
 		"unknown label":     {"/gmail/v1/users/me/messages", map[string]string{"Content-Type": "application/json"}, `{"raw":"eDp5","labelIds":["Label_99"]}`},
 		"date of no kind":   {uploads + "media&internalDateSource=now", message, "x: y"},
 	} {
-		if resp, body := put(t, srv, "POST", c.path, c.header, c.body); resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("%s: got %d %s, want 400", name, resp.StatusCode, body)
+		if resp := put(t, srv, "POST", c.path, c.header, c.body); resp.status != http.StatusBadRequest {
+			t.Errorf("%s: got %d %s, want 400", name, resp.status, resp.body)
 		}
 	}
 	if n := len(srv.Messages(ann)); n != 1 {
@@ -137,15 +144,15 @@ func TestUploadMedia(t *testing.T) {
 func TestUploadResumes(t *testing.T) {
 	srv, _ := mailbox(t, gmailtest.Options{AllowBadRequests: true})
 	whole := string(letter("r")) + strings.Repeat("x", 300<<10)
-	resp, _ := put(t, srv, "POST", uploads+"resumable", map[string]string{
+	resp := put(t, srv, "POST", uploads+"resumable", map[string]string{
 		"X-Upload-Content-Type": "message/rfc822", "X-Upload-Content-Length": fmt.Sprint(len(whole)), "Content-Type": "application/json",
 	}, `{"labelIds":["STARRED"]}`)
-	where := resp.Header.Get("Location")
-	if resp.StatusCode != http.StatusOK || !strings.Contains(where, "upload_id=") {
-		t.Fatalf("got %d, Location %q", resp.StatusCode, where)
+	where := resp.header.Get("Location")
+	if resp.status != http.StatusOK || !strings.Contains(where, "upload_id=") {
+		t.Fatalf("got %d, Location %q", resp.status, where)
 	}
 	const quantum = 256 << 10
-	chunk := func(method, span, body string, quiet bool) (*http.Response, string) {
+	chunk := func(method, span, body string, quiet bool) answered {
 		header := map[string]string{"Content-Range": "bytes " + span + "/" + fmt.Sprint(len(whole))}
 		if quiet {
 			header["X-GUploader-No-308"] = "yes"
@@ -154,35 +161,35 @@ func TestUploadResumes(t *testing.T) {
 	}
 	ask := func(want string) {
 		t.Helper()
-		resp, _ := chunk("PUT", "*", "", false)
-		if got := resp.Header.Get("Range"); resp.StatusCode != http.StatusPermanentRedirect || got != want {
-			t.Errorf("got %d, Range %q; want 308 and %q", resp.StatusCode, got, want)
+		resp := chunk("PUT", "*", "", false)
+		if got := resp.header.Get("Range"); resp.status != http.StatusPermanentRedirect || got != want {
+			t.Errorf("got %d, Range %q; want 308 and %q", resp.status, got, want)
 		}
 	}
 	ask("")
 	for span, body := range map[string]string{"0-999": whole[:1000], "1000-1999": whole[:1000], "0-262143": "short", "9-5": "x", "0-262143/": ""} {
-		if resp, _ := chunk("PUT", span, body, false); resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("%s: got %d, want 400", span, resp.StatusCode)
+		if resp := chunk("PUT", span, body, false); resp.status != http.StatusBadRequest {
+			t.Errorf("%s: got %d, want 400", span, resp.status)
 		}
 	}
-	if resp, _ := chunk("PUT", "0-262143", whole[:quantum], true); resp.StatusCode != http.StatusOK || resp.Header.Get("X-HTTP-Status-Code-Override") != "308" {
-		t.Errorf("got %d with %v, want 200 that means 308", resp.StatusCode, resp.Header)
+	if resp := chunk("PUT", "0-262143", whole[:quantum], true); resp.status != http.StatusOK || resp.header.Get("X-HTTP-Status-Code-Override") != "308" {
+		t.Errorf("got %d with %v, want 200 that means 308", resp.status, resp.header)
 	}
 	ask("bytes=0-262143")
-	if resp, _ := chunk("POST", "0-262143", whole[:quantum], false); resp.StatusCode != http.StatusPermanentRedirect { // once more
-		t.Errorf("got %d, want 308", resp.StatusCode)
+	if resp := chunk("POST", "0-262143", whole[:quantum], false); resp.status != http.StatusPermanentRedirect { // once more
+		t.Errorf("got %d, want 308", resp.status)
 	}
 	last := fmt.Sprintf("%d-%d", quantum, len(whole)-1)
-	_, first := chunk("PUT", last, whole[quantum:], false)
-	resp, second := chunk("PUT", "*", "", false) // the answer was lost
-	if resp.StatusCode != http.StatusOK || first != second || !strings.Contains(first, `"STARRED"`) {
-		t.Errorf("got %d %s, want %s", resp.StatusCode, second, first)
+	first := chunk("PUT", last, whole[quantum:], false).body
+	resp = chunk("PUT", "*", "", false) // the answer was lost
+	if resp.status != http.StatusOK || first != resp.body || !strings.Contains(first, `"STARRED"`) {
+		t.Errorf("got %d %s, want %s", resp.status, resp.body, first)
 	}
 	if got := srv.Messages(ann); len(got) != 1 || string(got[0].Raw) != whole {
 		t.Errorf("got %d messages", len(got))
 	}
-	if resp, _ := put(t, srv, "PUT", where+"x", nil, ""); resp.StatusCode != http.StatusNotFound {
-		t.Errorf("another session: got %d, want 404", resp.StatusCode)
+	if resp := put(t, srv, "PUT", where+"x", nil, ""); resp.status != http.StatusNotFound {
+		t.Errorf("another session: got %d, want 404", resp.status)
 	}
 	if units := srv.Units(ann); units != 25 {
 		t.Errorf("got %d units, want those of one insert", units)
