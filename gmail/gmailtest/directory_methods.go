@@ -58,8 +58,11 @@ func (s *Server) listUsers(q *request) (any, error) {
 		return nil, err
 	}
 	for _, c := range [][]string{
-		{"orderBy", "email", "familyName", "givenName"}, {"sortOrder", "ASCENDING", "DESCENDING"}, {"projection", "basic", "custom", "full"},
-		{"viewType", "admin_view", "domain_public"}, {"showDeleted", "true", "false"},
+		{"orderBy", "email", "familyName", "givenName"},
+		{"sortOrder", "ASCENDING", "DESCENDING"},
+		{"projection", "basic", "custom", "full"},
+		{"viewType", "admin_view", "domain_public"},
+		{"showDeleted", "true", "false"},
 	} {
 		if _, err := q.choice(c[0], "", c[1:]...); err != nil {
 			return nil, err

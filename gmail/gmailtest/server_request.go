@@ -186,19 +186,21 @@ func outcome(v any, err error) any {
 
 // admit finds out who calls, and holds the request against everything that is the same for all methods.
 func (s *Server) admit(q *request, userID string) *apiError {
-	if err := q.authorize(q.route.scopes...); err != nil && q.grant == nil {
-		return asAPIError(err)
-	} else if err != nil {
-		s.locate(q, userID)
-		return asAPIError(err)
+	refused := q.authorize(q.route.scopes...)
+	if q.grant == nil {
+		return asAPIError(refused)
 	}
-	if e := checkQuery(q); e != nil {
-		return e
+	var e *apiError
+	if q.route.service.name == "gmail" { // also where the scope does not suffice: faults and the log go by the user
+		e = s.locate(q, userID)
 	}
-	if q.route.service.name != "gmail" {
-		return nil
+	if refused != nil {
+		return asAPIError(refused)
 	}
-	return s.locate(q, userID)
+	if bad := checkQuery(q); bad != nil {
+		return bad
+	}
+	return e
 }
 
 // checkQuery refuses query parameters that the method does not have, and values that they cannot have.

@@ -44,8 +44,14 @@ func gmail(t *testing.T, srv *gmailtest.Server, token string) *gapi.Service {
 	return svc
 }
 
+// said is what else a refusal has.
+type said struct {
+	Message, Body string
+	Header        http.Header
+}
+
 // refusal holds an error against what Google's client makes of one of Google's.
-func refusal(t *testing.T, err error, status int, reason string) *googleapi.Error {
+func refusal(t *testing.T, err error, status int, reason string) said {
 	t.Helper()
 	var e *googleapi.Error
 	if !errors.As(err, &e) {
@@ -54,7 +60,7 @@ func refusal(t *testing.T, err error, status int, reason string) *googleapi.Erro
 	if e.Code != status || len(e.Errors) != 1 || e.Errors[0].Reason != reason {
 		t.Fatalf("got %d %+v, want %d %s", e.Code, e.Errors, status, reason)
 	}
-	return e
+	return said{e.Message, e.Body, e.Header}
 }
 
 func TestProfile(t *testing.T) {
