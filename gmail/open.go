@@ -32,10 +32,10 @@ func (c *Conn) Open(ctx context.Context, ref connection.Ref) (*connection.Messag
 	}
 	m, body, err := c.open(inner, ref)
 	if err != nil {
-		leave()
 		if inner.Err() != nil {
-			return nil, c.ended(inner, op, ref)
+			err = c.ended(inner, op, ref)
 		}
+		leave()
 		return nil, c.fail(op, ref, err)
 	}
 	body.leave = leave
