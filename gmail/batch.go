@@ -154,7 +154,7 @@ func (r *refresh) look(ctx context.Context, refs []connection.Ref) ([]state, err
 // ofMessage reports whether an error of messages.get is of that message alone.
 func ofMessage(err error) bool {
 	switch connection.KindOf(err) {
-	case connection.ErrNotFound, connection.ErrInvalid, connection.ErrCorrupt:
+	case connection.ErrNotFound, connection.ErrInvalid, connection.ErrRejected, connection.ErrCorrupt:
 		return !errors.Is(err, ErrNoMailbox)
 	default:
 		return false
@@ -240,7 +240,7 @@ func (r *refresh) batch(ctx context.Context, refs []connection.Ref, open []int, 
 func unlessNoBatches(err error) error {
 	var e *statusError
 	if errors.As(err, &e) && (e.status == http.StatusNotFound || e.status == http.StatusMethodNotAllowed || e.status == http.StatusNotImplemented) {
-		return callerError{errNoBatches}
+		return &connection.Error{Driver: DriverName, Kind: connection.ErrUnsupported, Err: errNoBatches}
 	}
 	return err
 }

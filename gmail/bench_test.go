@@ -43,14 +43,16 @@ type benchRig struct {
 	token string
 }
 
-const reader = "ann@corp.example"
+const benchUser = "ann@corp.example"
 
 func newBenchRig(b *testing.B, o *gmailtest.Options) *benchRig {
 	b.Helper()
 	r := &benchRig{Server: gmailtest.NewServer(b, o)}
-	r.token = r.Token(reader)
+	r.token = r.Token(benchUser)
 	env := r.Env()
-	env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) { return connection.NewSecret(r.token), nil }
+	env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+		return connection.NewSecret(r.token), nil
+	}
 	began := time.Now()
 	soon := func() time.Time { return began.Add(100_000 * time.Since(began)) } // each call finds the buckets full again
 	conn, err := gmail.New(gmail.Config{Endpoint: r.URL(), CustomEndpoints: true}, env, &gmail.Options{Now: soon})
@@ -116,7 +118,7 @@ func BenchmarkRaw(b *testing.B) {
 	} {
 		b.Run(test.name, func(b *testing.B) {
 			r := newBenchRig(b, &gmailtest.Options{Rendering: gmailtest.Rendering{NoGzip: !test.gzip}})
-			id := r.DeliverWith(reader, nil, gmailtest.Delivery{Content: madeUp(test.size)})
+			id := r.DeliverWith(benchUser, nil, gmailtest.Delivery{Content: madeUp(test.size)})
 			service := r.generated(b)
 			turn := func(read func(ctx context.Context) (int64, error)) time.Duration {
 				began := time.Now()
@@ -153,7 +155,7 @@ func BenchmarkSync(b *testing.B) {
 	r := newBenchRig(b, &gmailtest.Options{Rendering: gmailtest.Rendering{NoGzip: true}})
 	var ids []string
 	for range messages {
-		ids = append(ids, r.DeliverWith(reader, nil, gmailtest.Delivery{Content: madeUp(size)}))
+		ids = append(ids, r.DeliverWith(benchUser, nil, gmailtest.Delivery{Content: madeUp(size)}))
 	}
 	pass := func(b *testing.B, since connection.Checkpoint, op connection.ChangeOp) connection.Checkpoint {
 		b.Helper()
@@ -204,9 +206,9 @@ func BenchmarkSync(b *testing.B) {
 			b.StopTimer()
 			for _, id := range ids {
 				if star {
-					r.SetLabels(reader, id, []string{"STARRED"}, nil)
+					r.SetLabels(benchUser, id, []string{"STARRED"}, nil)
 				} else {
-					r.SetLabels(reader, id, nil, []string{"STARRED"})
+					r.SetLabels(benchUser, id, nil, []string{"STARRED"})
 				}
 			}
 			r.ResetLog()
