@@ -67,7 +67,11 @@ type queryParser struct {
 	words    []string
 	now      time.Time
 	anywhere bool
+	depth    int // of signs and brackets
 }
+
+// maxQueryDepth bounds how deep signs and brackets lie within each other.
+const maxQueryDepth = 50
 
 func (p *queryParser) next(word string) bool {
 	if len(p.words) == 0 || p.words[0] != word {
@@ -118,7 +122,11 @@ func (p *queryParser) terms(ends ...string) ([]filter, error) {
 }
 
 func (p *queryParser) term() (filter, error) {
+	p.depth++
+	defer func() { p.depth-- }()
 	switch {
+	case p.depth > maxQueryDepth:
+		return nil, fmt.Errorf("too many brackets")
 	case p.next("-"):
 		f, err := p.term()
 		return func(m *message) bool { return !f(m) }, err

@@ -145,7 +145,7 @@ func TestListFilters(t *testing.T) {
 func TestListRefusesWhatItCannotDo(t *testing.T) {
 	srv, svc := mailbox(t, gmailtest.Options{AllowBadRequests: true})
 	list := func() *gapi.UsersMessagesListCall { return svc.Users.Messages.List("me") }
-	for _, q := range []string{"colour:red", "(is:unread", "after:tomorrow", "-", "{", "is:unread )", "larger:big", "newer_than:2w"} {
+	for _, q := range []string{"colour:red", "(is:unread", "after:tomorrow", "-", "{", "is:unread )", "larger:big", "newer_than:2w", strings.Repeat("(", 1000)} {
 		_, err := list().Q(q).Do()
 		refusal(t, err, http.StatusBadRequest, "invalidArgument")
 	}
