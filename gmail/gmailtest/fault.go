@@ -49,11 +49,13 @@ type plan struct {
 	stall   bool // fall silent before answering
 	hangUp  bool // close the connection in place of executing
 	lose    bool // execute, and close the connection in place of answering
-	instead any  // in place of executing: a reply or an *apiError
+	instead any  // in place of executing: a reply, an *apiError, or a func(*answer)
 	header  http.Header
 	rewrite []func([]byte) []byte
 	cut     int64 // the body ends behind so many octets; negative = not
 	ending  ending
+	piece   int           // the body is sent in pieces of so many octets
+	pause   time.Duration // behind each; 0 = none
 }
 
 // An ending is how an answer breaks off.
@@ -139,15 +141,7 @@ func (p *plan) before(q *request, a *answer) {
 		f(what)
 	}
 	if p.delay > 0 {
-		timer := time.NewTimer(p.delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-q.http.Context().Done():
-			panic(http.ErrAbortHandler)
-		case <-q.s.net.done:
-			panic(http.ErrAbortHandler)
-		}
+		q.s.pause(q.http.Context(), p.delay)
 	}
 	if p.stall {
 		q.s.silence(q.http.Context(), a)
@@ -161,12 +155,26 @@ func (p *plan) before(q *request, a *answer) {
 func (p *plan) shape(q *request, a *answer) {
 	a.plan = p
 	ctx := q.http.Context()
+	a.wait = func(d time.Duration) { q.s.pause(ctx, d) }
 	a.quit = func(silent bool) {
 		if silent {
 			q.s.silence(ctx, a)
 		}
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// pause waits, and ends the connection if the client or the server goes meanwhile.
+func (s *Server) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return
+	case <-ctx.Done():
+	case <-s.net.done:
+	}
+	panic(http.ErrAbortHandler)
 }
 
 // silence waits until the client or the server goes, and ends the connection.

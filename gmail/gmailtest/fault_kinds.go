@@ -14,6 +14,11 @@ func Status(status int, body string) Fault {
 	return instead(reply{status: status, header: http.Header{"Content-Type": {kind}}, body: []byte(body)})
 }
 
+// Redirect answers 302.
+func Redirect(location string) Fault {
+	return instead(reply{status: http.StatusFound, header: http.Header{"Location": {location}}})
+}
+
 // Refuse answers with an error in Google's form: Refuse(403, "rateLimitExceeded", "Quota exceeded for …").
 func Refuse(status int, reason, message string) Fault {
 	e := apiErr(status, reason, codeOf(status, reason), message)
@@ -104,6 +109,11 @@ func StallAfter(octets int64) Fault { return breaking(octets, endSilent) }
 
 func breaking(octets int64, how ending) Fault {
 	return Fault{func(p *plan) { p.cut, p.ending = max(octets, 0), how }}
+}
+
+// Slow sends the answer's body in pieces of so many octets, with a pause behind each.
+func Slow(octets int, pause time.Duration) Fault {
+	return Fault{func(p *plan) { p.piece, p.pause = max(octets, 1), pause }}
 }
 
 // Stall reads the request and sends nothing until the client goes.

@@ -1,12 +1,15 @@
 package gmailtest_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mailconn/mailconn/gmail/gmailtest"
@@ -343,5 +346,74 @@ func TestMailboxesThatAreOff(t *testing.T) {
 	}
 	if _, err := gmailtest.Listen(&gmailtest.Options{Without: []string{"profile"}}); err == nil {
 		t.Error("a server without something that nobody knows")
+	}
+}
+
+// Octets that trickle arrive whole, in their time.
+func TestSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := gmailtest.NewServer(t, &gmailtest.Options{Memory: true})
+		tr, token := transport(t, srv), srv.Token("ann@corp.example")
+		_, _, whole, err := profile(t.Context(), srv, tr, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.Fail(gmailtest.On("getProfile"), gmailtest.Slow(10, time.Second))
+		began := time.Now()
+		_, _, body, err := profile(t.Context(), srv, tr, token)
+		if want := time.Duration((len(whole)+9)/10) * time.Second; err != nil || body != whole || time.Since(began) != want {
+			t.Errorf("got %q after %s, %v; want %s", body, time.Since(began), err, want)
+		}
+	})
+}
+
+// What has no end ends when the client has had enough.
+func TestEndless(t *testing.T) {
+	for name, fault := range map[string]gmailtest.Fault{"endless": gmailtest.Endless(`{"raw":"`, "QUJD"), "bomb": gmailtest.GzipBomb(`{"raw":"`, "QUJD")} {
+		for _, protocol := range protocols() {
+			srv := gmailtest.NewServer(t, &gmailtest.Options{Protocol: protocol})
+			srv.Fail(gmailtest.On("getProfile"), fault)
+			_, _, body, err := profile(t.Context(), srv, transport(t, srv), srv.Token("ann@corp.example"))
+			if err != nil || len(body) != 1<<20 || !strings.HasPrefix(body, `{"raw":"QUJDQUJD`) {
+				t.Errorf("%s, %s: got %d octets, %v", name, protocol, len(body), err)
+			}
+		}
+	}
+}
+
+func TestRedirect(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	srv.Fail(gmailtest.On("getProfile"), gmailtest.Redirect("https://evil.example/"))
+	status, header, _, err := profile(t.Context(), srv, transport(t, srv), srv.Token("ann@corp.example"))
+	if err != nil || status != 302 || header.Get("Location") != "https://evil.example/" {
+		t.Errorf("got %d, %v, %v", status, header, err)
+	}
+}
+
+// A bomb is whole and right, for those who can take it.
+func TestGzipBombIsGzip(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	srv.Fail(gmailtest.On("getProfile"), gmailtest.GzipBomb(`{"raw":"`, "QUJD"))
+	req, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL()+profilePath, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	resp, err := bearer{srv.Token("ann@corp.example"), transport(t, srv)}.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end
+	packed, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := io.Copy(io.Discard, z)
+	if err != nil || size < 1<<30 || len(packed) > 3<<20 {
+		t.Errorf("%d octets are %d: %v", len(packed), size, err)
 	}
 }

@@ -151,8 +151,8 @@ func (p *renderer) content(c content) error {
 	case Base64URL:
 	}
 	_ = p.w.WriteByte('"') // a bufio.Writer keeps its error for Flush
-	in := make([]byte, 3<<14)
-	out := make([]byte, 4<<14)
+	in := make([]byte, 3*min(1<<14, c.size/3+1))
+	out := make([]byte, encoding.EncodedLen(len(in)))
 	src := io.NewSectionReader(c.r, 0, c.size)
 	for {
 		n, err := io.ReadFull(src, in)

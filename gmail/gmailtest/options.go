@@ -2,6 +2,9 @@ package gmailtest
 
 import (
 	"crypto/rsa"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -111,3 +114,28 @@ const (
 	Base64Std      Base64 = "std"      // standard alphabet, padded
 	Base64StdSlash Base64 = "slash"    // standard alphabet, padded, with \/ for /
 )
+
+// check refuses values that mean nothing.
+func (o *Options) check() error {
+	for _, v := range []struct {
+		name, value string
+		known       []string
+	}{
+		{"Protocol", string(o.Protocol), []string{string(Plain), string(TLS), string(HTTP2)}},
+		{"Quota.Refusal", string(o.Quota.Refusal), []string{string(RefuseUser), string(RefuseMetric), string(RefuseUntil), string(RefuseHeader)}},
+		{"Rendering.Base64", string(o.Rendering.Base64), []string{
+			string(Base64URL), string(Base64Unpadded), string(Base64Escaped), string(Base64Std), string(Base64StdSlash),
+		}},
+	} {
+		if !slices.Contains(v.known, v.value) {
+			return fmt.Errorf("gmailtest: Options.%s: %q is none of %q", v.name, v.value, v.known)
+		}
+	}
+	if o.Admin != "" && !validAddress(o.Admin) {
+		return fmt.Errorf("gmailtest: Options.Admin: %q is no address", o.Admin)
+	}
+	if o.TokenPath != "" && !strings.HasPrefix(o.TokenPath, "/") {
+		return fmt.Errorf("gmailtest: Options.TokenPath: %q does not begin with a slash", o.TokenPath)
+	}
+	return nil
+}

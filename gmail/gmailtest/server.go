@@ -1,7 +1,6 @@
 package gmailtest
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -68,6 +67,9 @@ func Listen(opts *Options) (*Server, error) {
 	if opts != nil {
 		s.opts = *opts
 	}
+	if err := s.opts.check(); err != nil {
+		return nil, err
+	}
 	if s.opts.Domain == "" {
 		s.opts.Domain = defaultDomain
 	}
@@ -98,22 +100,12 @@ func Listen(opts *Options) (*Server, error) {
 			return nil, fmt.Errorf("gmailtest: cannot do without %q: no such service or method", name)
 		}
 	}
-	if err := s.addAdmin(); err != nil {
-		return nil, err
-	}
+	s.AddUser(User{Email: s.opts.Admin, NoMailbox: true})
 	var err error
 	if s.net, err = listen(&s.opts, http.HandlerFunc(s.front)); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-func (s *Server) addAdmin() error {
-	if !validAddress(s.opts.Admin) {
-		return errors.New("gmailtest: the administrator has no address")
-	}
-	s.AddUser(User{Email: s.opts.Admin, NoMailbox: true})
-	return nil
 }
 
 // knows reports whether a name is that of a service or a method.
@@ -126,7 +118,7 @@ func (s *Server) knows(name string) bool {
 // lacks reports whether a service or a method is switched off.
 func (s *Server) lacks(name string) bool { return slices.Contains(s.opts.Without, name) }
 
-// Close ends all connections. No goroutine is left when it returns. A second Close does nothing.
+// Close ends all connections and waits for what serves them. A second Close does nothing.
 func (s *Server) Close() { s.net.close() }
 
 // URL returns the address of the server without a path, such as "http://127.0.0.1:40123".

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // An answer is a ResponseWriter that knows what it was told, and breaks off where a fault says so.
@@ -19,6 +20,7 @@ type answer struct {
 	told   func(status int, octets int64)
 	plan   *plan
 	quit   func(silent bool) // ends the answer: waits for the client to go if silent, then panics
+	wait   func(time.Duration)
 	status int
 	octets int64 // of the body
 }
@@ -47,6 +49,26 @@ func (a *answer) Write(p []byte) (int, error) {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
+	if a.plan != nil && a.plan.pause > 0 {
+		return a.trickle(p)
+	}
+	return a.write(p)
+}
+
+// trickle writes a piece after the other, with pauses.
+func (a *answer) trickle(p []byte) (written int, err error) {
+	for written < len(p) && err == nil {
+		var n int
+		n, err = a.write(p[written:min(written+a.plan.piece, len(p))])
+		written += n
+		_ = http.NewResponseController(a.ResponseWriter).Flush() // a recorder of a batch cannot; it is whole then
+		a.wait(a.plan.pause)
+	}
+	return written, err
+}
+
+// write sends octets up to where the answer is to end.
+func (a *answer) write(p []byte) (int, error) {
 	if a.plan == nil || a.plan.cut < 0 || a.octets+int64(len(p)) <= a.plan.cut {
 		n, err := a.ResponseWriter.Write(p)
 		a.octets += int64(n)
@@ -68,7 +90,7 @@ func (a *answer) Write(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// answer sends what became of a request: an object, a reply, an *apiError, or nil.
+// answer sends what became of a request: an object, a reply, an *apiError, a function that answers, or nil.
 func (s *Server) answer(q *request, a *answer, p *plan, result any) {
 	p.shape(q, a)
 	maps.Copy(a.Header(), q.header)
@@ -88,6 +110,9 @@ func (s *Server) answer(q *request, a *answer, p *plan, result any) {
 		status, o = v.status, v.body()
 	case object:
 		o = v
+	case func(*answer):
+		v(a)
+		return
 	default:
 		panic(fmt.Sprintf("gmailtest: %s was answered with a %T", q.method, v))
 	}
@@ -131,7 +156,7 @@ func (s *Server) answer(q *request, a *answer, p *plan, result any) {
 
 // renderTo writes an answer as JSON.
 func (s *Server) renderTo(w io.Writer, q *request, o object, status int) {
-	p := &renderer{w: bufio.NewWriterSize(w, 64<<10), style: s.opts.Rendering, indent: q.query.Get("prettyPrint") != "false"}
+	p := &renderer{w: bufio.NewWriter(w), style: s.opts.Rendering, indent: q.query.Get("prettyPrint") != "false"}
 	if p.style.Shuffle {
 		p.rng = rand.New(rand.NewPCG(s.opts.Seed, s.shuffles.Add(1))) //nolint:gosec // tests want to be repeated
 	}

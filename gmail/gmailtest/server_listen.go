@@ -72,10 +72,11 @@ func listen(o *Options, handler http.Handler) (*network, error) {
 	protocols.SetHTTP2(o.Protocol == HTTP2)
 	n.server = &http.Server{ //nolint:gosec // no timeouts: tests stall on purpose
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if n.enter() {
-				defer n.running.Done()
-				handler.ServeHTTP(w, r)
+			if !n.enter() {
+				panic(http.ErrAbortHandler)
 			}
+			defer n.running.Done()
+			handler.ServeHTTP(w, r)
 		}),
 		Protocols: &protocols,
 		TLSConfig: conf,
@@ -112,6 +113,9 @@ func (n *network) Accept() (net.Conn, error) {
 	w := &wire{Conn: c, net: n, done: make(chan struct{})}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.closed {
+		return nil, errors.Join(net.ErrClosed, c.Close())
+	}
 	n.wires[w] = struct{}{}
 	return w, nil
 }

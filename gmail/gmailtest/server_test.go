@@ -3,9 +3,12 @@ package gmailtest_test
 import (
 	"errors"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/mailconn/mailconn/gmail/gmailtest"
+	"github.com/mailconn/mailconn/internal/drivertest"
 	gapi "google.golang.org/api/gmail/v1"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
@@ -84,5 +87,100 @@ func TestProfile(t *testing.T) {
 		if want := map[bool]string{false: "HTTP/1.1", true: "HTTP/2.0"}[o.Protocol == gmailtest.HTTP2]; all[0].Proto != want {
 			t.Errorf("got %s, want %s", all[0].Proto, want)
 		}
+	}
+}
+
+// Options that mean nothing are refused.
+func TestOptions(t *testing.T) {
+	for want, o := range map[string]gmailtest.Options{
+		"Protocol":         {Protocol: "h3"},
+		"Quota.Refusal":    {Quota: gmailtest.Quota{Refusal: "no"}},
+		"Rendering.Base64": {Rendering: gmailtest.Rendering{Base64: "hex"}},
+		"Admin":            {Admin: "admin"},
+		"TokenPath":        {TokenPath: "token"},
+		`without "x"`:      {Without: []string{"x"}},
+	} {
+		srv, err := gmailtest.Listen(&o)
+		if err == nil {
+			srv.Close()
+			t.Errorf("%s: a server", want)
+		} else if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// Nothing is left of a server that was closed, whatever it was doing.
+func TestClose(t *testing.T) {
+	for _, o := range []gmailtest.Options{{}, {Protocol: gmailtest.HTTP2}, {Memory: true}} {
+		srv, err := gmailtest.Listen(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		arrived := make(chan struct{})
+		srv.Fail(gmailtest.On("getProfile"), gmailtest.Stall(), gmailtest.Do(func(gmailtest.Request) { arrived <- struct{}{} }))
+		token, tr := srv.Token("ann@corp.example"), transport(t, srv)
+		var clients sync.WaitGroup
+		for range 3 {
+			clients.Go(func() {
+				if _, _, _, err := profile(t.Context(), srv, tr, token); err == nil {
+					t.Error("an answer from a server that was closed")
+				}
+			})
+			<-arrived
+		}
+		srv.Close()
+		srv.Close()
+		clients.Wait()
+		drivertest.NoGoroutines(t, "gmailtest.(*")
+		if _, _, _, err := profile(t.Context(), srv, transport(t, srv), token); err == nil {
+			t.Error("somebody listens")
+		}
+	}
+}
+
+// The server's environment leads nowhere else, and with TLS to the server under Google's names.
+func TestNames(t *testing.T) {
+	get := func(srv *gmailtest.Server, url string) error {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := transport(t, srv).RoundTrip(req)
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		return err
+	}
+	for _, memory := range []bool{false, true} {
+		plain, secure := gmailtest.NewServer(t, &gmailtest.Options{Memory: memory}), gmailtest.NewServer(t, &gmailtest.Options{Memory: memory, Protocol: gmailtest.HTTP2})
+		for _, host := range []string{"gmail.googleapis.com", "admin.googleapis.com", "oauth2.googleapis.com", "apps-apis.google.com", "iamcredentials.googleapis.com"} {
+			if err := get(secure, "https://"+host+"/"); err != nil {
+				t.Error(err)
+			}
+			if err := get(plain, "http://"+host+"/"); err == nil {
+				t.Errorf("%s without TLS: somebody is there", host)
+			}
+		}
+		for _, srv := range []*gmailtest.Server{plain, secure} {
+			if err := get(srv, "https://example.org/"); err == nil || !strings.Contains(err.Error(), "no such host") {
+				t.Errorf("got %v", err)
+			}
+			if err := get(srv, srv.URL()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// A handler of the server's own that panics is a failure of the test, not only a cut connection.
+func TestPanic(t *testing.T) {
+	srv := gmailtest.NewServer(t, &gmailtest.Options{AllowBadRequests: true})
+	srv.Fail(gmailtest.On("getProfile"), gmailtest.Do(func(gmailtest.Request) { panic("on purpose") }))
+	if _, _, _, err := profile(t.Context(), srv, transport(t, srv), srv.Token("ann@corp.example")); err == nil {
+		t.Error("an answer")
+	}
+	if bad := srv.BadRequests(); len(bad) != 1 || !strings.Contains(bad[0], "panicked: on purpose") {
+		t.Errorf("got %q", bad)
 	}
 }
