@@ -168,6 +168,8 @@ func (r *attempts) again(ctx context.Context, e *connection.Error) error {
 	var v quota.Verdict
 	if r.x.refused {
 		v = r.x.verdict
+	} else if e.RetryAfter > 0 { // of who gives out tokens
+		v.Until = c.now().Add(e.RetryAfter)
 	}
 	switch {
 	case r.x.refused && !c.quota.Repeat(r.made, v, r.call.safe), !r.x.refused && (r.made >= c.cfg.retries() || !r.mayPass(e)):
