@@ -25,12 +25,13 @@ func Endless(start, again string) Fault {
 	})
 }
 
-// GzipBomb is Endless in about a MiB of gzip, also for clients that do not accept it.
-func GzipBomb(start, again string) Fault {
+// GzipBomb answers with JSON as Endless does, which ends when there are so many octets of it, and which is compressed to a thousandth of
+// that, also for clients that do not accept gzip.
+func GzipBomb(start, again string, octets int64) Fault {
 	return instead(func(a *answer) {
 		a.Header().Set("Content-Type", "application/json; charset=UTF-8")
 		a.Header().Set("Content-Encoding", "gzip")
-		bomb(a, start, floodOf(again))
+		bomb(a, start, floodOf(again), octets)
 	})
 }
 
@@ -39,9 +40,9 @@ func floodOf(again string) []byte {
 	return []byte(strings.Repeat(again, 256<<10/max(len(again), 1)+1))
 }
 
-// bomb writes start and then block, again and again, as gzip. From the second time on a block is compressed to the same octets,
+// bomb writes start and then block, at least twice, until there are so many octets, as gzip. From the second time on a block is compressed to the same octets,
 // since what stands before it is the same: so only two are compressed.
-func bomb(w io.Writer, start string, block []byte) {
+func bomb(w io.Writer, start string, block []byte, octets int64) {
 	var packed bytes.Buffer
 	z := gzip.NewWriter(&packed)
 	_, _ = io.WriteString(z, start) // a buffer takes everything
@@ -54,13 +55,13 @@ func bomb(w io.Writer, start string, block []byte) {
 	_, err := w.Write(packed.Bytes())
 	sum := crc32.ChecksumIEEE([]byte(start))
 	sum = crc32.Update(crc32.Update(sum, crc32.IEEETable, block), crc32.IEEETable, block)
-	size := len(start) + 2*len(block)
-	for ; err == nil && size < endless; size += len(block) {
+	size := int64(len(start) + 2*len(block))
+	for ; err == nil && size < octets; size += int64(len(block)) {
 		sum = crc32.Update(sum, crc32.IEEETable, block)
 		_, err = w.Write(again)
 	}
 	end := []byte{0x03, 0x00}                                 // RFC 1951, 3.2.6: a last block with nothing in it
 	end = binary.LittleEndian.AppendUint32(end, sum)          // RFC 1952, 2.3.1
-	end = binary.LittleEndian.AppendUint32(end, uint32(size)) //nolint:gosec // little more than a GiB
+	end = binary.LittleEndian.AppendUint32(end, uint32(size)) //nolint:gosec // of the size only so many bits are wanted
 	_, _ = w.Write(end)                                       // the client may be gone
 }
