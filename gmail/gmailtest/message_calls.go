@@ -32,6 +32,8 @@ func (s *Server) gmailMethods() {
 	s.handle("messages.batchDelete", full, s.batchDelete)
 	s.handle("messages.batchModify", modify, s.batchModify)
 	s.handle("history.list", reading, s.listHistory)
+	s.handle("threads.list", reading, s.listThreads)
+	s.handle("threads.get", reading, s.getThread)
 	s.labelMethods()
 	s.uploadMethods()
 	s.batchService()
@@ -85,6 +87,11 @@ func (s *Server) getMessage(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.tell(q, &m, format), nil
+}
+
+// tell is a message in one of the formats.
+func (s *Server) tell(q *request, m *message, format string) object {
 	root := &part{}
 	switch {
 	case format == "full":
@@ -92,21 +99,21 @@ func (s *Server) getMessage(q *request) (any, error) {
 	case format == "metadata" || q.asks("snippet"):
 		root = mimeWalk{}.read(io.LimitReader(m.reader(), maxHeader), "", 0)
 	}
-	out := s.brief(&m)
+	out := s.brief(m)
 	out = append(out, obj("snippet", root.snippet(), "sizeEstimate", m.sizeEstimate(), "historyId", s.opts.Mail.historyID(m.history),
 		"internalDate", number64(m.internal.UnixMilli()))...)
 	switch format {
 	case "metadata":
-		return append(out, obj("payload", obj("mimeType", root.kind, "headers", headers(root.fields, q.query["metadataHeaders"])))...), nil
+		return append(out, obj("payload", obj("mimeType", root.kind, "headers", headers(root.fields, q.query["metadataHeaders"])))...)
 	case "full":
-		return append(out, obj("payload", root.object())...), nil
+		return append(out, obj("payload", root.object())...)
 	case "raw":
 		if s.opts.Mail.PayloadWithRaw {
 			out = append(out, obj("payload", obj("partId", "", "raw", "bm90IHRoaXM=", "headers", headers(root.fields, nil)))...)
 		}
-		return append(out, obj("raw", q.user.box.raw(&m))...), nil
+		return append(out, obj("raw", q.user.box.raw(m))...)
 	}
-	return out, nil
+	return out
 }
 
 // asks reports whether the client wants a field to be told. It spares the work that the field costs.

@@ -277,3 +277,42 @@ func TestRawWithPayload(t *testing.T) {
 		t.Errorf("got %s, want raw within payload too", got.body)
 	}
 }
+
+func TestThreads(t *testing.T) {
+	srv, svc := mailbox(t, gmailtest.Options{})
+	first := srv.Deliver(ann, letter("1"))[0]
+	second := srv.Deliver(ann, letter("2"))[0]
+	reply := srv.DeliverWith(ann, letter("3"), gmailtest.Delivery{Thread: srv.Messages(ann)[0].ThreadID, Labels: []string{"SENT"}})
+	thread := func(i int) string { return srv.Messages(ann)[i].ThreadID }
+	var got []string
+	err := svc.Users.Threads.List("me").MaxResults(1).Pages(t.Context(), func(page *gapi.ListThreadsResponse) error {
+		for _, x := range page.Threads {
+			got = append(got, x.Id)
+			if x.Snippet == "" || x.HistoryId == 0 {
+				t.Errorf("got %+v", x)
+			}
+		}
+		return nil
+	})
+	if err != nil || !slices.Equal(got, []string{thread(0), thread(1)}) {
+		t.Errorf("got %v, %v; want the one with the newest message first", got, err)
+	}
+	sent, err := svc.Users.Threads.List("me").LabelIds("SENT").Do()
+	if err != nil || len(sent.Threads) != 1 || sent.Threads[0].Id != thread(0) {
+		t.Errorf("got %+v, %v", sent, err)
+	}
+	whole, err := svc.Users.Threads.Get("me", thread(0)).Format("minimal").Do()
+	if err != nil || len(whole.Messages) != 2 || whole.Messages[0].Id != first || whole.Messages[1].Id != reply || whole.Messages[0].Payload != nil {
+		t.Errorf("got %+v, %v", whole, err)
+	}
+	_, err = svc.Users.Threads.Get("me", "18c0").Do()
+	refusal(t, err, http.StatusNotFound, "notFound")
+	profile, err := svc.Users.GetProfile("me").Do()
+	if err != nil || profile.ThreadsTotal != 2 || profile.MessagesTotal != 3 {
+		t.Errorf("got %+v, %v", profile, err)
+	}
+	srv.Remove(ann, second)
+	if profile, err = svc.Users.GetProfile("me").Do(); err != nil || profile.ThreadsTotal != 1 {
+		t.Errorf("got %+v, %v", profile, err)
+	}
+}
