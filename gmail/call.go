@@ -54,6 +54,12 @@ type exchange struct {
 
 type exchangeKey struct{}
 
+// exchangeOf returns the exchange whose fn was given ctx, nil outside of do.
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
 // do makes a call for a mailbox, or with c.admin for the directory or the audit feed. For each attempt it waits for the
 // units and a place that the limiter gives, and runs fn, whose requests, made under the ctx that it is given by c.gmail,
 // c.directory, c.client, c.get or c.send, carry the mailbox's token and are charged to its user.

@@ -90,7 +90,7 @@ func (c *Conn) allowed(op, verb string) error {
 	return e
 }
 
-// A statusError is an answer that is none of the 2xx, in raw HTTP.
+// A statusError is an answer that is none of the 2xx, in raw HTTP. What it says is in the exchange.
 type statusError struct {
 	status int
 	text   string

@@ -120,8 +120,8 @@ func (t bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (t bearer) send(req *http.Request) (*http.Response, error) {
 	c := t.conn
-	x, ok := req.Context().Value(exchangeKey{}).(*exchange)
-	if !ok {
+	x := exchangeOf(req.Context())
+	if x == nil {
 		return nil, &connection.Error{Driver: DriverName, Kind: connection.ErrUnknown, Err: errors.New("a request outside of a call")}
 	}
 	if !c.sites.holds(req.URL) {
@@ -170,20 +170,28 @@ func (x *exchange) answer(resp *http.Response) (*http.Response, error) {
 			return nil, x.ctx.Err()
 		}
 		x.refused, x.status = true, resp.StatusCode
-		x.verdict = x.conn.read(resp.StatusCode, resp.Header, body)
+		x.verdict = x.conn.read(resp.StatusCode, resp.Header, body).Hide(x.token)
 		resp.Body = io.NopCloser(bytes.NewReader(body))
 	case isPage(resp.Header) && !x.pages:
 		head, _ := io.ReadAll(io.LimitReader(resp.Body, maxShown)) // the type is the news, not the text
 		_ = resp.Body.Close()
 		return nil, &connection.Error{
 			Driver: DriverName, Endpoint: resp.Request.URL.Host, Kind: connection.ErrProtocol, Code: fmt.Sprint(resp.StatusCode),
-			Err:  fmt.Errorf("a web page answers, with http status %d: %s", resp.StatusCode, httpx.Clean(string(head))),
+			Err:  fmt.Errorf("a web page answers, with http status %d: %s", resp.StatusCode, x.clean(string(head))),
 			Hint: "endpoint: a proxy or a captive portal is in the way; check what this machine's requests pass through",
 		}
 	case !x.streams:
 		resp.Body = &bounded{body: resp.Body, left: maxPage, method: x.call.method}
 	}
 	return resp, nil
+}
+
+// clean makes a server's text fit for an error: short, and without the token, which servers echo.
+func (x *exchange) clean(text string) string {
+	if x.token != "" {
+		text = strings.ReplaceAll(text, x.token, connection.Redacted)
+	}
+	return httpx.Clean(text)
 }
 
 // isPage reports whether an answer is HTML, which no call of this driver gives.
@@ -236,7 +244,7 @@ func (c *Conn) send(ctx context.Context, method, path string, query url.Values, 
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+	if x := exchangeOf(ctx); x != nil {
 		x.streams = true
 	}
 	resp, err := c.client.Do(req)
@@ -246,11 +254,6 @@ func (c *Conn) send(ctx context.Context, method, path string, query url.Values, 
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
 	}
-	defer func() { _ = resp.Body.Close() }()
-	return nil, c.statusError(resp)
-}
-
-// statusError returns the error of an answer with another status than 2xx, for do to classify.
-func (c *Conn) statusError(resp *http.Response) error {
-	return &statusError{resp.StatusCode, httpx.Clean(string(httpx.ReadLimited(resp.Body)))}
+	_ = resp.Body.Close() // it was read
+	return nil, &statusError{resp.StatusCode, exchangeOf(ctx).verdict.Text}
 }
