@@ -64,6 +64,9 @@ func (d *directory) index(a *account) {
 	}
 	for _, name := range append([]string{a.ID, a.Email}, a.Aliases...) {
 		name = strings.ToLower(name)
+		if other := d.byName[name]; other != nil && other != a {
+			panic("gmailtest: " + name + " is taken by " + other.Email)
+		}
 		a.known, d.byName[name] = append(a.known, name), a
 	}
 }
@@ -75,23 +78,22 @@ func (d *directory) newID() string {
 }
 
 // AddUser adds an account to the directory and returns its id. If there is one with that id or address, it is replaced: its mailbox
-// stays, unless u has none.
+// stays, though nobody gets into it if u has none. An address that another account has is a panic, here and wherever a user gets one.
 func (s *Server) AddUser(u User) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !validAddress(u.Email) {
 		panic("gmailtest: AddUser: no address: " + u.Email)
 	}
-	a := s.directory.find(u.Email)
-	if u.ID != "" {
-		a = s.directory.find(u.ID)
+	a := s.directory.find(u.ID)
+	if a == nil {
+		a = s.directory.find(u.Email)
 	}
 	if a == nil {
-		a = &account{}
-		a.ID, a.Created = or(u.ID, s.directory.newID()), s.now()
+		a = &account{User: User{ID: s.directory.newID(), Created: s.now()}}
 		s.directory.accounts = append(s.directory.accounts, a)
 	}
-	u.ID, u.OrgUnit = a.ID, or(u.OrgUnit, "/")
+	u.ID, u.OrgUnit = or(u.ID, a.ID), or(u.OrgUnit, "/")
 	if u.Created.IsZero() {
 		u.Created = a.Created
 	}
@@ -118,6 +120,16 @@ func (s *Server) lookup(name string) *account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.directory.find(name)
+}
+
+// idOf returns the id of a user, given by address, alias or id; "" if there is none.
+func (s *Server) idOf(user string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.directory.find(user); a != nil {
+		return a.ID
+	}
+	return ""
 }
 
 // change changes an account that exists.

@@ -74,9 +74,9 @@ func (m *meter) enter(s *Server, q *request) (done func(), refusal *apiError) {
 		return func() {}, nil
 	}
 	limits, payer, price, now := s.opts.Quota, s.payer(q), s.price(q), s.now()
+	mailbox := s.snapshot(q.entry).UserID
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	mailbox := q.user.ID
 	if limits.Concurrent > 0 && m.open[mailbox] >= limits.Concurrent {
 		m.refused++
 		return func() {}, apiErr(http.StatusTooManyRequests, "rateLimitExceeded", "RESOURCE_EXHAUSTED", "Too many concurrent requests for user.")
@@ -85,7 +85,8 @@ func (m *meter) enter(s *Server, q *request) (done func(), refusal *apiError) {
 		m.refused++
 		return func() {}, e
 	}
-	m.spend(s, q, payer, price, now)
+	m.spend(mailbox, payer, price, now)
+	s.note(q.entry, func(e *Request) { e.Units = price })
 	m.open[mailbox]++
 	m.peak[mailbox] = max(m.peak[mailbox], m.open[mailbox])
 	return func() {
@@ -119,7 +120,7 @@ func (m *meter) limit(limits *Quota, payer string, price int64, now time.Time) *
 		return exhausted("Queries per minute per user")
 	case RefuseHeader:
 		e.message = "Resource has been exhausted (e.g. check quota)."
-		e.header = http.Header{"Retry-After": {strconv.Itoa(int(until.Sub(now)/time.Second) + 1)}}
+		e.header = http.Header{"Retry-After": {strconv.Itoa(int((until.Sub(now) + time.Second - 1) / time.Second))}}
 	case RefuseUntil:
 	}
 	return e
@@ -159,7 +160,7 @@ func (m *meter) room(payer string, price, limit int64, now time.Time) time.Time 
 }
 
 // spend counts units. m.mu is held.
-func (m *meter) spend(s *Server, q *request, payer string, price int64, now time.Time) {
+func (m *meter) spend(mailbox, payer string, price int64, now time.Time) {
 	for _, key := range []string{payer, ""} {
 		m.within(key, now) // forgets what is old
 		m.recent[key] = append(m.recent[key], spent{now, price})
@@ -167,8 +168,7 @@ func (m *meter) spend(s *Server, q *request, payer string, price int64, now time
 	}
 	m.today = m.spentToday(now) + price
 	m.total += price
-	m.units[q.user.ID] += price
-	s.note(q.entry, func(e *Request) { e.Units = price })
+	m.units[mailbox] += price
 }
 
 // spentToday returns the units of the day in California, where day quotas end. m.mu is held.
@@ -192,10 +192,11 @@ func (s *Server) charge(q *request, p *plan) {
 	if q.user == nil || refusal(p.instead) {
 		return
 	}
-	payer, price, now := s.payer(q), s.price(q), s.now()
+	mailbox, payer, price, now := s.snapshot(q.entry).UserID, s.payer(q), s.price(q), s.now()
+	s.note(q.entry, func(e *Request) { e.Units = price })
 	s.quota.mu.Lock()
 	defer s.quota.mu.Unlock()
-	s.quota.spend(s, q, payer, price, now)
+	s.quota.spend(mailbox, payer, price, now)
 }
 
 // refusal reports whether an answer says that nothing was done, and costs nothing.
@@ -213,12 +214,7 @@ func refusal(v any) bool {
 // Units returns the units that requests on a mailbox were charged since the start or ResetLog, by its address or id; "" stands for
 // all together.
 func (s *Server) Units(user string) int64 {
-	id := ""
-	if user != "" {
-		if a := s.lookup(user); a != nil {
-			id = a.ID
-		}
-	}
+	id := s.idOf(user)
 	s.quota.mu.Lock()
 	defer s.quota.mu.Unlock()
 	if user == "" {
@@ -251,13 +247,10 @@ func (s *Server) Refusals() int {
 
 // Peak returns how many requests on a mailbox were under way at once at most, since the start or ResetLog, by its address or id.
 func (s *Server) Peak(user string) int {
-	a := s.lookup(user)
-	if a == nil {
-		return 0
-	}
+	id := s.idOf(user)
 	s.quota.mu.Lock()
 	defer s.quota.mu.Unlock()
-	return s.quota.peak[a.ID]
+	return s.quota.peak[id]
 }
 
 // UnitsByUser returns what Units returns for each user id that was charged something.

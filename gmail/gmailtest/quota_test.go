@@ -81,7 +81,7 @@ func TestUserLimit(t *testing.T) {
 		if !strings.Contains(e.Message, want.text) {
 			t.Errorf("%s: got %q", refusalForm, e.Message)
 		}
-		if got := e.Header.Get("Retry-After"); (got == "61") != (refusalForm == gmailtest.RefuseHeader) {
+		if got := e.Header.Get("Retry-After"); (got == "60") != (refusalForm == gmailtest.RefuseHeader) {
 			t.Errorf("%s: got Retry-After %q", refusalForm, got)
 		}
 		if taken, _ := spend(t, srv, bob, "bob", 3); taken != 3 {
