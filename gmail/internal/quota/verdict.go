@@ -146,7 +146,7 @@ func (v *Verdict) limited(r *reply, now time.Time) bool {
 	case strings.Contains(text, "concurrent"):
 		v.Scope = Concurrency
 	case r.has(reasonDaily), perDay && metric && !perUser:
-		v.Scope, v.Kind, v.Retry, v.Reason = Day, connection.ErrQuota, false, reasonDaily
+		v.Scope, v.Kind, v.Retry, v.Reason, v.Until = Day, connection.ErrQuota, false, reasonDaily, nextReset(now)
 	case metric && !perUser:
 		v.Scope = Project
 	case perDay, strings.Contains(text, "bandwidth"), strings.Contains(text, "daily"): // limits of octets, of sending: they last for hours
