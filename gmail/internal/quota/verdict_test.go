@@ -208,7 +208,7 @@ func FuzzRead(f *testing.F) {
 		switch {
 		case v.Kind == connection.ErrUnknown, v.Reason == "", len(v.Reason) > 64, len(v.Text) > 256, !utf8.ValidString(v.Text), strings.ContainsAny(v.Text+v.Reason, "\r\n"):
 			t.Errorf("got %+v", v)
-		case v.Until.After(noon.Add(24*time.Hour)), !v.Until.IsZero() && v.Until.Before(noon):
+		case v.Until.After(noon.Add(24 * time.Hour)), !v.Until.IsZero() && v.Until.Before(noon):
 			t.Errorf("to come again at %v", v.Until)
 		case v.Scope != quota.None && (!v.Refused || status < 400 || status > 499):
 			t.Errorf("status %d is read as a limit: %+v", status, v)
