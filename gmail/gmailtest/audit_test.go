@@ -255,6 +255,7 @@ func TestAuditCopies(t *testing.T) {
 		end := time.Now().Add(time.Hour)
 		a.srv.PutMonitor(gmailtest.Monitor{Source: "ann", Destination: "journal", End: end, Incoming: gmailtest.FullMessage, Outgoing: gmailtest.HeaderOnly})
 		a.srv.PutMonitor(gmailtest.Monitor{Source: "bob", Destination: "journal", End: time.Now().Add(-time.Hour), Incoming: gmailtest.FullMessage}) // over
+		a.srv.PutMonitor(gmailtest.Monitor{Source: "ann", Destination: "bob", Begin: end, End: end.Add(time.Hour), Incoming: gmailtest.FullMessage}) // not yet
 		a.srv.Deliver(ann, eight)
 		a.srv.Deliver("bob@corp.example", eight)
 		a.srv.DeliverWith(ann, eight, gmailtest.Delivery{Labels: []string{"DRAFT"}}) // not watched
@@ -303,5 +304,24 @@ func TestAuditCopiesWhatIsSent(t *testing.T) {
 	}
 	if !bytes.Contains(copies[1].Raw, []byte("body text")) || !bytes.Contains(copies[1].Raw, []byte("From: bob@")) {
 		t.Errorf("bob's: got %s", copies[1].Raw)
+	}
+}
+
+func TestAuditCopiesByKind(t *testing.T) {
+	for kind, m := range map[string]gmailtest.Monitor{"DRAFT": {Drafts: gmailtest.HeaderOnly}, "CHAT": {Chats: gmailtest.FullMessage}, "INBOX": {Incoming: gmailtest.FullMessage}} {
+		a := auditor(t, gmailtest.Options{Mail: gmailtest.MailOptions{Monitors: gmailtest.MonitorOptions{Copies: gmailtest.CopyBare}}})
+		m.Source, m.Destination, m.End = "ann", "journal", time.Now().Add(time.Hour)
+		a.srv.PutMonitor(m)
+		for _, label := range []string{"DRAFT", "CHAT", "INBOX"} {
+			a.srv.DeliverWith(ann, letter(label), gmailtest.Delivery{Labels: []string{label}})
+		}
+		if got := a.srv.Messages("journal@corp.example"); len(got) != 1 || !bytes.Contains(got[0].Raw, []byte("Subject: letter "+kind)) {
+			t.Errorf("%s: got %d copies", kind, len(got))
+		}
+		a.srv.DropMonitor("ann", "journal")
+		a.srv.DeliverWith(ann, letter(kind), gmailtest.Delivery{Labels: []string{kind}})
+		if got := a.srv.Messages("journal@corp.example"); len(got) != 1 {
+			t.Errorf("%s: got %d copies, though there is no monitor any more", kind, len(got))
+		}
 	}
 }

@@ -73,7 +73,7 @@ func (s *Server) readBatch(q *request) ([]batchPart, error) {
 	}
 	kind, params, err := mime.ParseMediaType(q.http.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/mixed" || params["boundary"] == "" {
-		return nil, malformed("badRequest", "Failed to parse batch request, error: Missing multipart/mixed boundary.")
+		return nil, errBatch("Missing multipart/mixed boundary.")
 	}
 	body, err := readAll(q.http.Body, maxBatchBody)
 	if err != nil {
@@ -87,13 +87,13 @@ func (s *Server) readBatch(q *request) ([]batchPart, error) {
 			break
 		}
 		if err != nil {
-			return nil, malformed("badRequest", "Failed to parse batch request, error: "+err.Error())
+			return nil, errBatch(err.Error())
 		}
 		if len(parts) == limit {
-			return nil, malformed("badRequest", fmt.Sprintf("The batch request could not be processed: Inner request count exceeds the limit of %d.", limit))
+			return nil, errBatch(fmt.Sprintf("Inner request count exceeds the limit of %d.", limit))
 		}
 		if kind, _, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err != nil || kind != "application/http" {
-			return nil, malformed("badRequest", "Failed to parse batch request, error: Failed in parsing Content-Type of an inner request.")
+			return nil, errBatch("An inner request is not application/http.")
 		}
 		r, err := q.inner(part)
 		if err != nil {
@@ -102,9 +102,14 @@ func (s *Server) readBatch(q *request) ([]batchPart, error) {
 		parts = append(parts, batchPart{part.Header.Get("Content-ID"), r})
 	}
 	if len(parts) == 0 {
-		return nil, malformed("badRequest", "Failed to parse batch request, error: 0 items.")
+		return nil, errBatch("0 items.")
 	}
 	return parts, nil
+}
+
+// errBatch is the answer to a batch that is none.
+func errBatch(why string) *apiError {
+	return malformed("badRequest", "The batch request could not be processed: "+why)
 }
 
 // inner reads one request of a batch: a request line with a path alone, with or without the version, header fields, and a body. It
@@ -114,27 +119,27 @@ func (q *request) inner(body io.Reader) (*http.Request, error) {
 	tp := textproto.NewReader(b)
 	line, err := tp.ReadLine()
 	if err != nil {
-		return nil, malformed("badRequest", "Failed to parse batch request, error: An inner request is empty.")
+		return nil, errBatch("An inner request is empty.")
 	}
 	words := strings.Fields(line)
 	if len(words) != 2 && (len(words) != 3 || !strings.HasPrefix(words[2], "HTTP/1.")) {
-		return nil, malformed("badRequest", "Failed to parse batch request, error: Failed in parsing request line "+line)
+		return nil, errBatch("Invalid request line " + line)
 	}
 	where, err := url.ParseRequestURI(words[1])
 	if err != nil || where.Host != "" || !strings.HasPrefix(words[1], gmailBase) {
-		return nil, malformed("badRequest", "Failed to parse batch request, error: Invalid inner URL "+words[1])
+		return nil, errBatch("Invalid inner URL " + words[1])
 	}
 	header, err := tp.ReadMIMEHeader()
 	if err != nil && len(header) == 0 && err != io.EOF { //nolint:errorlint // a bare io.EOF is the end: no field, no body
-		return nil, malformed("badRequest", "Failed to parse batch request, error: Failed in parsing header fields.")
+		return nil, errBatch("Invalid header fields.")
 	}
 	rest, err := io.ReadAll(b)
 	if err != nil {
-		return nil, malformed("badRequest", "Failed to parse batch request, error: "+err.Error())
+		return nil, errBatch(err.Error())
 	}
 	r, err := http.NewRequestWithContext(q.http.Context(), words[0], where.String(), bytes.NewReader(rest))
 	if err != nil {
-		return nil, malformed("badRequest", "Failed to parse batch request, error: "+err.Error())
+		return nil, errBatch(err.Error())
 	}
 	r.Header = http.Header(header)
 	if r.Header == nil {

@@ -1,6 +1,7 @@
 package gmailtest_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -43,6 +44,9 @@ func TestLabels(t *testing.T) {
 	if _, err = svc.Users.Labels.Patch("me", made.Id, &gapi.Label{Name: "Play"}).Do(); err != nil || srv.Labels(ann)[made.Id] != "Play" {
 		t.Errorf("rename: got %v, %v", srv.Labels(ann)[made.Id], err)
 	}
+	if _, err = svc.Users.Labels.Update("me", made.Id, &gapi.Label{Name: "play", MessageListVisibility: "hide"}).Do(); err != nil || srv.Labels(ann)[made.Id] != "play" {
+		t.Errorf("its own name in another case: got %v, %v", srv.Labels(ann)[made.Id], err)
+	}
 	if err = svc.Users.Labels.Delete("me", made.Id).Do(); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +62,7 @@ func TestLabels(t *testing.T) {
 }
 
 func TestLabelsRefused(t *testing.T) {
-	srv, svc := mailbox(t, gmailtest.Options{})
+	srv, svc := mailbox(t, gmailtest.Options{AllowBadRequests: true})
 	srv.AddLabel(ann, "Taken")
 	for name, want := range map[string]struct {
 		status int
@@ -79,10 +83,24 @@ func TestLabelsRefused(t *testing.T) {
 	err = svc.Users.Labels.Delete("me", "INBOX").Do()
 	refusal(t, err, http.StatusBadRequest, "invalidArgument")
 
-	send := gmail(t, srv, srv.Token(ann, gapi.GmailLabelsScope))
-	if _, err := send.Users.Labels.List("me").Do(); err != nil {
+	_, err = svc.Users.Labels.Update("me", "Label_9999", &gapi.Label{Name: "x"}).Do()
+	refusal(t, err, http.StatusNotFound, "notFound")
+	_, err = svc.Users.Labels.Create("me", &gapi.Label{Name: "x", LabelListVisibility: "sometimes"}).Do()
+	refusal(t, err, http.StatusBadRequest, "invalidArgument")
+
+	for i := range 10_000 - 1 {
+		srv.AddLabel(ann, fmt.Sprint("label ", i))
+	}
+	_, err = svc.Users.Labels.Create("me", &gapi.Label{Name: "one too many"}).Do()
+	refusal(t, err, http.StatusBadRequest, "invalidArgument")
+	if list, err := svc.Users.Labels.List("me").Do(); err != nil || len(list.Labels) != 10_014 {
+		t.Errorf("got %d labels, %v; want 10,000 and those of the system", len(list.Labels), err)
+	}
+
+	labels := gmail(t, srv, srv.Token(ann, gapi.GmailLabelsScope))
+	if _, err := labels.Users.Labels.List("me").Do(); err != nil {
 		t.Error(err)
 	}
-	_, err = send.Users.Messages.List("me").Do()
+	_, err = labels.Users.Messages.List("me").Do()
 	refusal(t, err, http.StatusForbidden, "insufficientPermissions")
 }

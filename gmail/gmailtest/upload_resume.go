@@ -146,7 +146,7 @@ type contentRange struct {
 }
 
 func parseRange(text string, length int64) (contentRange, error) {
-	wrong := malformed("badRequest", "Failed to parse Content-Range header: "+strconv.Quote(text))
+	wrong := malformed("badRequest", "Invalid Content-Range header: "+strconv.Quote(text))
 	if text == "" && length >= 0 { // the whole message at once
 		if length == 0 {
 			return contentRange{-1, -1, -1}, nil

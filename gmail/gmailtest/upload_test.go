@@ -103,6 +103,9 @@ func put(t *testing.T, srv *gmailtest.Server, method, path string, header map[st
 
 const uploads = "/upload/gmail/v1/users/me/messages?uploadType="
 
+// threeParts is an upload with one part too many.
+const threeParts = "--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nx: y\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nx: z\r\n--b--\r\n"
+
 func TestUploadMedia(t *testing.T) {
 	srv, _ := mailbox(t, gmailtest.Options{AllowBadRequests: true})
 	message := map[string]string{"Content-Type": "message/rfc822"}
@@ -129,6 +132,11 @@ func TestUploadMedia(t *testing.T) {
 		"json with oddness": {"/gmail/v1/users/me/messages", map[string]string{"Content-Type": "application/json"}, `{"raw":"eA","colour":"red"}`},
 		"raw no base64":     {"/gmail/v1/users/me/messages", map[string]string{"Content-Type": "application/json"}, `{"raw":"e!"}`},
 		"unknown label":     {"/gmail/v1/users/me/messages", map[string]string{"Content-Type": "application/json"}, `{"raw":"eDp5","labelIds":["Label_99"]}`},
+		"flag of no kind":   {uploads + "media&deleted=perhaps", message, "x: y"},
+		"no length":         {uploads + "resumable", map[string]string{"X-Upload-Content-Type": "message/rfc822", "X-Upload-Content-Length": "long"}, ""},
+		"a part too many":   {uploads + "multipart", map[string]string{"Content-Type": "multipart/related; boundary=b"}, threeParts},
+		"text in the parts": {uploads + "multipart", map[string]string{"Content-Type": "multipart/related; boundary=b"}, strings.Replace(threeParts, "message/rfc822", "text/plain", 1)},
+		"no json first":     {uploads + "multipart", map[string]string{"Content-Type": "multipart/related; boundary=b"}, strings.Replace(threeParts, "application/json", "text/plain", 1)},
 		"date of no kind":   {uploads + "media&internalDateSource=now", message, "x: y"},
 	} {
 		if resp := put(t, srv, "POST", c.path, c.header, c.body); resp.status != http.StatusBadRequest {
@@ -188,11 +196,26 @@ func TestUploadResumes(t *testing.T) {
 	if got := srv.Messages(ann); len(got) != 1 || string(got[0].Raw) != whole {
 		t.Errorf("got %d messages", len(got))
 	}
+	if resp := put(t, srv, "POST", uploads+"resumable", map[string]string{"X-Upload-Content-Type": "message/rfc822", "X-Upload-Content-Length": "157286401"}, ""); resp.status != http.StatusRequestEntityTooLarge {
+		t.Errorf("more than 150 MiB: got %d, want 413", resp.status)
+	}
+	resp = put(t, srv, "POST", "/resumable"+uploads+"resumable", map[string]string{"X-Upload-Content-Type": "message/rfc822"}, "")
+	if resp = put(t, srv, "PUT", resp.header.Get("Location"), nil, whole); resp.status != http.StatusOK || len(srv.Messages(ann)) != 2 {
+		t.Errorf("all at once: got %d %s", resp.status, resp.body)
+	}
 	if resp := put(t, srv, "PUT", where+"x", nil, ""); resp.status != http.StatusNotFound {
 		t.Errorf("another session: got %d, want 404", resp.status)
 	}
-	if units := srv.Units(ann); units != 25 {
-		t.Errorf("got %d units, want those of one insert", units)
+	if units := srv.Units(ann); units != 3*25 {
+		t.Errorf("got %d units, want those of three starts", units)
+	}
+}
+
+func TestUploadOverHTTP2(t *testing.T) {
+	srv, svc := mailbox(t, gmailtest.Options{Protocol: gmailtest.HTTP2})
+	big := append(letter("big"), bytes.Repeat([]byte("0123456789abcd\r\n"), 60_000)...)
+	if _, err := svc.Users.Messages.Insert("me", nil).Media(bytes.NewReader(big), rfc822, googleapi.ChunkSize(256<<10)).Do(); err != nil || !bytes.Equal(srv.Messages(ann)[0].Raw, big) {
+		t.Errorf("got %v", err)
 	}
 }
 
