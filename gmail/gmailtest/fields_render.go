@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strconv"
+	"sync"
 )
 
 // An object is a JSON object whose members have an order.
@@ -42,6 +43,8 @@ type renderer struct {
 	style  Rendering
 	indent bool
 	rng    *rand.Rand // of Shuffle
+
+	buffers *sync.Pool // of *[7 << 14]byte: three parts for octets and four for their base64
 }
 
 // render writes v, of which mask leaves something out. Values are objects, slices of objects or strings, strings, numbers, bools,
@@ -151,8 +154,12 @@ func (p *renderer) content(c content) error {
 	case Base64URL:
 	}
 	_ = p.w.WriteByte('"') // a bufio.Writer keeps its error for Flush
-	in := make([]byte, 3*min(1<<14, c.size/3+1))
-	out := make([]byte, encoding.EncodedLen(len(in)))
+	buffer, ok := p.buffers.Get().(*[7 << 14]byte)
+	if !ok {
+		buffer = new([7 << 14]byte)
+	}
+	defer p.buffers.Put(buffer)
+	in, out := buffer[:3<<14], buffer[3<<14:]
 	src := io.NewSectionReader(c.r, 0, c.size)
 	for {
 		n, err := io.ReadFull(src, in)

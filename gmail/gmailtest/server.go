@@ -25,7 +25,8 @@ type Server struct {
 	net    *network
 	script script
 	quota  meter
-	zips   sync.Pool // of *gzip.Writer
+
+	zips, buffers sync.Pool // of *gzip.Writer, and of the renderer
 
 	shuffles atomic.Uint64 // answers whose keys were shuffled
 

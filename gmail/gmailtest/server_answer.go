@@ -156,7 +156,7 @@ func (s *Server) answer(q *request, a *answer, p *plan, result any) {
 
 // renderTo writes an answer as JSON.
 func (s *Server) renderTo(w io.Writer, q *request, o object, status int) {
-	p := &renderer{w: bufio.NewWriter(w), style: s.opts.Rendering, indent: q.query.Get("prettyPrint") != "false"}
+	p := &renderer{w: bufio.NewWriter(w), style: s.opts.Rendering, indent: q.query.Get("prettyPrint") != "false", buffers: &s.buffers}
 	if p.style.Shuffle {
 		p.rng = rand.New(rand.NewPCG(s.opts.Seed, s.shuffles.Add(1))) //nolint:gosec // tests want to be repeated
 	}
