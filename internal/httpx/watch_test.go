@@ -197,6 +197,7 @@ func TestRequestThatStandsStill(t *testing.T) {
 // The end of the caller's context is that, and no stall; an answer that breaks off is a failure of the network.
 func TestBodyThatEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	broken := trip(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 200, Header: http.Header{}, Request: r, Body: io.NopCloser(io.MultiReader(strings.NewReader("ab"), failing{}))}, nil
 	})
