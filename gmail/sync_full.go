@@ -60,6 +60,7 @@ func (s *syncing) hostHas() error {
 type review struct {
 	*syncing
 	done *idSet // listed by this Sync
+	skip *idSet // known to be left out
 
 	// What the host has of what was listed, in that order, and which labels it has been found under: an index into combos.
 	known  []string
@@ -69,7 +70,7 @@ type review struct {
 }
 
 func newReview(s *syncing) *review {
-	return &review{syncing: s, done: newIDSet(), index: make(map[string]int)}
+	return &review{syncing: s, done: newIDSet(), skip: newIDSet(), index: make(map[string]int)}
 }
 
 // list reads one of the scope's listings from a page token on.
@@ -118,7 +119,7 @@ func (r *review) unfiltered(l *listing) (ids []string, next string, err error) {
 	l.query = ""
 	err = r.conn.leftOut(r.ctx, r.box, r.scope, func(ids []string) {
 		for _, id := range ids {
-			r.done.add(id)
+			r.skip.add(id)
 		}
 	})
 	if err != nil {
@@ -148,7 +149,7 @@ func noLabel(err error, label string) bool { return expiredPage(err, label) || m
 func (r *review) page(ids []string) error {
 	var fresh []string
 	for _, id := range ids {
-		if !r.done.has(id) {
+		if !r.done.has(id) && !r.skip.has(id) {
 			r.done.add(id)
 			fresh = append(fresh, id)
 		}

@@ -182,21 +182,35 @@ func (h *hostCopy) until(t testing.TB, c *gmail.Conn, opts *connection.SyncOptio
 
 func (h *hostCopy) apply(t testing.TB, c *connection.Change) {
 	t.Helper()
-	switch c.Op {
-	case connection.Added:
-		raw, err := io.ReadAll(c.Message.Body)
+	raw := ""
+	if c.Op == connection.Added {
+		octets, err := io.ReadAll(c.Message.Body)
 		if err != nil {
 			t.Errorf("the body of %v: %v", c.Ref, err)
 			return
 		}
+		raw = string(octets)
+	}
+	if err := h.store(c, raw); err != nil {
+		t.Error(err)
+	}
+	if c.Checkpoint != "" {
+		h.checkpoint = c.Checkpoint
+	}
+}
+
+// store keeps a change, of Added with the octets of the message. An error says what is wrong with the change.
+func (h *hostCopy) store(c *connection.Change, raw string) error {
+	switch c.Op {
+	case connection.Added:
 		if c.Message.Size != int64(len(raw)) || c.Message.Folder != c.Message.Labels[0] || c.Message.Ref != c.Ref || c.Ref.Folder != "" {
-			t.Errorf("got %+v with %d octets", c.Message, len(raw))
+			return fmt.Errorf("added %+v with %d octets", c.Message, len(raw))
 		}
-		h.messages[c.Ref] = copied{string(raw), slices.Sorted(slices.Values(c.Message.Labels)), c.Message.Flags}
-		h.ops = append(h.ops, "added "+subject(string(raw)))
+		h.messages[c.Ref] = copied{raw, slices.Sorted(slices.Values(c.Message.Labels)), c.Message.Flags}
+		h.ops = append(h.ops, "added "+subject(raw))
 	case connection.Updated:
 		if c.Message.Body != nil {
-			t.Errorf("an Updated of %v with a body", c.Ref)
+			return fmt.Errorf("an Updated of %v with a body", c.Ref)
 		}
 		if m, ok := h.messages[c.Ref]; ok {
 			m.labels, m.flags = slices.Sorted(slices.Values(c.Message.Labels)), c.Message.Flags
@@ -214,16 +228,14 @@ func (h *hostCopy) apply(t testing.TB, c *connection.Change) {
 		h.relabel(c.Folder.Name, "")
 		h.ops = append(h.ops, "folder removed "+c.Folder.Name)
 	case connection.FolderRenamed:
-		if h.folders[c.Folder.ID] != c.Folder.Previous {
-			t.Errorf("folder %q renamed from %q, which was %q", c.Folder.Name, c.Folder.Previous, h.folders[c.Folder.ID])
+		if was := h.folders[c.Folder.ID]; was != c.Folder.Previous && was != c.Folder.Name {
+			return fmt.Errorf("folder %q renamed from %q, which was %q", c.Folder.Name, c.Folder.Previous, was)
 		}
 		h.folders[c.Folder.ID] = c.Folder.Name
 		h.relabel(c.Folder.Previous, c.Folder.Name)
 		h.ops = append(h.ops, "folder renamed "+c.Folder.Name)
 	}
-	if c.Checkpoint != "" {
-		h.checkpoint = c.Checkpoint
-	}
+	return nil
 }
 
 // relabel puts another path in the place of one, or none.
