@@ -17,7 +17,6 @@ const (
 
 // A mailbox is what one user has: messages, labels and their history. Its methods are safe for concurrent use.
 type mailbox struct {
-	s    *Server
 	user *account
 
 	mu       sync.Mutex
@@ -44,7 +43,7 @@ type mailbox struct {
 
 func newMailbox(s *Server, a *account) *mailbox {
 	mb := &mailbox{
-		s: s, user: a, gaps: rand.New(rand.NewPCG(s.opts.Seed, 1)), //nolint:gosec // tests want to be repeated
+		user: a, gaps: rand.New(rand.NewPCG(s.opts.Seed, 1)), //nolint:gosec // tests want to be repeated
 		byID: make(map[string]*message), threads: make(map[string]int), labels: make(map[string]*label),
 		told: firstHistory, message: firstMessage, label: firstLabel,
 	}

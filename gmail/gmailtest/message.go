@@ -71,7 +71,7 @@ type Delivery struct {
 	Internal time.Time
 	// Thread is the thread's id; "" makes one.
 	Thread string
-	// ID is the message's id; "" makes one of 16 hexadecimal digits, as Google's are. Other servers have other ids.
+	// ID is the message's id, as other servers have others than Google. If it is "" or taken, one of 16 hexadecimal digits is made.
 	ID string
 	// Content stands in place of the raw octets: they are made while they are read, so a test may have huge messages.
 	Content Content
