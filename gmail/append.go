@@ -97,7 +97,7 @@ func (a *appending) run(body io.Reader) (connection.Ref, error) {
 	if err != nil {
 		return connection.Ref{}, err
 	}
-	defer u.close()
+	defer func() { _ = u.close() }() // a temporary copy: the outcome does not hang on it
 	if a.head, err = u.header(); err != nil {
 		return connection.Ref{}, err
 	}
@@ -106,7 +106,7 @@ func (a *appending) run(body io.Reader) (connection.Ref, error) {
 		return connection.Ref{}, err
 	}
 	ref, err := a.store(u)
-	if cached && connection.KindOf(err) == connection.ErrInvalid {
+	if kind := connection.KindOf(err); cached && (kind == connection.ErrRejected || kind == connection.ErrInvalid) {
 		// The label may be gone, and there again with another id.
 		a.conn.forgetLabels(a.box)
 		before := a.label

@@ -91,8 +91,8 @@ func (h *heedful) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// close gives up the copy. It is temporary: the outcome of a verb does not hang on it.
-func (u *upload) close() { _ = u.spool.Close() }
+// close gives up the copy.
+func (u *upload) close() error { return u.spool.Close() }
 
 // length is how many octets reader gives.
 func (u *upload) length() int64 { return int64(len(u.front)) + u.size - u.from }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	gapi "google.golang.org/api/gmail/v1"
@@ -91,8 +92,8 @@ func decodePart(part string) string {
 	var b strings.Builder
 	for i := 0; i < len(part); i++ {
 		if part[i] == '%' && i+2 < len(part) {
-			if hi, lo := unhex(part[i+1]), unhex(part[i+2]); hi >= 0 && lo >= 0 {
-				b.WriteByte(byte(hi<<4 | lo))
+			if octet, err := strconv.ParseUint(part[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(octet))
 				i += 2
 				continue
 			}
@@ -100,8 +101,4 @@ func decodePart(part string) string {
 		b.WriteByte(part[i])
 	}
 	return b.String()
-}
-
-func unhex(c byte) int {
-	return strings.IndexByte("0123456789ABCDEF", c&^0x20|c&0x10) // "a" to "f" in upper case, digits as they are
 }

@@ -68,7 +68,7 @@ func (c *Conn) post(ctx context.Context, b *box, p *posting, u *upload) (*gapi.M
 	case ctx.Err() != nil && u.whole.Load():
 		// The last octet is under way: nobody knows whether it arrived.
 		e.Kind = connection.ErrUncertain
-	case refused && form == UploadMedia && e.Hint == "":
+	case refused && form == UploadMedia && e.Hint == "" && e.Code != "invalidArgument": // that is about the message
 		e.Hint = "upload: a server that refuses media uploads may take json"
 	}
 	return nil, e

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/gmail"
@@ -38,6 +39,8 @@ func changing(t *testing.T, opts *gmailtest.Options, set func(*gmail.Config, *gm
 			o = *opts
 		}
 		o.Memory = true
+		// A server that has answered early lingers for its client, also behind Close.
+		t.Cleanup(func() { <-time.After(time.Minute) })
 		r := &changeRig{Server: gmailtest.NewServer(t, &o)}
 		r.ann = r.AddUser(gmailtest.User{Email: "ann@corp.example"})
 		r.bob = r.AddUser(gmailtest.User{Email: "bob@corp.example"})

@@ -63,7 +63,7 @@ func (s *sending) run(body io.Reader) error {
 	if err != nil {
 		return err
 	}
-	defer u.close()
+	defer func() { _ = u.close() }() // a temporary copy: the outcome does not hang on it
 	if err := s.address(u); err != nil {
 		return err
 	}

@@ -1,0 +1,442 @@
+package gmail_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/gmail"
+	"github.com/mailconn/mailconn/gmail/gmailtest"
+)
+
+// letterOf is a message of about size octets.
+func letterOf(id string, size int) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "From: eve@out.example\r\nTo: ann@corp.example\r\nDate: Tue, 01 Dec 2026 10:00:00 +0000\r\nMessage-ID: <%s>\r\nSubject: restored\r\n\r\n", id)
+	line := strings.Repeat("letter \xc3\xa4 ", 90) + "\r\n"
+	for b.Len() < size {
+		b.WriteString(line)
+	}
+	return b.Bytes()
+}
+
+func appendTo(t *testing.T, r *changeRig, folder string, raw []byte, opts connection.AppendOptions) (connection.Ref, error) {
+	t.Helper()
+	if opts.Mailbox == "" {
+		opts.Mailbox = "ann@corp.example"
+	}
+	return r.conn.Append(t.Context(), folder, io.MultiReader(bytes.NewReader(raw)), &opts)
+}
+
+// Every method, form and size gives the octets unchanged, with what the settings say.
+func TestAppend(t *testing.T) {
+	for _, test := range []struct {
+		method, form string
+		size         int
+		upload       string // what the server sees
+	}{
+		{gmail.AppendImport, gmail.UploadAuto, 1, ""},
+		{gmail.AppendImport, gmail.UploadAuto, 4<<20 + 1, "multipart"},
+		{gmail.AppendImport, gmail.UploadAuto, 11 << 20, "resumable"},
+		{gmail.AppendImport, gmail.UploadJSON, 5 << 20, ""},
+		{gmail.AppendImport, gmail.UploadMedia, 3000, "multipart"},
+		{gmail.AppendInsert, gmail.UploadJSON, 3001, ""},
+		{gmail.AppendInsert, gmail.UploadMedia, 3002, "multipart"},
+		{gmail.AppendInsert, gmail.UploadMedia, 6 << 20, "resumable"},
+	} {
+		t.Run(fmt.Sprintf("%s, %s, %d", test.method, test.form, test.size), func(t *testing.T) {
+			set := func(c *gmail.Config, _ *gmail.Options) { c.AppendMethod, c.Upload = test.method, test.form }
+			changing(t, nil, set, func(t *testing.T, r *changeRig) {
+				raw := letterOf("1@out.example", test.size)
+				ref, err := appendTo(t, r, "INBOX", raw, connection.AppendOptions{Flags: []connection.Flag{connection.FlagSeen}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				m := r.holds(t, "ann@corp.example", raw)
+				if m == nil || ref != (connection.Ref{Mailbox: r.ann, ID: m.ID}) {
+					t.Fatalf("got %v, and the mailbox holds %v", ref, m)
+				}
+				if !slices.Equal(m.Labels, []string{"INBOX"}) {
+					t.Errorf("labels: got %q, want INBOX alone", m.Labels)
+				}
+				if want := time.Date(2026, 12, 1, 10, 0, 0, 0, time.UTC); !m.Internal.Equal(want) {
+					t.Errorf("received: got %s, want %s", m.Internal, want)
+				}
+				if r.Units(r.ann) != 26 {
+					t.Errorf("%d units, want 26: of the labels and the message", r.Units(r.ann))
+				}
+				for _, q := range r.Requests() {
+					if q.Method != "messages."+test.method {
+						continue
+					}
+					if q.Upload != test.upload || !slices.Equal(q.Scopes, []string{"https://www.googleapis.com/auth/gmail.insert"}) {
+						t.Errorf("upload type %q, scopes %q", q.Upload, q.Scopes)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAppendFlagsAndFolders(t *testing.T) {
+	const star, draft = connection.FlagFlagged, connection.FlagDraft
+	for _, test := range []struct {
+		folder string
+		flags  []connection.Flag
+		want   []string
+		quirks int
+	}{
+		{"INBOX", nil, []string{"INBOX", "UNREAD"}, 0},
+		{"inbox", []connection.Flag{`\SEEN`, star, star}, []string{"INBOX", "STARRED"}, 0},
+		{"SENT", []connection.Flag{"$Important", `\Seen`}, []string{"IMPORTANT", "SENT"}, 0},
+		{`\Junk`, []connection.Flag{`\Seen`}, []string{"SPAM"}, 0},
+		{"TRASH", []connection.Flag{`\Seen`}, []string{"TRASH"}, 0},
+		{"Archive", []connection.Flag{`\Seen`}, nil, 0},
+		{"DRAFT", []connection.Flag{draft, `\Seen`}, []string{"DRAFT"}, 0},
+		{"Archive", []connection.Flag{"CATEGORY_SOCIAL"}, []string{"CATEGORY_SOCIAL", "UNREAD"}, 0},
+		{"Archive", []connection.Flag{`\Seen`, `\Answered`, "$Work"}, nil, 1},
+		{"Projects/Old", []connection.Flag{`\Seen`}, []string{"Projects/Old"}, 0},
+		{"New/Box", []connection.Flag{`\Seen`}, []string{"New/Box"}, 0},
+		{"A%2FB/C%25", []connection.Flag{`\Seen`}, []string{"A/B/C%"}, 0},
+	} {
+		t.Run(test.folder, func(t *testing.T) {
+			changing(t, nil, nil, func(t *testing.T, r *changeRig) {
+				r.AddLabel("ann@corp.example", "Projects/Old")
+				raw := letterOf("1@out.example", 100)
+				if _, err := appendTo(t, r, test.folder, raw, connection.AppendOptions{Flags: test.flags, CreateFolder: true}); err != nil {
+					t.Fatal(err)
+				}
+				names := r.Labels("ann@corp.example")
+				var got []string
+				for _, id := range r.holds(t, "ann@corp.example", raw).Labels {
+					got = append(got, names[id])
+				}
+				slices.Sort(got)
+				if !slices.Equal(got, test.want) {
+					t.Errorf("labels: got %q, want %q", got, test.want)
+				}
+				if n := len(r.told(connection.EventQuirk)); n != test.quirks {
+					t.Errorf("told of %d quirks, want %d", n, test.quirks)
+				}
+			})
+		})
+	}
+}
+
+func TestAppendToMissingFolder(t *testing.T) {
+	changing(t, nil, nil, func(t *testing.T, r *changeRig) {
+		raw := letterOf("1@out.example", 100)
+		_, err := appendTo(t, r, "Nowhere", raw, connection.AppendOptions{})
+		if refs := failedRefs(t, err, connection.ErrNotFound); !slices.Equal(refs, []connection.Ref{{Mailbox: "ann@corp.example", Folder: "Nowhere"}}) {
+			t.Errorf("got %v for %v", err, refs)
+		}
+		// A label that somebody else makes is found, and one that is known and gone is noticed.
+		id := r.AddLabel("ann@corp.example", "Nowhere")
+		if _, err := appendTo(t, r, "Nowhere", raw, connection.AppendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		r.RemoveLabel("ann@corp.example", id)
+		_, err = appendTo(t, r, "Nowhere", raw, connection.AppendOptions{})
+		failedRefs(t, err, connection.ErrNotFound)
+		r.AddLabel("ann@corp.example", "Nowhere")
+		if _, err = appendTo(t, r, "Nowhere", raw, connection.AppendOptions{}); err != nil {
+			t.Error(err)
+		}
+		// Two who make one label at a time both get it.
+		r.Fail(gmailtest.On("labels.create"), gmailtest.Do(func(gmailtest.Request) { r.AddLabel("ann@corp.example", "Twice") }))
+		if _, err = appendTo(t, r, "Twice", raw, connection.AppendOptions{CreateFolder: true}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What the settings say goes with each form of upload.
+func TestAppendSettings(t *testing.T) {
+	no := false
+	spam := []byte("Subject: win\r\nMessage-ID: <1@out.example>\r\n\r\n" + gmailtest.Spam + "\r\n")
+	for _, form := range []string{gmail.UploadJSON, gmail.UploadMedia} {
+		t.Run(form, func(t *testing.T) {
+			set := func(c *gmail.Config, _ *gmail.Options) { c.Upload = form }
+			changing(t, nil, set, func(t *testing.T, r *changeRig) {
+				if _, err := appendTo(t, r, "INBOX", spam, connection.AppendOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				if got := r.Messages(r.ann)[0].Labels; slices.Contains(got, "SPAM") {
+					t.Errorf("never_mark_spam: got labels %q", got)
+				}
+				r.cfg.NeverMarkSpam, r.cfg.InternalDate = &no, gmail.ReceivedTime
+				r.conn = r.open(t)
+				if _, err := appendTo(t, r, "INBOX", spam, connection.AppendOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				m := r.Messages(r.ann)[1]
+				if !slices.Contains(m.Labels, "SPAM") {
+					t.Errorf("without never_mark_spam: got labels %q", m.Labels)
+				}
+				if d := time.Since(m.Internal); d < 0 || d > time.Hour {
+					t.Errorf("internal_date: received %s ago", d)
+				}
+				r.cfg.VaultOnly = true
+				r.conn = r.open(t)
+				if _, err := appendTo(t, r, "INBOX", spam, connection.AppendOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				if shown, hidden := len(r.Messages(r.ann)), len(r.Vaulted(r.ann)); shown != 2 || hidden != 1 {
+					t.Errorf("vault_only: the mailbox shows %d messages and Vault %d, want 2 and 1", shown, hidden)
+				}
+			})
+		})
+	}
+}
+
+// An arrival time that Gmail cannot record is told, and one that it records anyhow is not.
+func TestAppendReceived(t *testing.T) {
+	date := time.Date(2026, 12, 1, 10, 0, 0, 0, time.UTC)
+	for name, test := range map[string]struct {
+		source   string
+		received time.Time
+		quirks   int
+	}{
+		"none": {gmail.DateHeader, time.Time{}, 0}, "the Date": {gmail.DateHeader, date.In(time.FixedZone("", 3600)), 0},
+		"another": {gmail.DateHeader, date.Add(time.Minute), 1}, "not recorded": {gmail.ReceivedTime, date, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changing(t, nil, func(c *gmail.Config, _ *gmail.Options) { c.InternalDate = test.source }, func(t *testing.T, r *changeRig) {
+				if _, err := appendTo(t, r, "INBOX", letterOf("1@out.example", 10), connection.AppendOptions{Received: test.received}); err != nil {
+					t.Fatal(err)
+				}
+				if n := len(r.told(connection.EventQuirk)); n != test.quirks {
+					t.Errorf("told of %d quirks, want %d", n, test.quirks)
+				}
+			})
+		})
+	}
+}
+
+// broken reads as raw and then fails.
+func broken(raw []byte, err error) io.Reader {
+	return io.MultiReader(bytes.NewReader(raw), errorReader{err})
+}
+
+type errorReader struct{ err error }
+
+func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
+
+func TestAppendRefuses(t *testing.T) {
+	raw := letterOf("1@out.example", 100)
+	whole := func() io.Reader { return bytes.NewReader(raw) }
+	for name, test := range map[string]struct {
+		set  func(*gmail.Config, *gmail.Options)
+		body io.Reader
+		opts connection.AppendOptions
+		to   string
+		kind connection.Kind
+	}{
+		"no verb":       {func(c *gmail.Config, _ *gmail.Options) { c.Verbs = nil }, whole(), connection.AppendOptions{Mailbox: "ann@corp.example"}, "INBOX", connection.ErrConfig},
+		"by monitors":   {monitored, whole(), connection.AppendOptions{Mailbox: "ann@corp.example"}, "INBOX", connection.ErrUnsupported},
+		"no mailbox":    {nil, whole(), connection.AppendOptions{}, "INBOX", connection.ErrConfig},
+		"no folder":     {nil, whole(), connection.AppendOptions{Mailbox: "ann@corp.example"}, "", connection.ErrInvalid},
+		"no body":       {nil, nil, connection.AppendOptions{Mailbox: "ann@corp.example"}, "INBOX", connection.ErrInvalid},
+		"empty":         {nil, strings.NewReader(""), connection.AppendOptions{Mailbox: "ann@corp.example"}, "INBOX", connection.ErrInvalid},
+		"too short":     {nil, whole(), connection.AppendOptions{Mailbox: "ann@corp.example", Size: int64(len(raw)) + 1}, "INBOX", connection.ErrInvalid},
+		"too long":      {nil, whole(), connection.AppendOptions{Mailbox: "ann@corp.example", Size: int64(len(raw)) - 1}, "INBOX", connection.ErrInvalid},
+		"negative":      {nil, whole(), connection.AppendOptions{Mailbox: "ann@corp.example", Size: -1}, "INBOX", connection.ErrInvalid},
+		"too large":     {nil, errorReader{errHost}, connection.AppendOptions{Mailbox: "ann@corp.example", Size: 157_286_401}, "INBOX", connection.ErrTooLarge},
+		"long header":   {nil, strings.NewReader("X: " + strings.Repeat("x", 2<<20)), connection.AppendOptions{Mailbox: "ann@corp.example"}, "INBOX", connection.ErrTooLarge},
+		"broken reader": {nil, broken(raw, connection.ErrUncertain), connection.AppendOptions{Mailbox: "ann@corp.example"}, "INBOX", connection.ErrUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changing(t, nil, test.set, func(t *testing.T, r *changeRig) {
+				_, err := r.conn.Append(t.Context(), test.to, test.body, &test.opts)
+				failedRefs(t, err, test.kind)
+				if n := r.Calls("messages.import"); n != 0 || err == nil {
+					t.Errorf("asked %d times: %v", n, err)
+				}
+			})
+		})
+	}
+	changing(t, nil, nil, func(t *testing.T, r *changeRig) {
+		_, err := r.conn.Append(t.Context(), "INBOX", broken(raw, fmt.Errorf("%w: %w", errHost, io.EOF)), &connection.AppendOptions{Mailbox: r.ann})
+		if !errors.Is(err, errHost) {
+			t.Errorf("got %v, want the reader's error", err)
+		}
+	})
+}
+
+// A lost answer to an Append is no reason to store the message twice.
+func TestG34LostAnswer(t *testing.T) {
+	for _, form := range []string{gmail.UploadJSON, gmail.UploadMedia} {
+		for name, fault := range map[string]gmailtest.Fault{
+			"lost": gmailtest.Lose(), "cut": gmailtest.Cut(3), "no JSON": gmailtest.Short(5), "another answer": gmailtest.Rewrite(func([]byte) []byte { return []byte("{}") }),
+		} {
+			t.Run(form+", "+name, func(t *testing.T) {
+				changing(t, nil, func(c *gmail.Config, _ *gmail.Options) { c.Upload = form }, func(t *testing.T, r *changeRig) {
+					raw := letterOf("1@out.example", 100)
+					r.Fail(gmailtest.On("messages.import").Times(1), fault)
+					ref, err := appendTo(t, r, "INBOX", raw, connection.AppendOptions{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if m := r.holds(t, r.ann, raw); m == nil || ref.ID != m.ID {
+						t.Errorf("got %v, and the mailbox holds %v", ref, m)
+					}
+					if n := r.Calls("messages.import"); n != 1 {
+						t.Errorf("stored %d times", n)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Where it is not known what became of the message the caller is told so, and the next Append looks first.
+func TestG34NotFound(t *testing.T) {
+	changing(t, nil, nil, func(t *testing.T, r *changeRig) {
+		raw := letterOf("1@out.example", 100)
+		lost := gmailtest.On("messages.import").Times(1)
+		r.Fail(lost, gmailtest.Lose())
+		// The index lags: the message cannot be found yet.
+		r.Fail(gmailtest.On("messages.list").Times(1), gmailtest.Rewrite(func([]byte) []byte { return []byte("{}") }))
+		_, err := appendTo(t, r, "INBOX", raw, connection.AppendOptions{})
+		failedRefs(t, err, connection.ErrUncertain)
+		if connection.Temporary(err) {
+			t.Error("an uncertain outcome is not temporary")
+		}
+		ref, err := appendTo(t, r, "INBOX", raw, connection.AppendOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := r.holds(t, r.ann, raw); m == nil || m.ID != ref.ID || r.Calls("messages.import") != 1 {
+			t.Errorf("got %v, the mailbox holds %v, stored %d times", ref, m, r.Calls("messages.import"))
+		}
+		// That is settled: the same message once more is a second one.
+		if _, err := appendTo(t, r, "INBOX", raw, connection.AppendOptions{}); err != nil || r.Calls("messages.import") != 2 {
+			t.Errorf("once more: %v, stored %d times", err, r.Calls("messages.import"))
+		}
+	})
+}
+
+// A copy of the message that lies elsewhere is not the one that Append was to make.
+func TestG34CopyElsewhere(t *testing.T) {
+	for name, there := range map[string][]string{"in the trash": {"TRASH"}, "archived": nil, "sent": {"SENT"}} {
+		for _, folder := range []string{"INBOX", "Archive"} {
+			t.Run(name+", wanted in "+folder, func(t *testing.T) {
+				changing(t, nil, nil, func(t *testing.T, r *changeRig) {
+					raw := letterOf("1@out.example", 100)
+					r.DeliverWith(r.ann, raw, gmailtest.Delivery{Labels: append([]string{}, there...)})
+					r.Fail(gmailtest.On("messages.import").Times(1), gmailtest.Refuse(500, "backendError", "Backend Error"))
+					ref, err := appendTo(t, r, folder, raw, connection.AppendOptions{})
+					if folder == "Archive" && there == nil {
+						if err != nil || ref.ID != r.Messages(r.ann)[0].ID {
+							t.Errorf("got %v, %v; want the message that is there", ref, err)
+						}
+						return
+					}
+					failedRefs(t, err, connection.ErrUncertain)
+				})
+			})
+		}
+	}
+}
+
+// Without a Message-ID that can be searched for there is nothing to find, and nothing is asked.
+func TestG34NoMessageID(t *testing.T) {
+	for name, raw := range map[string]string{
+		"none": "Subject: x\r\n\r\ny\r\n", "an operator": "Message-ID: <a OR in:inbox@b>\r\n\r\ny\r\n", "quotes": "Message-ID: <\"a\"@b>\r\n\r\ny\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			changing(t, nil, nil, func(t *testing.T, r *changeRig) {
+				r.Fail(gmailtest.On("messages.import").Times(1), gmailtest.Lose())
+				_, err := appendTo(t, r, "INBOX", []byte(raw), connection.AppendOptions{})
+				failedRefs(t, err, connection.ErrUncertain)
+				if n := r.Calls("messages.list"); n != 0 {
+					t.Errorf("looked %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// A refusal says that nothing was done: the upload is made again.
+func TestAppendAfterRefusal(t *testing.T) {
+	for form, size := range map[string]int{gmail.UploadJSON: 100, gmail.UploadMedia: 100, gmail.UploadAuto: 6 << 20} {
+		for name, fault := range map[string]gmailtest.Fault{
+			"rate": gmailtest.Refuse(403, "userRateLimitExceeded", "User Rate Limit Exceeded"), "concurrent": gmailtest.TooManyConcurrent(),
+			"token": gmailtest.Refuse(401, "authError", "Invalid Credentials"),
+		} {
+			t.Run(form+", "+name, func(t *testing.T) {
+				changing(t, nil, func(c *gmail.Config, _ *gmail.Options) { c.Upload = form }, func(t *testing.T, r *changeRig) {
+					raw := letterOf("1@out.example", size)
+					r.Fail(gmailtest.On("messages.import").Times(1), fault)
+					if _, err := appendTo(t, r, "INBOX", raw, connection.AppendOptions{}); err != nil {
+						t.Fatal(err)
+					}
+					if r.holds(t, r.ann, raw) == nil {
+						t.Error("the mailbox does not hold it")
+					}
+				})
+			})
+		}
+	}
+}
+
+// A server that takes no resumable upload is not asked for ever.
+func TestG47RefusedUpload(t *testing.T) {
+	opts := &gmailtest.Options{Mail: gmailtest.MailOptions{NoResumable: true}}
+	changing(t, opts, nil, func(t *testing.T, r *changeRig) {
+		raw := letterOf("1@out.example", 6<<20)
+		_, err := appendTo(t, r, "INBOX", raw, connection.AppendOptions{})
+		var e *connection.Error
+		if !errors.As(err, &e) || connection.Temporary(err) || !strings.Contains(e.Hint, "upload") {
+			t.Errorf("got %v, want an error that names the setting upload", err)
+		}
+		if n := r.Calls("messages.import"); n > 2 {
+			t.Errorf("asked %d times", n)
+		}
+		r.cfg.Upload = gmail.UploadJSON
+		r.conn = r.open(t)
+		if _, err := appendTo(t, r, "INBOX", raw, connection.AppendOptions{}); err != nil || r.holds(t, r.ann, raw) == nil {
+			t.Errorf("by json: %v", err)
+		}
+	})
+}
+
+// A caller who gives up before the last octet has left knows that nothing was stored; behind it nobody knows.
+func TestAppendCanceled(t *testing.T) {
+	for _, form := range []string{gmail.UploadJSON, gmail.UploadMedia} {
+		t.Run(form, func(t *testing.T) {
+			changing(t, nil, func(c *gmail.Config, _ *gmail.Options) { c.Upload = form }, func(t *testing.T, r *changeRig) {
+				raw := letterOf("1@out.example", 100)
+				ctx, cancel := context.WithCancel(t.Context())
+				arrived := make(chan struct{})
+				r.Fail(gmailtest.On("messages.import"), gmailtest.Do(func(gmailtest.Request) { close(arrived) }), gmailtest.StallAfter(0))
+				go func() {
+					<-arrived
+					synctest.Wait() // the server has the message, and says nothing
+					cancel()
+				}()
+				_, err := r.conn.Append(ctx, "INBOX", bytes.NewReader(raw), &connection.AppendOptions{Mailbox: r.ann})
+				failedRefs(t, err, connection.ErrUncertain)
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v, want it to be canceled", err)
+				}
+				_, err = r.conn.Append(ctx, "INBOX", bytes.NewReader(raw), &connection.AppendOptions{Mailbox: r.ann})
+				failedRefs(t, err, connection.ErrCanceled)
+			})
+		})
+	}
+	changing(t, &gmailtest.Options{AllowBadRequests: true}, nil, func(t *testing.T, r *changeRig) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r.Fail(gmailtest.On("messages.import"), gmailtest.Do(func(gmailtest.Request) { cancel() }), gmailtest.Stall())
+		_, err := r.conn.Append(ctx, "INBOX", bytes.NewReader(letterOf("1@out.example", 2<<20)), &connection.AppendOptions{Mailbox: r.ann})
+		failedRefs(t, err, connection.ErrCanceled)
+	})
+}
