@@ -20,6 +20,19 @@
 //
 // Users come and go with [Server.AddUser], [Server.Suspend], [Server.RenameUser] and [Server.RemoveUser]; [Server.AddGroup] makes groups.
 //
+// [Server.Config] are settings of the driver for the whole domain, [Server.UserConfig] for one user's consent, and [Server.HookConfig] with
+// [Server.HookEnv] those for tokens from elsewhere.
+//
+// # Mail
+//
+// [Server.Deliver] and [Server.DeliverWith] bring mail; [Server.SetLabels], [Server.Remove], [Server.AddLabel], [Server.RenameLabel] and
+// [Server.RemoveLabel] are what users do in another program; [Server.Messages] is what a mailbox holds. A [Synthetic] is a huge message
+// that takes no memory. Message ids are the same in every mailbox, history ids have gaps, labelIds come in another order each time, and
+// lists tell the newest first. [Server.ExpireHistory] makes a client reconcile; [Server.Vanish], [Server.EmptyPages],
+// [Server.RepeatPages] and [Server.ExpirePageTokens] make lists difficult; [Trouble] is what is wrong with one message, and [MailOptions]
+// is where the server differs from Google. [Server.Monitors], [Server.PutMonitor] and [Server.SetGone] are about the audit feed; a
+// monitored mailbox's mail is copied as [MonitorOptions] says.
+//
 // # What it is sent
 //
 // What the published API does not have is refused as Google refuses it, is listed by [Server.BadRequests], and fails the test unless
@@ -29,7 +42,7 @@
 // # What goes wrong
 //
 // [Server.Fail] lets requests fail: with a status, an error in Google's form, a cut or silent connection, and whatever else makes a
-// [Fault]. [Options] hold what is wrong all the time, [Quota] what clients may spend: by [Options.Clock], so that no test waits.
+// [Fault]; [Server.DropConnections] and [Server.Freeze] end connections that are there. [Options] hold what is wrong all the time, [Quota] what clients may spend: by [Options.Clock], so that no test waits.
 // [Options.Memory] makes connections without sockets, for testing/synctest.
 //
 // # What it is not
