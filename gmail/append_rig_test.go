@@ -44,7 +44,7 @@ func changing(t *testing.T, opts *gmailtest.Options, set func(*gmail.Config, *gm
 		r := &changeRig{Server: gmailtest.NewServer(t, &o)}
 		r.ann = r.AddUser(gmailtest.User{Email: "ann@corp.example"})
 		r.bob = r.AddUser(gmailtest.User{Email: "bob@corp.example"})
-		r.cfg, r.env = domainConfig(r.Server), r.Env()
+		r.cfg, r.env = r.Config(), r.Env()
 		r.cfg.Verbs = []string{gmail.VerbDelete, gmail.VerbAppend, gmail.VerbSend}
 		r.env.Observe = func(ev connection.Event) {
 			r.mu.Lock()

@@ -45,12 +45,11 @@ func TestAppend(t *testing.T) {
 	}{
 		{gmail.AppendImport, gmail.UploadAuto, 1, ""},
 		{gmail.AppendImport, gmail.UploadAuto, 4<<20 + 1, "multipart"},
-		{gmail.AppendImport, gmail.UploadAuto, 11 << 20, "resumable"},
+		{gmail.AppendImport, gmail.UploadAuto, 6 << 20, "resumable"},
 		{gmail.AppendImport, gmail.UploadJSON, 5 << 20, ""},
 		{gmail.AppendImport, gmail.UploadMedia, 3000, "multipart"},
 		{gmail.AppendInsert, gmail.UploadJSON, 3001, ""},
 		{gmail.AppendInsert, gmail.UploadMedia, 3002, "multipart"},
-		{gmail.AppendInsert, gmail.UploadMedia, 6 << 20, "resumable"},
 	} {
 		t.Run(fmt.Sprintf("%s, %s, %d", test.method, test.form, test.size), func(t *testing.T) {
 			set := func(c *gmail.Config, _ *gmail.Options) { c.AppendMethod, c.Upload = test.method, test.form }

@@ -271,7 +271,7 @@ func FuzzSendHeader(f *testing.F) {
 	f.Add([]byte("To: bob@corp.example\r\rX: y\n\n"))
 	srv := gmailtest.NewServer(f, &gmailtest.Options{AllowBadRequests: true})
 	srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
-	cfg := domainConfig(srv)
+	cfg := srv.Config()
 	cfg.Verbs = []string{gmail.VerbSend}
 	c, err := gmail.Open(cfg, srv.Env())
 	if err != nil {

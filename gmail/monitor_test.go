@@ -1,0 +1,474 @@
+package gmail_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/gmail"
+	"github.com/mailconn/mailconn/gmail/gmailtest"
+)
+
+const day = 24 * time.Hour
+
+// watching runs test in a domain with ann, bob and the destination journal, by monitors.
+func watching(t *testing.T, opts *gmailtest.Options, set func(*gmail.Config, *gmail.Options), test func(t *testing.T, r *changeRig)) {
+	t.Helper()
+	changing(t, opts, func(c *gmail.Config, o *gmail.Options) {
+		monitored(c, o)
+		if set != nil {
+			set(c, o)
+		}
+	}, func(t *testing.T, r *changeRig) {
+		r.AddUser(gmailtest.User{Email: "journal@corp.example"})
+		test(t, r)
+	})
+}
+
+// sources returns the sources of the monitors that there are.
+func (r *changeRig) sources() []string {
+	var all []string
+	for _, m := range r.Monitors() {
+		all = append(all, m.Source)
+	}
+	return all
+}
+
+func TestSetMonitor(t *testing.T) {
+	for _, style := range []gmailtest.AtomStyle{gmailtest.AtomDefault, gmailtest.AtomPrefixed, gmailtest.AtomMixed, gmailtest.AtomBroken} {
+		t.Run(string(style), func(t *testing.T) {
+			opts := &gmailtest.Options{Mail: gmailtest.MailOptions{Monitors: gmailtest.MonitorOptions{XML: style, PageSize: 1}}}
+			watching(t, opts, func(c *gmail.Config, _ *gmail.Options) { c.Monitors.Outgoing, c.Monitors.Chat = "headers", "full" }, func(t *testing.T, r *changeRig) {
+				m, err := r.conn.SetMonitor(t.Context(), "ann@corp.example")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if life := time.Until(m.End); life > 365*day || life < 334*day {
+					t.Errorf("it ends in %s, want a year less up to 30 days", life)
+				}
+				if m.Source != "ann@corp.example" || m.Destination != "journal@corp.example" || m.Incoming != "full" || m.Outgoing != "headers" || m.Drafts != "none" || m.Chat != "full" {
+					t.Errorf("got %+v", m)
+				}
+				r.PutMonitor(gmailtest.Monitor{Source: "ann", Destination: "other", End: m.End, Incoming: gmailtest.HeaderOnly})
+				all, err := r.conn.Monitors(t.Context(), r.ann)
+				if err != nil || len(all) != 2 || !reflect.DeepEqual(all[0], *m) || all[1].Destination != "other@corp.example" || all[1].Incoming != "headers" || all[1].Outgoing != "none" {
+					t.Errorf("got %+v, %v; want %+v and another's", all, err, m)
+				}
+				for range 2 {
+					if err := r.conn.RemoveMonitor(t.Context(), "ann@corp.example"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if all, err := r.conn.Monitors(t.Context(), r.ann); err != nil || len(all) != 1 {
+					t.Errorf("left: %+v, %v", all, err)
+				}
+			})
+		})
+	}
+}
+
+func TestG63EveryLevelIsSent(t *testing.T) {
+	watching(t, nil, func(c *gmail.Config, _ *gmail.Options) {
+		c.Monitors.Chat, c.Monitors.Drafts, c.Monitors.Incoming = "full", "headers", "headers"
+	}, func(t *testing.T, r *changeRig) {
+		for range 2 { // the second is an update
+			if _, err := r.conn.SetMonitor(t.Context(), r.ann); err != nil {
+				t.Fatal(err)
+			}
+			m := r.Monitors()[0]
+			if m.Incoming != gmailtest.HeaderOnly || m.Outgoing != gmailtest.FullMessage || m.Drafts != gmailtest.HeaderOnly || m.Chats != gmailtest.FullMessage {
+				t.Errorf("got %+v", m)
+			}
+		}
+	})
+}
+
+func TestG35RefusedBeforeCalling(t *testing.T) {
+	for name, test := range map[string]struct {
+		set     func(*gmail.Config, *gmail.Options)
+		prepare func(*changeRig)
+		source  string
+		kind    connection.Kind
+	}{
+		"the destination itself": {nil, nil, "journal@corp.example", connection.ErrInvalid},
+		"by an alias": {nil, func(r *changeRig) {
+			r.AddUser(gmailtest.User{Email: "journal@corp.example", Aliases: []string{"j@corp.example"}})
+		}, "j@corp.example", connection.ErrInvalid},
+		"a user of another domain":  {nil, func(r *changeRig) { r.AddUser(gmailtest.User{Email: "eve@other.example"}) }, "eve@other.example", connection.ErrInvalid},
+		"a suspended user":          {nil, func(r *changeRig) { r.Suspend("ann@corp.example", true) }, "ann@corp.example", connection.ErrInvalid},
+		"an unknown user":           {nil, nil, "nobody@corp.example", connection.ErrNotFound},
+		"nobody":                    {nil, nil, "", connection.ErrInvalid},
+		"a suspended destination":   {nil, func(r *changeRig) { r.Suspend("journal@corp.example", true) }, "ann@corp.example", connection.ErrConfig},
+		"a destination elsewhere":   {nil, func(r *changeRig) { r.RenameUser("journal@corp.example", "journal@other.example") }, "ann@corp.example", connection.ErrConfig},
+		"a destination without box": {func(c *gmail.Config, _ *gmail.Options) { c.Monitors.Destination = "admin" }, nil, "ann@corp.example", connection.ErrConfig},
+		"no such destination":       {func(c *gmail.Config, _ *gmail.Options) { c.Monitors.Destination = "nobody@corp.example" }, nil, "ann@corp.example", connection.ErrConfig},
+	} {
+		t.Run(name, func(t *testing.T) {
+			watching(t, &gmailtest.Options{Domains: []string{"other.example"}}, test.set, func(t *testing.T, r *changeRig) {
+				if test.prepare != nil {
+					test.prepare(r)
+				}
+				_, err := r.conn.SetMonitor(t.Context(), test.source)
+				failedRefs(t, err, test.kind)
+				if err == nil || r.Calls("audit") != 0 {
+					t.Errorf("got %v, the feed was asked %d times", err, r.Calls("audit"))
+				}
+			})
+		})
+	}
+}
+
+func TestReconcileMonitors(t *testing.T) {
+	for _, none := range []bool{false, true} {
+		opts := &gmailtest.Options{Domains: []string{"other.example"}, Mail: gmailtest.MailOptions{Monitors: gmailtest.MonitorOptions{NoneIsError: none, ListStatus: 200}}}
+		watching(t, opts, func(c *gmail.Config, _ *gmail.Options) { c.Exclude = []string{"bob@*"} }, func(t *testing.T, r *changeRig) {
+			r.AddUser(gmailtest.User{Email: "carl@corp.example"})
+			r.AddUser(gmailtest.User{Email: "dora@corp.example", Suspended: true})
+			r.AddUser(gmailtest.User{Email: "eve@other.example"})
+			r.AddUser(gmailtest.User{Email: "fred@corp.example"})
+			r.AddUser(gmailtest.User{Email: "gina@corp.example"})
+			full := gmailtest.Monitor{Destination: "journal", Incoming: gmailtest.FullMessage, Outgoing: gmailtest.FullMessage}
+			put := func(source string, end time.Duration, change func(*gmailtest.Monitor)) {
+				m := full
+				m.Source, m.End = source, time.Now().Add(end)
+				if change != nil {
+					change(&m)
+				}
+				r.PutMonitor(m)
+			}
+			put("ann", 29*day, nil)
+			put("carl", 60*day, nil)
+			put("fred", 60*day, func(m *gmailtest.Monitor) { m.Drafts = gmailtest.FullMessage })
+			put("gina", -day, nil) // it has ended
+			stats, err := r.conn.ReconcileMonitors(t.Context())
+			if want := (gmail.MonitorStats{Users: 4, Created: 1, Renewed: 2}); err != nil || stats != want {
+				t.Errorf("got %+v, %v; want %+v", stats, err, want)
+			}
+			for _, m := range r.Monitors() {
+				if life := time.Until(m.End); (life > 300*day) != (m.Source != "carl") || m.Drafts != "" {
+					t.Errorf("%s: ends in %s, drafts %q", m.Source, life, m.Drafts)
+				}
+			}
+			if got := r.sources(); !slices.Equal(got, []string{"ann", "carl", "fred", "gina"}) {
+				t.Errorf("monitored: %q", got)
+			}
+			if n := r.MonitorWrites(); n != 3 {
+				t.Errorf("%d writes, want 3", n)
+			}
+			// What Google said is believed for a day.
+			r.ResetLog()
+			if stats, err := r.conn.ReconcileMonitors(t.Context()); err != nil || stats != (gmail.MonitorStats{Users: 4}) || r.Calls("audit") != 0 {
+				t.Errorf("again: %+v, %v, the feed was asked %d times", stats, err, r.Calls("audit"))
+			}
+			r.DropMonitor("carl", "journal")
+			<-time.After(day)
+			if stats, err := r.conn.ReconcileMonitors(t.Context()); err != nil || stats != (gmail.MonitorStats{Users: 4, Created: 1}) {
+				t.Errorf("a day later: %+v, %v", stats, err)
+			}
+		})
+	}
+}
+
+func TestG65DestinationIsNoSource(t *testing.T) {
+	watching(t, nil, func(c *gmail.Config, _ *gmail.Options) {
+		c.Include = []string{"journal@corp.example", "ann@corp.example"}
+	}, func(t *testing.T, r *changeRig) {
+		stats, err := r.conn.ReconcileMonitors(t.Context())
+		if err != nil || stats != (gmail.MonitorStats{Users: 1, Created: 1}) || !slices.Equal(r.sources(), []string{"ann"}) {
+			t.Errorf("got %+v, %v; monitored: %q", stats, err, r.sources())
+		}
+	})
+}
+
+// The budget of a day outlives the process; what is left is done on the days that follow, those without a monitor first.
+func TestG36BudgetSpent(t *testing.T) {
+	state := &memoryState{}
+	watching(t, nil, func(c *gmail.Config, o *gmail.Options) { c.Monitors.DailyWrites, o.State = 4, state }, func(t *testing.T, r *changeRig) {
+		for i := range 7 {
+			r.AddUser(gmailtest.User{Email: fmt.Sprintf("user%d@corp.example", i)})
+		}
+		r.PutMonitor(gmailtest.Monitor{Source: "ann", Destination: "journal", End: time.Now().Add(20 * day), Incoming: gmailtest.FullMessage, Outgoing: gmailtest.FullMessage})
+		r.PutMonitor(gmailtest.Monitor{Source: "bob", Destination: "journal", End: time.Now().Add(10 * day), Incoming: gmailtest.FullMessage, Outgoing: gmailtest.FullMessage})
+		pass := func(want gmail.MonitorStats, writes int) {
+			t.Helper()
+			r.conn = r.open(t) // another process
+			stats, err := r.conn.ReconcileMonitors(t.Context())
+			if want.Users = 9; err != nil || stats != want {
+				t.Errorf("got %+v, %v; want %+v", stats, err, want)
+			}
+			if n := r.MonitorWrites(); n != writes {
+				t.Errorf("%d writes on this day, want %d", n, writes)
+			}
+		}
+		pass(gmail.MonitorStats{Created: 4, Pending: 5}, 4)
+		told := r.told(connection.EventThrottled)
+		if len(told) != 1 || told[0].Count != 5 || !strings.Contains(told[0].Detail, "5 pending") || !told[0].Until.After(time.Now()) {
+			t.Errorf("told %+v, want 5 pending", told)
+		}
+		pass(gmail.MonitorStats{Pending: 5}, 4)
+		_, err := r.conn.SetMonitor(t.Context(), "user6@corp.example")
+		failedRefs(t, err, connection.ErrQuota)
+		if wait := connection.RetryAfter(err); wait <= 0 || wait > day {
+			t.Errorf("wait %s, want the rest of the day", wait)
+		}
+		<-time.After(day)
+		pass(gmail.MonitorStats{Created: 3, Renewed: 1, Pending: 1}, 4)
+		if ends := r.Monitors()[1].End; time.Until(ends) < 300*day {
+			t.Errorf("bob's, which ends first, ends in %s", time.Until(ends))
+		}
+		<-time.After(day)
+		pass(gmail.MonitorStats{Renewed: 1}, 1)
+	})
+}
+
+// Each attempt counts, also one that fails or whose answer is lost.
+func TestG36EachAttemptCounts(t *testing.T) {
+	watching(t, nil, func(c *gmail.Config, _ *gmail.Options) { c.Monitors.DailyWrites = 3 }, func(t *testing.T, r *changeRig) {
+		r.Fail(gmailtest.On("audit").Nth(1).Times(2), gmailtest.Lose())
+		if _, err := r.conn.SetMonitor(t.Context(), "ann@corp.example"); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.conn.SetMonitor(t.Context(), "bob@corp.example")
+		failedRefs(t, err, connection.ErrQuota)
+		if n := r.MonitorWrites(); n != 3 {
+			t.Errorf("%d writes, want 3", n)
+		}
+	})
+}
+
+// Without a durable count nothing is written.
+func TestBudgetThatCannotBeKept(t *testing.T) {
+	state := &memoryState{fails: errHost}
+	watching(t, nil, func(_ *gmail.Config, o *gmail.Options) { o.State = state }, func(t *testing.T, r *changeRig) {
+		if _, err := r.conn.SetMonitor(t.Context(), "ann@corp.example"); !errors.Is(err, errHost) {
+			t.Errorf("got %v, want the host's error", err)
+		}
+		if n := r.MonitorWrites(); n != 0 {
+			t.Errorf("%d writes", n)
+		}
+		state.fails = nil
+	})
+}
+
+// State that nobody understands costs nothing but questions.
+func TestStrangeMonitorState(t *testing.T) {
+	state := &memoryState{}
+	watching(t, nil, func(_ *gmail.Config, o *gmail.Options) { o.State = state }, func(t *testing.T, r *changeRig) {
+		if _, err := r.conn.ReconcileMonitors(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for key := range state.copied() {
+			if err := state.Save(t.Context(), key, []byte(`{"v":99,"users":3}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.conn = r.open(t)
+		if stats, err := r.conn.ReconcileMonitors(t.Context()); err != nil || stats != (gmail.MonitorStats{Users: 2}) {
+			t.Errorf("got %+v, %v", stats, err)
+		}
+	})
+}
+
+func TestRemoveDeparted(t *testing.T) {
+	for _, remove := range []bool{false, true} {
+		t.Run(fmt.Sprint(remove), func(t *testing.T) {
+			state := &memoryState{}
+			watching(t, nil, func(c *gmail.Config, o *gmail.Options) { c.Monitors.RemoveDeparted, o.State = remove, state }, func(t *testing.T, r *changeRig) {
+				for _, name := range []string{"carl", "dora", "eve"} {
+					r.AddUser(gmailtest.User{Email: name + "@corp.example"})
+				}
+				if stats, err := r.conn.ReconcileMonitors(t.Context()); err != nil || stats.Created != 5 {
+					t.Fatalf("got %+v, %v", stats, err)
+				}
+				r.Suspend("carl@corp.example", true) // she may come back
+				r.RemoveUser("dora@corp.example")
+				r.RenameUser("eve@corp.example", "eva@corp.example")
+				r.cfg.Exclude = []string{"bob@corp.example"}
+				r.conn = r.open(t)
+				want := []string{"ann", "bob", "carl", "dora", "eve"}
+				if remove {
+					want = []string{"ann", "carl", "dora", "eve"}
+				}
+				stats, err := r.conn.ReconcileMonitors(t.Context())
+				got := slices.DeleteFunc(r.sources(), func(s string) bool { return s == "eva" })
+				if err != nil || (stats.Removed == 1) != remove || !slices.Equal(got, want) {
+					t.Errorf("got %+v, %v; monitored: %q, want %q", stats, err, got, want)
+				}
+			})
+		})
+	}
+}
+
+// A directory that is not read to its end removes nobody's monitor.
+func TestRemoveDepartedNeedsTheWholeDirectory(t *testing.T) {
+	state := &memoryState{}
+	watching(t, nil, func(c *gmail.Config, o *gmail.Options) {
+		c.Monitors.RemoveDeparted, c.Retries, o.State = true, 2, state
+	}, func(t *testing.T, r *changeRig) {
+		if _, err := r.conn.ReconcileMonitors(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		r.conn = r.open(t)
+		r.Fail(gmailtest.On("users.list"), gmailtest.Refuse(503, "backendError", "Backend Error"))
+		_, err := r.conn.ReconcileMonitors(t.Context())
+		failedRefs(t, err, connection.ErrUnavailable)
+		if got := r.sources(); !slices.Equal(got, []string{"ann", "bob"}) {
+			t.Errorf("monitored: %q", got)
+		}
+	})
+}
+
+func TestMonitorsGone(t *testing.T) {
+	for _, gone := range []gmailtest.Gone{
+		gmailtest.Gone404, gmailtest.Gone410, gmailtest.Gone501, gmailtest.GoneHTML, gmailtest.GoneHTML404, gmailtest.GoneFeature, gmailtest.GoneNotForUser, gmailtest.GoneDeprecated,
+	} {
+		t.Run(string(gone), func(t *testing.T) {
+			watching(t, nil, nil, func(t *testing.T, r *changeRig) {
+				r.SetGone(gone)
+				check := func(err error) {
+					t.Helper()
+					var e *connection.Error
+					if !errors.Is(err, gmail.ErrMonitorsUnavailable) || !errors.Is(err, connection.ErrUnsupported) || !errors.As(err, &e) || connection.Temporary(err) {
+						t.Fatalf("got %v, want that there are no monitors", err)
+					}
+					for _, text := range []string{"Google no longer offers mailbox monitors for this domain (HTTP ", "1) mode Synchronize", "Third-party email archiving", "X-Gm-Original-To", "vault/v1 matters.exports"} {
+						if !strings.Contains(err.Error(), text) {
+							t.Errorf("got %v, want it to hold %q", err, text)
+						}
+					}
+				}
+				stats, err := r.conn.ReconcileMonitors(t.Context())
+				check(err)
+				if n := r.Calls("audit"); n > 2 || stats.Created+stats.Failed != 0 {
+					t.Errorf("asked %d times, %+v", n, stats)
+				}
+				_, err = r.conn.SetMonitor(t.Context(), r.ann)
+				check(err)
+				_, err = r.conn.Monitors(t.Context(), r.ann)
+				check(err)
+				check(r.conn.RemoveMonitor(t.Context(), r.ann))
+				r.SetGone(gmailtest.NotGone)
+				if stats, err := r.conn.ReconcileMonitors(t.Context()); err != nil || stats.Created != 2 {
+					t.Errorf("when it is back: %+v, %v", stats, err)
+				}
+			})
+		})
+	}
+}
+
+func TestG61OneUserIsNotAll(t *testing.T) {
+	for _, gone := range []gmailtest.Gone{gmailtest.Gone404, gmailtest.GoneHTML, gmailtest.GoneHTML404, gmailtest.GoneNotForUser} {
+		t.Run(string(gone), func(t *testing.T) {
+			watching(t, nil, nil, func(t *testing.T, r *changeRig) {
+				r.SetGoneFor("ann", gone)
+				stats, err := r.conn.ReconcileMonitors(t.Context())
+				if want := (gmail.MonitorStats{Users: 2, Created: 1, Failed: 1}); stats != want {
+					t.Errorf("got %+v, want %+v", stats, want)
+				}
+				n := 0
+				for e := range connection.Errors(err) {
+					if e.Ref != (connection.Ref{Mailbox: r.ann}) || errors.Is(e, gmail.ErrMonitorsUnavailable) {
+						t.Errorf("got %v, want an error of ann's", e)
+					}
+					n++
+				}
+				if n != 1 || len(r.told(connection.EventSkipped)) != 1 {
+					t.Errorf("got %d errors, told %d times", n, len(r.told(connection.EventSkipped)))
+				}
+			})
+		})
+	}
+}
+
+// What concerns everybody ends a pass; it does not fail once for each user.
+func TestReconcileStops(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(*changeRig)
+		kind  connection.Kind
+	}{
+		"no super administrator": {func(r *changeRig) {
+			r.Fail(gmailtest.On("audit"), gmailtest.Status(403, "You are not authorized to access this API"))
+		}, connection.ErrPermission},
+		"no delegation": {func(r *changeRig) {
+			r.Delegate("https://www.googleapis.com/auth/admin.directory.user.readonly")
+		}, connection.ErrAuth},
+		"unavailable": {func(r *changeRig) { r.Fail(gmailtest.On("audit"), gmailtest.Status(503, "")) }, connection.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			watching(t, nil, func(c *gmail.Config, _ *gmail.Options) { c.Retries = 2 }, func(t *testing.T, r *changeRig) {
+				for i := range 50 {
+					r.AddUser(gmailtest.User{Email: fmt.Sprintf("user%d@corp.example", i)})
+				}
+				test.spoil(r)
+				_, err := r.conn.ReconcileMonitors(t.Context())
+				if !errors.Is(err, test.kind) || r.Calls("audit") > 10 {
+					t.Errorf("got %v after %d requests, want %v", err, r.Calls("audit"), test.kind)
+				}
+			})
+		})
+	}
+	watching(t, nil, nil, func(t *testing.T, r *changeRig) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r.Fail(gmailtest.On("audit"), gmailtest.Do(func(gmailtest.Request) { cancel() }), gmailtest.Stall())
+		if _, err := r.conn.ReconcileMonitors(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want it to be canceled", err)
+		}
+	})
+}
+
+// Google's own limit, which others may have reached, ends a pass too.
+func TestGooglesOwnLimit(t *testing.T) {
+	watching(t, nil, nil, func(t *testing.T, r *changeRig) {
+		for i := range 20 {
+			r.AddUser(gmailtest.User{Email: fmt.Sprintf("user%d@corp.example", i)})
+		}
+		r.SpendMonitorWrites(995)
+		stats, err := r.conn.ReconcileMonitors(t.Context())
+		if stats.Created != 5 || err == nil || r.MonitorWrites() > 1010 {
+			t.Errorf("got %+v, %v after %d writes", stats, err, r.MonitorWrites())
+		}
+	})
+}
+
+// The ends of monitors that are made on one day lie on many.
+func TestRenewalsAreSpread(t *testing.T) {
+	watching(t, nil, nil, func(t *testing.T, r *changeRig) {
+		for i := range 60 {
+			r.AddUser(gmailtest.User{Email: fmt.Sprintf("user%d@corp.example", i)})
+		}
+		if _, err := r.conn.ReconcileMonitors(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		days := make(map[string]int)
+		for _, m := range r.Monitors() {
+			days[m.End.Format(time.DateOnly)]++
+			if life := time.Until(m.End); life > 365*day || life < 334*day {
+				t.Errorf("a monitor ends in %s", life)
+			}
+		}
+		if len(days) < 15 {
+			t.Errorf("62 monitors end on %d days", len(days))
+		}
+	})
+}
+
+func TestMonitorsNeedADomain(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	env := srv.Env()
+	secret := connection.NewSecret(srv.Token("ann@corp.example"))
+	env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) { return secret, nil }
+	c := openConn(t, srv, gmail.Config{Endpoint: srv.URL(), CustomEndpoints: true}, func(_ *gmail.Config, e *connection.Env) { *e = *env })
+	_, err := c.SetMonitor(t.Context(), "ann@corp.example")
+	failedRefs(t, err, connection.ErrConfig)
+	_, err = c.Monitors(t.Context(), "ann@corp.example")
+	failedRefs(t, err, connection.ErrConfig)
+	failedRefs(t, c.RemoveMonitor(t.Context(), "ann@corp.example"), connection.ErrConfig)
+	_, err = c.ReconcileMonitors(t.Context())
+	failedRefs(t, err, connection.ErrConfig)
+}
