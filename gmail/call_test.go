@@ -65,7 +65,9 @@ func TestG31OddAnswers(t *testing.T) {
 				token := srv.Token("ann@corp.example")
 				cfg := gmail.Config{Endpoint: srv.URL(), CustomEndpoints: true, Retries: 3, ResponseTimeout: connection.Duration(time.Minute), NoDataTimeout: connection.Duration(time.Minute)}
 				c := openConn(t, srv, cfg, func(_ *gmail.Config, env *connection.Env) {
-					env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) { return connection.NewSecret(token), nil }
+					env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+						return connection.NewSecret(token), nil
+					}
 				})
 				faults := append(test.fault, gmailtest.Rewrite(func(body []byte) []byte { return bytes.ReplaceAll(body, []byte("%TOKEN%"), []byte(token)) }))
 				srv.Fail(gmailtest.On("labels.list"), faults...)
@@ -93,7 +95,7 @@ func TestG31OddAnswers(t *testing.T) {
 func TestRetries(t *testing.T) {
 	bubble(t, gmailtest.Options{}, func(t *testing.T, srv *gmailtest.Server) {
 		var retries atomic.Int32
-		c := openConn(t, srv, domainConfig(srv), func(_ *gmail.Config, env *connection.Env) {
+		c := openConn(t, srv, srv.Config(), func(_ *gmail.Config, env *connection.Env) {
 			env.Observe = func(ev connection.Event) {
 				if ev.Kind == connection.EventRetry && ev.Detail == "labels.list" && ev.Err != nil {
 					retries.Add(1)
@@ -123,7 +125,7 @@ func TestEndOfACall(t *testing.T) {
 		for _, byClose := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, byClose), func(t *testing.T) {
 				bubble(t, gmailtest.Options{}, func(t *testing.T, srv *gmailtest.Server) {
-					cfg := domainConfig(srv)
+					cfg := srv.Config()
 					cfg.Retries = 20
 					c := openConn(t, srv, cfg, nil)
 					srv.Fail(gmailtest.On(fault.on), fault.fault)
@@ -172,7 +174,7 @@ func TestG32DeadConnections(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, gmailtest.Options{Protocol: gmailtest.HTTP2}, func(t *testing.T, srv *gmailtest.Server) {
-				c := openConn(t, srv, domainConfig(srv), nil)
+				c := openConn(t, srv, srv.Config(), nil)
 				if _, err := folderNames(t.Context(), c, "ann@corp.example"); err != nil {
 					t.Fatal(err)
 				}
@@ -203,7 +205,7 @@ func TestG58OtherHosts(t *testing.T) {
 	defer evil.Close()
 	srv := gmailtest.NewServer(t, nil)
 	srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
-	c := openConn(t, srv, domainConfig(srv), nil)
+	c := openConn(t, srv, srv.Config(), nil)
 	for _, status := range []int{301, 302, 307, 308} {
 		srv.Fail(gmailtest.On("labels.list"), gmailtest.Status(status, ""), gmailtest.Header("Location", evil.URL+"/"))
 		if _, err := folderNames(t.Context(), c, "ann@corp.example"); !errors.Is(err, connection.ErrProtocol) {
@@ -265,7 +267,7 @@ func TestAnswerWithoutEnd(t *testing.T) {
 func TestWhoIsCharged(t *testing.T) {
 	srv := gmailtest.NewServer(t, nil)
 	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
-	c := openConn(t, srv, domainConfig(srv), nil)
+	c := openConn(t, srv, srv.Config(), nil)
 	if _, err := folderNames(t.Context(), c, "ann@corp.example"); err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +290,7 @@ func TestNoSecretIsShown(t *testing.T) {
 	srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
 	var log bytes.Buffer
 	var tokens []string
-	c := openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, env *connection.Env) {
+	c := openConn(t, srv, srv.Config(), func(cfg *gmail.Config, env *connection.Env) {
 		cfg.Retries = 1
 		env.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: connection.LevelTrace}))
 	})

@@ -132,6 +132,10 @@ func (x *exchange) refusal() *connection.Error {
 		e.Err = fmt.Errorf("%w: %w", ErrPolicy, e.Err)
 	case quota.NoMailbox:
 		e.Err = fmt.Errorf("%w: %w", ErrNoMailbox, e.Err)
+	case quota.Precondition:
+		if x.conn.own != nil && x.conn.cfg.OAuth2 == nil {
+			e.Kind, e.Hint = connection.ErrConfig, "the host's token may be that of a service account itself, which has no mailbox: let the token source give a user's, or set admin"
+		}
 	case quota.MissingScope:
 		e.Hint = "the token lacks the scope " + x.call.scope + ": " + x.conn.consent()
 	}

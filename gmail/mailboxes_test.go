@@ -63,7 +63,7 @@ func TestMailboxesSelected(t *testing.T) {
 		{"matched by id", nil, id, "ann"},
 		{"matched by nothing", nil, "zoe@*", ""},
 	} {
-		c := openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, _ *connection.Env) {
+		c := openConn(t, srv, srv.Config(), func(cfg *gmail.Config, _ *connection.Env) {
 			if test.change != nil {
 				test.change(cfg)
 			}
@@ -86,7 +86,7 @@ func TestMailboxesAreNamedByID(t *testing.T) {
 	}
 	var mu sync.Mutex
 	told := make(map[string]string)
-	c := openConn(t, srv, domainConfig(srv), func(_ *gmail.Config, env *connection.Env) {
+	c := openConn(t, srv, srv.Config(), func(_ *gmail.Config, env *connection.Env) {
 		env.Observe = func(ev connection.Event) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -114,7 +114,7 @@ func TestMailboxesAreNamedByID(t *testing.T) {
 
 func TestMailboxesOnce(t *testing.T) {
 	srv := gmailtest.NewServer(t, nil)
-	c := openConn(t, srv, domainConfig(srv), nil)
+	c := openConn(t, srv, srv.Config(), nil)
 	all := c.Mailboxes(t.Context(), nil)
 	for range all { //nolint:revive // the first time
 	}
@@ -143,7 +143,7 @@ func TestMailboxesOfManyPages(t *testing.T) {
 	for i := range 1203 {
 		srv.AddUser(gmailtest.User{Email: fmt.Sprintf("u%04d@corp.example", i)})
 	}
-	c := openConn(t, srv, domainConfig(srv), nil)
+	c := openConn(t, srv, srv.Config(), nil)
 	if got := mailboxes(t, c, ""); len(slices.Compact(got)) != 1203 {
 		t.Errorf("got %d mailboxes", len(got))
 	}
@@ -167,14 +167,14 @@ func TestG68NestedGroup(t *testing.T) {
 	srv.AddUser(gmailtest.User{Email: "not-in-it@corp.example"})
 	srv.AddGroup("outer@corp.example", "inner@corp.example", "partner@elsewhere.example", members[0])
 	srv.AddGroup("inner@corp.example", members[1:]...)
-	c := openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, _ *connection.Env) { cfg.Groups = []string{"outer@corp.example"} })
+	c := openConn(t, srv, srv.Config(), func(cfg *gmail.Config, _ *connection.Env) { cfg.Groups = []string{"outer@corp.example"} })
 	if got := mailboxes(t, c, ""); !slices.Equal(got, members) {
 		t.Errorf("got %d mailboxes, want %d", len(got), len(members))
 	}
 	if n := srv.Calls("members.list"); n != 2 {
 		t.Errorf("%d pages of members", n)
 	}
-	c = openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, _ *connection.Env) { cfg.Groups = []string{"none@corp.example"} })
+	c = openConn(t, srv, srv.Config(), func(cfg *gmail.Config, _ *connection.Env) { cfg.Groups = []string{"none@corp.example"} })
 	for _, err := range c.Mailboxes(t.Context(), nil) {
 		if !errors.Is(err, connection.ErrConfig) || !strings.Contains(err.Error(), "groups") {
 			t.Errorf("a group that is not there: got %v", err)
@@ -199,7 +199,7 @@ func TestFolders(t *testing.T) {
 	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example", Aliases: []string{"a.lee@corp.example"}})
 	label := srv.AddLabel("ann@corp.example", "Work/Größe.1")
 	for _, delimiter := range []string{"", "."} {
-		c := openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, _ *connection.Env) { cfg.FolderDelimiter = delimiter })
+		c := openConn(t, srv, srv.Config(), func(cfg *gmail.Config, _ *connection.Env) { cfg.FolderDelimiter = delimiter })
 		for _, name := range []string{"ann@corp.example", "A.Lee@corp.example", id} {
 			all, err := folderNames(t.Context(), c, name)
 			if err != nil {
@@ -236,7 +236,7 @@ func TestFolders(t *testing.T) {
 func TestG23RenamedUser(t *testing.T) {
 	srv := gmailtest.NewServer(t, nil)
 	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
-	c := openConn(t, srv, domainConfig(srv), nil)
+	c := openConn(t, srv, srv.Config(), nil)
 	if _, err := folderNames(t.Context(), c, id); err != nil {
 		t.Fatal(err)
 	}
@@ -257,13 +257,13 @@ func TestG23RenamedUser(t *testing.T) {
 func TestG22SuspendedUser(t *testing.T) {
 	srv := gmailtest.NewServer(t, nil)
 	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
-	fresh := openConn(t, srv, domainConfig(srv), nil)
+	fresh := openConn(t, srv, srv.Config(), nil)
 	for name, fault := range map[string]gmailtest.Fault{
 		"no token":     gmailtest.TokenError(400, "invalid_grant", "Invalid email or User ID"),
 		"403":          gmailtest.Refuse(403, "forbidden", "Forbidden"),
 		"backendError": gmailtest.Refuse(500, "backendError", "Backend Error"),
 	} {
-		c := openConn(t, srv, domainConfig(srv), nil)
+		c := openConn(t, srv, srv.Config(), nil)
 		if _, err := folderNames(t.Context(), c, id); err != nil {
 			t.Fatal(err)
 		}
@@ -297,13 +297,13 @@ func TestG22SuspendedUser(t *testing.T) {
 func TestG24DeletedUser(t *testing.T) {
 	srv := gmailtest.NewServer(t, nil)
 	id := srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
-	c := openConn(t, srv, domainConfig(srv), nil)
+	c := openConn(t, srv, srv.Config(), nil)
 	if _, err := folderNames(t.Context(), c, id); err != nil {
 		t.Fatal(err)
 	}
 	srv.RemoveUser(id)
 	srv.RevokeTokens(id)
-	for _, conn := range []*gmail.Conn{c, openConn(t, srv, domainConfig(srv), nil)} {
+	for _, conn := range []*gmail.Conn{c, openConn(t, srv, srv.Config(), nil)} {
 		_, err := folderNames(t.Context(), conn, id)
 		var e *connection.Error
 		if !errors.As(err, &e) || e.Kind != connection.ErrNotFound || !strings.Contains(e.Hint, "20 days") {
@@ -326,7 +326,7 @@ func TestExcludedIsNeverOpened(t *testing.T) {
 		"exclude_org_units": func(c *gmail.Config) { c.ExcludeOrgUnits = []string{"/Board"} },
 		"exclude_groups":    func(c *gmail.Config) { c.ExcludeGroups = []string{"board@corp.example"} },
 	} {
-		c := openConn(t, srv, domainConfig(srv), func(cfg *gmail.Config, _ *connection.Env) { change(cfg) })
+		c := openConn(t, srv, srv.Config(), func(cfg *gmail.Config, _ *connection.Env) { change(cfg) })
 		if _, err := folderNames(t.Context(), c, "ceo@corp.example"); !errors.Is(err, connection.ErrConfig) {
 			t.Errorf("%s: got %v", name, err)
 		}
@@ -338,7 +338,7 @@ func TestExcludedIsNeverOpened(t *testing.T) {
 
 func TestMailboxMissing(t *testing.T) {
 	srv := gmailtest.NewServer(t, nil)
-	c := openConn(t, srv, domainConfig(srv), nil)
+	c := openConn(t, srv, srv.Config(), nil)
 	for mailbox, want := range map[string]connection.Kind{"": connection.ErrConfig, "zoe@corp.example": connection.ErrNotFound, "a\nb": connection.ErrInvalid} {
 		_, err := folderNames(t.Context(), c, mailbox)
 		var e *connection.Error

@@ -19,7 +19,9 @@ func openSingle(t *testing.T, srv *gmailtest.Server, address string, change func
 	t.Helper()
 	token := srv.Token(address)
 	return openConn(t, srv, gmail.Config{Endpoint: srv.URL(), CustomEndpoints: true}, func(cfg *gmail.Config, env *connection.Env) {
-		env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) { return connection.NewSecret(token), nil }
+		env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+			return connection.NewSecret(token), nil
+		}
 		if change != nil {
 			change(cfg)
 		}

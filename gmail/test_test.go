@@ -38,7 +38,7 @@ func TestReportOfADomain(t *testing.T) {
 	srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
 	srv.AddUser(gmailtest.User{Email: "bob@corp.example", Suspended: true})
 	srv.Deliver("ann@corp.example", []byte("Subject: a\r\n\r\nb\r\n"))
-	c := openConn(t, srv, domainConfig(srv), nil)
+	c := openConn(t, srv, srv.Config(), nil)
 	r, err := c.Test(t.Context(), nil)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, r)
@@ -167,7 +167,7 @@ func TestReportOfFailures(t *testing.T) {
 			srv := gmailtest.NewServer(t, nil)
 			srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
 			srv.AddGroup("all@corp.example", "ann@corp.example")
-			cfg := domainConfig(srv)
+			cfg := srv.Config()
 			cfg.Retries = 1
 			test.spoil(srv, &cfg)
 			c := openConn(t, srv, cfg, nil)
@@ -215,7 +215,7 @@ func TestReportOfWriting(t *testing.T) {
 	} {
 		srv := gmailtest.NewServer(t, &gmailtest.Options{Mail: test.mail, Delegated: test.scopes})
 		srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
-		cfg := domainConfig(srv)
+		cfg := srv.Config()
 		test.change(&cfg)
 		r, err := openConn(t, srv, cfg, nil).Test(t.Context(), &connection.TestOptions{Write: true})
 		if got := statuses(r); !strings.Contains(got, test.want) || (err != nil) != strings.Contains(test.want, "failed") {
@@ -236,7 +236,7 @@ func TestReportOfAnEstimate(t *testing.T) {
 	srv.Fail(gmailtest.On("getProfile"), gmailtest.Rewrite(func(body []byte) []byte {
 		return []byte(strings.Replace(string(body), `"messagesTotal":0`, `"messagesTotal":9000000`, 1))
 	}))
-	c := openConn(t, srv, domainConfig(srv), nil)
+	c := openConn(t, srv, srv.Config(), nil)
 	r, err := c.Test(t.Context(), nil)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, r)
@@ -250,7 +250,7 @@ func TestReportOfAnEstimate(t *testing.T) {
 func TestReportThatIsEnded(t *testing.T) {
 	srv := gmailtest.NewServer(t, nil)
 	srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
-	c := openConn(t, srv, domainConfig(srv), nil)
+	c := openConn(t, srv, srv.Config(), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	srv.Fail(gmailtest.On("labels.list"), gmailtest.Do(func(gmailtest.Request) { cancel() }), gmailtest.Stall())
 	r, err := c.Test(ctx, nil)
