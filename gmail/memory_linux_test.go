@@ -30,8 +30,8 @@ func TestMemory(t *testing.T) {
 		limit           int // MiB, of the whole program
 	}{
 		{"one of 50 MB", 1, 1, 50_000_000, 32},
-		{"four of 50 MB at once", 1, 4, 50_000_000, 64},
-		{"eight mailboxes", 8, 4, 10_000_000, 96},
+		{"four of 20 MB at once", 1, 4, 20_000_000, 64},
+		{"eight mailboxes", 8, 4, 3_000_000, 96},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			srv := gmailtest.NewServer(t, nil)

@@ -82,7 +82,7 @@ const off = "off@corp.example"
 // connections and lost histories; labels and what is removed are mirrored, too; no checkpoint is ever ahead of what is
 // stored; and a mailbox that is off stops no other.
 func TestKilled(t *testing.T) {
-	users, messages, kills := 100, 60, 8
+	users, messages, kills := 100, 40, 6
 	if testing.Short() {
 		users, messages, kills = 20, 30, 4
 	}
