@@ -205,19 +205,26 @@ func (c *Conn) wanted(source, destination *user) audit.Monitor {
 	}
 }
 
+// destinationAddress is what the settings call the destination, with its domain; "" if they name none.
+func (c *Conn) destinationAddress() string {
+	name := c.cfg.Monitors.Destination
+	if name == "" || strings.Contains(name, "@") {
+		return name
+	}
+	return name + "@" + c.cfg.feedDomain()
+}
+
 // destination returns the user whose mailbox receives the copies. It is looked up from time to time only.
 func (c *Conn) destination(ctx context.Context) (*user, error) {
 	if u := c.monitors.knownDestination(c.now()); u != nil {
 		return u, nil
 	}
-	name := c.cfg.Monitors.Destination
+	name := c.destinationAddress()
 	switch {
 	case !c.domainUse():
 		return nil, &connection.Error{Kind: connection.ErrConfig, Err: errors.New("monitors need the credentials of a domain"), Hint: "credentials: give the key of a service account, and admin"}
 	case name == "":
 		return nil, &connection.Error{Kind: connection.ErrConfig, Err: errors.New("monitors.destination: missing"), Hint: "monitors.destination: name the mailbox that receives the copies"}
-	case !strings.Contains(name, "@"):
-		name += "@" + c.cfg.feedDomain()
 	}
 	u, err := c.user(ctx, name)
 	if connection.KindOf(err) == connection.ErrNotFound {

@@ -161,7 +161,7 @@ func (p *monitorPass) plan() ([]monitorTask, error) {
 			tasks = append(tasks, monitorTask{user: u, id: u.ID, created: true})
 		case seen.End.IsZero():
 			// Renewing it each day would cost all others their turn.
-			err := &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("Google does not say when the monitor ends")} //nolint:staticcheck // a name
+			err := &connection.Error{Kind: connection.ErrProtocol, Err: errors.New("the feed does not say when the monitor ends")}
 			if err := p.failed(u.ID, err); err != nil {
 				return nil, err
 			}
