@@ -81,6 +81,18 @@ func (r *changeRig) told(kind connection.EventKind) []connection.Event {
 	return slices.DeleteFunc(slices.Clone(r.events), func(ev connection.Event) bool { return ev.Kind != kind })
 }
 
+// until lets time pass, by the bubble's clock, until ok.
+func (r *changeRig) until(t testing.TB, ok func() bool) {
+	t.Helper()
+	for range 72 {
+		if ok() {
+			return
+		}
+		<-time.After(time.Hour)
+	}
+	t.Fatal("that has not happened within three days")
+}
+
 // ids returns the ids of a mailbox's messages with all of labels, sorted.
 func (r *changeRig) ids(mailbox string, labels ...string) []string {
 	var all []string
