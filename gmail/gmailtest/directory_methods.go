@@ -118,7 +118,7 @@ func sortUsers(list []*account, by string, descending bool) {
 	slices.SortStableFunc(list, func(a, b *account) int {
 		order := cmp.Compare(strings.ToLower(a.Email), strings.ToLower(b.Email))
 		if by == "givenName" || by == "familyName" {
-			order = cmp.Or(cmp.Compare(a.names()[by], b.names()[by]), order)
+			order = cmp.Or(cmp.Compare(strings.ToLower(a.names()[by]), strings.ToLower(b.names()[by])), order)
 		}
 		if descending {
 			return -order

@@ -68,6 +68,8 @@ func TestUsers(t *testing.T) {
 		"email:a*":                              {"admin@corp.example", "ann@corp.example"},
 		"email=a.other@corp.example":            {"ann@corp.example"},
 		"givenName:Ann":                         {"ann@corp.example"},
+		"name:'ann o'":                          {"ann@corp.example"},
+		"isArchived=true":                       {"cyd@corp.example"},
 		"isAdmin=true":                          {"admin@corp.example"},
 		"orgUnitPath='/O\\'Hara'":               nil,
 	} {
@@ -77,6 +79,17 @@ func TestUsers(t *testing.T) {
 		} else if !slices.Equal(emails(got.Users), want) {
 			t.Errorf("%s: got %q, want %q", query, emails(got.Users), want)
 		}
+	}
+	for by, want := range map[string]string{"email": "zoe@corp.example", "givenName": "zoe@corp.example", "familyName": "zoe@corp.example"} {
+		got, err := svc.Users.List().Customer("my_customer").OrderBy(by).SortOrder("DESCENDING").Do()
+		if err != nil || got.Users[0].PrimaryEmail != want || got.Users[5].PrimaryEmail == want {
+			t.Errorf("by %s: got %v, %v", by, got, err)
+		}
+	}
+	if got, err := svc.Users.List().Customer("my_customer").OrderBy("familyName").Do(); err != nil || !slices.Equal(emails(got.Users), []string{
+		"admin@corp.example", "bob@corp.example", "cyd@corp.example", "dan@corp.example", "ann@corp.example", "zoe@corp.example",
+	}) {
+		t.Errorf("by family names: got %v, %v", got, err)
 	}
 	for _, key := range []string{ann, "ann@corp.example", "A.Other@corp.example"} {
 		if u, err := svc.Users.Get(key).Do(); err != nil || u.Id != ann {
@@ -179,6 +192,11 @@ func TestDirectoryRefusals(t *testing.T) {
 	}
 	_, err = ann.Members.List("x@corp.example").Do()
 	refusal(t, err, 403, "forbidden")
+	_, err = ann.Users.Get("ann@corp.example").Do()
+	refusal(t, err, 403, "forbidden")
+	if u, err := ann.Users.Get("ann@corp.example").ViewType("domain_public").Do(); err != nil || u.PrimaryEmail != "ann@corp.example" {
+		t.Errorf("got %v, %v", u, err)
+	}
 	if got, err := ann.Users.List().Customer("my_customer").ViewType("domain_public").Do(); err != nil || len(got.Users) != 3 {
 		t.Errorf("got %v, %v", got, err)
 	}
@@ -203,6 +221,8 @@ func TestDirectoryRefusals(t *testing.T) {
 		"page 501": {reader.Users.List().Customer("my_customer").MaxResults(501), "invalidParameter"},
 		"order":    {reader.Users.List().Customer("my_customer").OrderBy("age"), "invalidParameter"},
 		"query":    {reader.Users.List().Customer("my_customer").Query("colour=red"), "invalid"},
+		"no value": {reader.Users.List().Customer("my_customer").Query("email: x"), "invalid"},
+		"no field": {reader.Users.List().Customer("my_customer").Query("ann"), "invalid"},
 		"quotes":   {reader.Users.List().Customer("my_customer").Query("orgUnitPath='/x"), "invalid"},
 	} {
 		_, err := c.call.Do()
@@ -212,8 +232,8 @@ func TestDirectoryRefusals(t *testing.T) {
 		}
 		refusal(t, err, 400, c.reason)
 	}
-	if got := len(srv.BadRequests()); got != 6 {
-		t.Errorf("got %d bad requests, want 6: %q", got, srv.BadRequests())
+	if got := len(srv.BadRequests()); got != 8 {
+		t.Errorf("got %d bad requests, want 8: %q", got, srv.BadRequests())
 	}
 	if srv := gmailtest.NewServer(t, &gmailtest.Options{Without: []string{"directory"}}); true {
 		status, header, _ := ask(t, srv, "GET", "/admin/directory/v1/users?customer=my_customer", srv.Token("admin@corp.example", readUsers), "", "")
@@ -254,6 +274,14 @@ func TestMembers(t *testing.T) {
 	if got := list("outer@corp.example", true); len(got) != 4 || got["x@elsewhere.test"] == nil || got["x@elsewhere.test"].Id != "" {
 		t.Errorf("got %v", got)
 	}
+	srv.Suspend(ann, true)
+	if got := list("outer@corp.example", false); got["ann@corp.example"].Status != "SUSPENDED" {
+		t.Errorf("got %v", got["ann@corp.example"])
+	}
+	srv.AddGroup("outer@corp.example")
+	if got := list("outer@corp.example", false); len(got) != 0 {
+		t.Errorf("a group without members: %v", got)
+	}
 	var many []string
 	for i := range 201 {
 		many = append(many, fmt.Sprintf("m%d@elsewhere.test", i))
@@ -262,8 +290,8 @@ func TestMembers(t *testing.T) {
 	if got := list("many@corp.example", true); len(got) != 201 {
 		t.Errorf("got %d members", len(got))
 	}
-	if n := srv.Calls("members.list"); n != 4 {
-		t.Errorf("got %d calls, want 4", n)
+	if n := srv.Calls("members.list"); n != 6 {
+		t.Errorf("got %d calls, want 6", n)
 	}
 	if got, err := svc.Members.List("many@corp.example").Roles("OWNER").Do(); err != nil || len(got.Members) != 0 {
 		t.Errorf("got %v, %v", got, err)
@@ -276,4 +304,33 @@ func TestMembers(t *testing.T) {
 	refusal(t, err, 400, "invalidParameter")
 	_, err = svc.Members.List("many@corp.example").Roles("KING").Do()
 	refusal(t, err, 400, "invalidParameter")
+}
+
+// Two users never have the same address, and nobody is changed who is not there.
+func TestAddressesAreTaken(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	srv.AddUser(gmailtest.User{Email: "ann@corp.example", Aliases: []string{"a@corp.example"}})
+	id := srv.AddUser(gmailtest.User{Email: "bob@corp.example"})
+	for name, f := range map[string]func(){
+		"an alias":    func() { srv.AddUser(gmailtest.User{Email: "cyd@corp.example", Aliases: []string{"A@corp.example"}}) },
+		"renamed":     func() { srv.RenameUser("bob@corp.example", "a@corp.example") },
+		"nobody":      func() { srv.Suspend("nobody@corp.example", true) },
+		"no address":  func() { srv.AddUser(gmailtest.User{Email: "dan"}) },
+		"not deleted": func() { srv.RestoreUser(id) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: it was done", name)
+				}
+			}()
+			f()
+		}()
+	}
+	if again := srv.AddUser(gmailtest.User{ID: "42", Email: "ann@corp.example", OrgUnit: "/x"}); again != "42" {
+		t.Errorf("got %s", again)
+	}
+	if got := srv.AddUser(gmailtest.User{ID: "42", Email: "anna@corp.example"}); got != "42" || srv.AddUser(gmailtest.User{Email: "ann@corp.example"}) == "42" {
+		t.Error("an address belongs to whom it belonged to")
+	}
 }

@@ -151,6 +151,13 @@ func (p *plan) before(q *request, a *answer) {
 	}
 }
 
+// after ends the connection if the answer is to be lost.
+func (p *plan) after() {
+	if p.lose {
+		panic(http.ErrAbortHandler)
+	}
+}
+
 // shape lets the answer be changed as planned.
 func (p *plan) shape(q *request, a *answer) {
 	a.plan = p

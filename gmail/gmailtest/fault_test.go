@@ -7,12 +7,15 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/mailconn/mailconn/gmail/gmailtest"
+	gapi "google.golang.org/api/gmail/v1"
 )
 
 const profilePath = "/gmail/v1/users/me/profile"
@@ -415,5 +418,75 @@ func TestGzipBombIsGzip(t *testing.T) {
 	size, err := io.Copy(io.Discard, z)
 	if err != nil || size < 10<<20 || size > 11<<20 || len(packed) > 32<<10 {
 		t.Errorf("%d octets are %d: %v", len(packed), size, err)
+	}
+}
+
+// What is lost was done, and nothing of its answer comes.
+func TestLose(t *testing.T) {
+	for _, protocol := range protocols() {
+		srv := gmailtest.NewServer(t, &gmailtest.Options{Protocol: protocol})
+		creds := srv.OAuth2("ann@corp.example")
+		form := url.Values{
+			"grant_type": {"refresh_token"}, "client_id": {creds.ClientID}, "client_secret": {creds.ClientSecret}, "refresh_token": {creds.RefreshToken},
+		}
+		srv.Fail(gmailtest.On("token").User("ann@corp.example").Times(1), gmailtest.Lose())
+		req, err := http.NewRequestWithContext(t.Context(), "POST", srv.TokenURL(), strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if resp, err := transport(t, srv).RoundTrip(req); err == nil {
+			t.Errorf("%s: got %d, %v", protocol, resp.StatusCode, resp.Body.Close())
+		}
+		if got := askToken(t, srv, form); got.Token == "" {
+			t.Errorf("%s: the next one: %+v", protocol, got)
+		}
+		srv.Fail(gmailtest.On("labels.create"), gmailtest.Lose())
+		svc := gmail(t, srv, srv.Token("ann@corp.example"))
+		if _, err := svc.Users.Labels.Create("me", &gapi.Label{Name: "lost"}).Do(); err == nil {
+			t.Errorf("%s: an answer", protocol)
+		}
+		labels, err := svc.Users.Labels.List("me").Do()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(labels.Labels, func(l *gapi.Label) bool { return l.Name == "lost" }) {
+			t.Errorf("%s: the label was not made", protocol)
+		}
+	}
+}
+
+// The new form of an error goes with the old.
+func TestCodes(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	svc := gmail(t, srv, srv.Token("ann@corp.example"))
+	for _, c := range []struct {
+		status       int
+		reason, code string
+	}{
+		{400, "invalidArgument", "INVALID_ARGUMENT"},
+		{400, "failedPrecondition", "FAILED_PRECONDITION"},
+		{401, "authError", "UNAUTHENTICATED"},
+		{403, "forbidden", "PERMISSION_DENIED"},
+		{403, "quotaExceeded", "RESOURCE_EXHAUSTED"},
+		{404, "notFound", "NOT_FOUND"},
+		{409, "aborted", "ABORTED"},
+		{429, "x", "RESOURCE_EXHAUSTED"},
+		{500, "backendError", "INTERNAL"},
+		{503, "backendError", "UNAVAILABLE"},
+		{504, "backendError", "DEADLINE_EXCEEDED"},
+	} {
+		srv.Heal()
+		srv.Fail(gmailtest.On("getProfile"), gmailtest.Refuse(c.status, c.reason, "a text"))
+		_, err := svc.Users.GetProfile("me").Do()
+		if e := refusal(t, err, c.status, c.reason); !strings.Contains(e.Body, `"`+c.code+`"`) || e.Message != "a text" {
+			t.Errorf("%+v: got %s", c, e.Body)
+		}
+	}
+	srv.Heal()
+	srv.Fail(gmailtest.On("getProfile"), gmailtest.Status(403, `{"message":"API rate limit exceeded"}`))
+	status, header, body, err := profile(t.Context(), srv, transport(t, srv), srv.Token("ann@corp.example"))
+	if err != nil || status != 403 || !strings.HasPrefix(header.Get("Content-Type"), "application/json") || body != `{"message":"API rate limit exceeded"}` {
+		t.Errorf("got %d, %v, %s, %v", status, header, body, err)
 	}
 }

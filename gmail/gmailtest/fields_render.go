@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -163,10 +162,10 @@ func (p *renderer) content(c content) error {
 	src := io.NewSectionReader(c.r, 0, c.size)
 	for {
 		n, err := io.ReadFull(src, in)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		last := err == io.EOF || err == io.ErrUnexpectedEOF //nolint:errorlint // what only wraps an end is a failure
+		if err != nil && !last {
 			return err
 		}
-		last := err != nil
 		piece := out[:encoding.EncodedLen(n)]
 		encoding.Encode(piece, in[:n])
 		if err := p.encoded(piece); err != nil {

@@ -53,6 +53,9 @@ func TestUnits(t *testing.T) {
 		if n := srv.Calls("messages.get", "ann@corp.example"); n != 2 {
 			t.Errorf("got %d calls, want 2", n)
 		}
+		if by := srv.UnitsByUser(); len(by) != 1 {
+			t.Errorf("got %v", by)
+		}
 		srv.ResetLog()
 		if got := srv.Units("") + srv.Units("ann@corp.example") + int64(len(srv.Requests())); got != 0 {
 			t.Errorf("something is left: %d", got)

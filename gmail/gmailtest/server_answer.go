@@ -41,7 +41,9 @@ func (a *answer) WriteHeader(status int) {
 		}
 		a.told(status, 0)
 	}
-	a.ResponseWriter.WriteHeader(status)
+	if !a.lost() {
+		a.ResponseWriter.WriteHeader(status)
+	}
 }
 
 // Write implements http.ResponseWriter.
@@ -49,11 +51,17 @@ func (a *answer) Write(p []byte) (int, error) {
 	if a.status == 0 {
 		a.WriteHeader(http.StatusOK)
 	}
-	if a.plan != nil && a.plan.pause > 0 {
+	switch {
+	case a.lost():
+		return len(p), nil
+	case a.plan != nil && a.plan.pause > 0:
 		return a.trickle(p)
 	}
 	return a.write(p)
 }
+
+// lost reports whether nothing of the answer is to be sent.
+func (a *answer) lost() bool { return a.plan != nil && a.plan.lose }
 
 // trickle writes a piece after the other, with pauses.
 func (a *answer) trickle(p []byte) (written int, err error) {

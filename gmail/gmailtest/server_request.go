@@ -89,11 +89,11 @@ func (q *request) decode(v any) error {
 	d := json.NewDecoder(body)
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
-	if errors.Is(err, io.EOF) {
+	if err == io.EOF { //nolint:errorlint // what only wraps an end is a failure
 		return nil
 	}
 	if err == nil {
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
+		if _, more := d.Token(); more != io.EOF { //nolint:errorlint // as above
 			err = errors.New("text behind the object")
 		}
 	}
@@ -108,9 +108,6 @@ func (q *request) decode(v any) error {
 
 // send answers what is mounted as methods are answered: with an object, a reply, an *apiError, or nil. It comes last.
 func (q *request) send(result any) {
-	if q.plan.lose {
-		panic(http.ErrAbortHandler)
-	}
 	q.s.answer(q, q.w.(*answer), q.plan, result)
 }
 
@@ -170,10 +167,8 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 			result = outcome(t.route.handler(q))
 		}
 	}
-	if plan.lose {
-		panic(http.ErrAbortHandler)
-	}
 	s.answer(q, answer, plan, result)
+	plan.after()
 }
 
 // outcome makes one value of what a handler returned.
@@ -297,7 +292,5 @@ func (s *Server) serveMounted(w http.ResponseWriter, r *http.Request, m *mounted
 	}
 	q.plan.shape(q, answer)
 	m.handler(q)
-	if q.plan.lose {
-		panic(http.ErrAbortHandler)
-	}
+	q.plan.after()
 }

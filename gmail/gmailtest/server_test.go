@@ -2,6 +2,7 @@ package gmailtest_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -182,5 +183,32 @@ func TestPanic(t *testing.T) {
 	}
 	if bad := srv.BadRequests(); len(bad) != 1 || !strings.Contains(bad[0], "panicked: on purpose") {
 		t.Errorf("got %q", bad)
+	}
+}
+
+// recorder is a test that takes note of what a server says of it.
+type recorder struct {
+	testing.TB
+	cleanups []func()
+	failures []string
+}
+
+func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+func (r *recorder) Errorf(format string, args ...any) {
+	r.failures = append(r.failures, fmt.Sprintf(format, args...))
+}
+
+// A test that sends what Google refuses as malformed fails, unless it says that it means to.
+func TestBadRequestsFailTheTest(t *testing.T) {
+	for allowed, want := range map[bool]int{false: 1, true: 0} {
+		r := &recorder{TB: t}
+		srv := gmailtest.NewServer(r, &gmailtest.Options{AllowBadRequests: allowed})
+		ask(t, srv, "GET", profilePath+"?colour=red", srv.Token("ann@corp.example"), "", "")
+		for _, f := range r.cleanups {
+			f()
+		}
+		if len(r.failures) != want || want > 0 && !strings.Contains(r.failures[0], "GET getProfile: Invalid JSON payload received. Unknown name") {
+			t.Errorf("allowed %v: got %q", allowed, r.failures)
+		}
 	}
 }

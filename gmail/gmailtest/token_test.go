@@ -189,6 +189,10 @@ func TestAssertions(t *testing.T) {
 			t.Errorf("%q: got %+v", text, got)
 		}
 	}
+	srv.Delegate(modify)
+	if got := byAssertion(t, srv, good); got.Status != 401 || got.Error != "unauthorized_client" {
+		t.Errorf("after the scope was taken away: got %+v", got)
+	}
 	srv.DeleteKey()
 	if got := byAssertion(t, srv, good); got.Error != "invalid_grant" || got.Description != "Invalid JWT Signature." {
 		t.Errorf("after the key was deleted: got %+v", got)
