@@ -10,9 +10,6 @@ import (
 
 const adminAddress = "admin@corp.example"
 
-// domainConfig opens a server's whole domain by its service account.
-func domainConfig(srv *gmailtest.Server) gmail.Config { return srv.Config() }
-
 // openConn opens settings at a server, with changes, until the test ends.
 func openConn(t *testing.T, srv *gmailtest.Server, cfg gmail.Config, change func(*gmail.Config, *connection.Env)) *gmail.Conn {
 	t.Helper()

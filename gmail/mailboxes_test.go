@@ -116,7 +116,10 @@ func TestMailboxesOnce(t *testing.T) {
 	srv := gmailtest.NewServer(t, nil)
 	c := openConn(t, srv, srv.Config(), nil)
 	all := c.Mailboxes(t.Context(), nil)
-	for range all { //nolint:revive // the first time
+	for _, err := range all {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, err := range all {
 		if !errors.Is(err, connection.ErrInvalid) {

@@ -72,8 +72,7 @@ func (d *draft) write() (detail, hint string, err error) {
 		return "", "", err
 	}
 	made, err := c.post(d.ctx, d.box, &posting{method: "messages.insert", scope: scopeInsert, date: ReceivedTime}, u)
-	u.close()
-	if err != nil {
+	if err := errors.Join(err, u.close()); err != nil {
 		return "", "verbs: if the message was stored all the same, its subject is mailconn test " + name, err
 	}
 	d.id = made.Id

@@ -320,7 +320,9 @@ func TestDeadHTTP2(t *testing.T) {
 		close(hang)
 		_ = c.Close()
 		_ = srv.Close()
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 }
 
