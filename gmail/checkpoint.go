@@ -5,9 +5,11 @@ import (
 	"cmp"
 	"compress/gzip"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"slices"
 	"strings"
@@ -70,6 +72,24 @@ func (p *place) encode() (connection.Checkpoint, error) {
 	if len(data) > maxPlace {
 		return "", &connection.Error{Kind: connection.ErrTooLarge, Err: fmt.Errorf("a checkpoint of %d labels and %d octets", len(p.Labels), len(data))}
 	}
+	packed, err := pack(data)
+	if err != nil {
+		return "", fmt.Errorf("packing the checkpoint: %w", err)
+	}
+	return connection.Checkpoint(checkpointPrefix + base64.RawURLEncoding.EncodeToString(packed)), nil
+}
+
+// Data is stored as it is behind a zero and its checksum, or, if it is long, compressed: a gzip member begins otherwise.
+const (
+	storedHead  = 1 + crc32.Size
+	storedLimit = 8 << 10 // a compressor takes a megabyte to begin with
+)
+
+// pack makes a checkpoint's octets of its JSON.
+func pack(data []byte) ([]byte, error) {
+	if len(data) <= storedLimit {
+		return append(binary.BigEndian.AppendUint32([]byte{0}, crc32.ChecksumIEEE(data)), data...), nil
+	}
 	var packed bytes.Buffer
 	z, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
 	if err == nil {
@@ -78,10 +98,7 @@ func (p *place) encode() (connection.Checkpoint, error) {
 	if err == nil {
 		err = z.Close()
 	}
-	if err != nil {
-		return "", fmt.Errorf("packing the checkpoint: %w", err)
-	}
-	return connection.Checkpoint(checkpointPrefix + base64.RawURLEncoding.EncodeToString(packed.Bytes())), nil
+	return packed.Bytes(), err
 }
 
 // decodePlace reads a Checkpoint. An error means that it is not one of this version.
@@ -107,8 +124,15 @@ func decodePlace(cp connection.Checkpoint) (*place, error) {
 	return p, nil
 }
 
-// unpack returns what one gzip member holds. Its checksum tells damage.
+// unpack undoes pack. Checksums tell damage.
 func unpack(packed []byte) ([]byte, error) {
+	if len(packed) >= storedHead && packed[0] == 0 {
+		data := packed[storedHead:]
+		if len(data) > storedLimit || binary.BigEndian.Uint32(packed[1:]) != crc32.ChecksumIEEE(data) {
+			return nil, errCheckpoint
+		}
+		return data, nil
+	}
 	src := bytes.NewReader(packed)
 	z, err := gzip.NewReader(src)
 	if err != nil {

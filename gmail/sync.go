@@ -77,7 +77,7 @@ func (c *Conn) Sync(ctx context.Context, since connection.Checkpoint, opts *conn
 // mailboxOr returns the mailbox that is meant where none is named.
 func (c *Conn) mailboxOr(name string) string {
 	if name == "" && c.cfg.monitored() {
-		return c.cfg.Monitors.Destination
+		return c.destinationAddress()
 	}
 	return name
 }

@@ -74,7 +74,7 @@ func newDomain(t *testing.T, seed uint64) *randomDomain {
 	for i := range randomMailboxes {
 		id := d.AddUser(gmailtest.User{Email: fmt.Sprintf("user%d@corp.example", i)})
 		d.users = append(d.users, id)
-		for range rng.IntN(4) {
+		for range rng.IntN(3) {
 			d.deliver(id)
 		}
 		if rng.IntN(3) == 0 {
@@ -98,19 +98,23 @@ func (d *randomDomain) deliver(user string) {
 }
 
 func (d *randomDomain) run() {
-	for range 3 {
+	d.mirror(nil, true)
+	for range 2 {
+		touched := map[string]bool{}
 		for range 40 {
-			d.live(d.user())
+			user := d.user()
+			touched[user] = true
+			d.live(user)
 		}
 		d.trouble()
-		d.mirror(true)
+		d.mirror(touched, true)
 	}
 	d.Heal()
 	for _, id := range d.users {
 		d.Suspend(id, false)
 	}
 	<-time.After(2 * time.Hour) // what was lost twice within an hour is left alone for a while
-	d.mirror(false)
+	d.mirror(nil, false)
 	d.compare()
 	for _, user := range d.users {
 		if most := d.MostUnits(user, time.Minute); most > 6000 {
@@ -195,8 +199,8 @@ func (d *randomDomain) trouble() {
 	}
 }
 
-// mirror follows all mailboxes with a new connection; with kills it is killed at times.
-func (d *randomDomain) mirror(kills bool) {
+// mirror follows mailboxes with a new connection: those of touched, or all if that is nil. With kills it is killed at times.
+func (d *randomDomain) mirror(touched map[string]bool, kills bool) {
 	env := d.Env()
 	env.Token = func(_ context.Context, r connection.TokenRequest) (connection.Secret, error) {
 		return connection.NewSecret(d.Token(r.Mailbox, r.Scopes...)), nil
@@ -216,7 +220,9 @@ func (d *randomDomain) mirror(kills bool) {
 	if kills && d.rng.IntN(2) == 0 {
 		d.host.left = d.rng.IntN(300)
 	}
-	_, err = connection.Mirror(ctx, c, d.host, &d.cps, &connection.MirrorOptions{Workers: 8})
+	_, err = connection.Mirror(ctx, c, d.host, &d.cps, &connection.MirrorOptions{
+		Workers: 8, Match: func(m *connection.Mailbox) bool { return touched == nil || touched[m.Name] },
+	})
 	if err != nil && !kills {
 		d.t.Errorf("the last mirror: %v", err)
 	}
