@@ -2,6 +2,8 @@ package gmail
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"time"
@@ -71,6 +73,9 @@ func exchangeOf(ctx context.Context) *exchange {
 //
 // The error is a *connection.Error without Op and Ref (see fail), or a callerError's content as it is.
 func (c *Conn) do(ctx context.Context, b *box, k call, fn func(ctx context.Context) error) error {
+	if err := b.resting(c.now()); err != nil {
+		return err
+	}
 	run := &attempts{conn: c, box: b, call: k}
 	for {
 		if ctx.Err() != nil {
@@ -108,12 +113,24 @@ func (r *attempts) once(ctx context.Context, fn func(ctx context.Context) error)
 		return err
 	}
 	defer release()
-	r.x = &exchange{ctx: ctx, conn: c, call: r.call, key: token.Key{Subject: r.box.email(), Scope: r.call.scope}, user: user}
+	r.x = &exchange{ctx: ctx, conn: c, call: r.call, key: token.Key{Subject: r.box.email(), Scope: r.call.scope}, user: quotaUser(user)}
 	err = fn(context.WithValue(ctx, exchangeKey{}, r.x))
 	if err != nil && r.x.refused {
 		c.quota.Told(user, r.x.verdict)
 	}
 	return err
+}
+
+// mostQuotaUser is how long the parameter may be.
+const mostQuotaUser = 40
+
+// quotaUser returns the parameter for a user, which is her id. Google's ids are short.
+func quotaUser(id string) string {
+	if len(id) <= mostQuotaUser {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])[:mostQuotaUser]
 }
 
 // after decides what becomes of the call after err: nil means that it is to be tried again, now.
@@ -146,6 +163,10 @@ func (r *attempts) after(ctx context.Context, err error) error {
 		return nil
 	} else if verdict != nil {
 		return verdict
+	}
+	if r.x.refused && r.x.verdict.Class == quota.NoMailbox {
+		e.Hint = or(e.Hint, "the user has no Gmail (licence off, or the service is switched off): the mailbox is asked again in a day, or by Test")
+		r.box.rest(e, c.now())
 	}
 	return r.again(ctx, e)
 }

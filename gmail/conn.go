@@ -193,7 +193,9 @@ type box struct {
 	id string // the user's immutable id, as Refs name the mailbox; "" in single-mailbox use
 
 	mu      sync.Mutex
-	address string // the current primary one
+	address string            // the current primary one
+	rests   time.Time         // until then nothing is asked of Gmail
+	why     *connection.Error // what it said
 }
 
 func newBox(id, address string) *box { return &box{id: id, address: address} }
@@ -212,6 +214,29 @@ func (b *box) rename(address string) bool {
 	was := b.address
 	b.address = address
 	return was != address
+}
+
+// restFor is how long a mailbox that Gmail does not have is left alone: what is missing is a licence, or a service that is
+// switched off.
+const restFor = 24 * time.Hour
+
+// rest keeps calls back until a day from now: err is what they get. nil ends that.
+func (b *box) rest(err *connection.Error, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.why, b.rests = err, now.Add(restFor)
+}
+
+// resting returns the error of a mailbox that is left alone, nil if it is not.
+func (b *box) resting(now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.why == nil || !now.Before(b.rests) {
+		return nil
+	}
+	e := *b.why
+	e.RetryAfter = b.rests.Sub(now)
+	return &e
 }
 
 // ref returns the Ref of a message. It has no Folder: labels change, and a Ref stays good.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/gmail"
@@ -348,5 +349,56 @@ func TestMailboxMissing(t *testing.T) {
 		if !errors.As(err, &e) || e.Kind != want || e.Op != "folders" || e.Driver != "gmail" || e.Ref != (connection.Ref{}) {
 			t.Errorf("%q: got %#v", mailbox, err)
 		}
+	}
+}
+
+// A mailbox that Gmail does not have is left alone for a day, but for Test.
+func TestMailboxThatRests(t *testing.T) {
+	bubble(t, gmailtest.Options{}, func(t *testing.T, srv *gmailtest.Server) {
+		c := openConn(t, srv, srv.Config(), nil)
+		srv.Disable("ann@corp.example")
+		for range 3 {
+			_, err := folderNames(t.Context(), c, "ann@corp.example")
+			if !errors.Is(err, gmail.ErrNoMailbox) || !errors.Is(err, connection.ErrNotFound) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if n := srv.Calls("labels.list"); n != 1 {
+			t.Errorf("asked %d times", n)
+		}
+		<-time.After(25 * time.Hour)
+		srv.Enable("ann@corp.example")
+		if _, err := folderNames(t.Context(), c, "ann@corp.example"); err != nil {
+			t.Errorf("a day later: %v", err)
+		}
+		srv.Disable("ann@corp.example")
+		if _, err := folderNames(t.Context(), c, "ann@corp.example"); !errors.Is(err, gmail.ErrNoMailbox) {
+			t.Errorf("got %v", err)
+		}
+		srv.Enable("ann@corp.example")
+		if r, err := c.Test(t.Context(), nil); err != nil {
+			t.Errorf("Test: %v\n%s", err, r)
+		}
+		if _, err := folderNames(t.Context(), c, "ann@corp.example"); err != nil {
+			t.Errorf("after Test: %v", err)
+		}
+	})
+}
+
+// A server whose ids are longer than quotaUser may be is not sent more than it takes.
+func TestLongUserID(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	var charged []string
+	for i := range 2 {
+		id := srv.AddUser(gmailtest.User{ID: strings.Repeat("1", 60) + fmt.Sprint(i), Email: fmt.Sprintf("u%d@corp.example", i)})
+		c := openConn(t, srv, srv.Config(), nil)
+		if _, err := folderNames(t.Context(), c, id); err != nil {
+			t.Fatal(err)
+		}
+		all := srv.Requests()
+		charged = append(charged, all[len(all)-1].QuotaUser)
+	}
+	if charged[0] == charged[1] || len(charged[0]) != 40 || len(charged[1]) != 40 {
+		t.Errorf("got %q", charged)
 	}
 }

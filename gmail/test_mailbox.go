@@ -21,6 +21,7 @@ func (t *tester) mailbox() (detail, hint string, err error) {
 		}
 		t.box = c.people.add(u)
 	}
+	t.box.rest(nil, time.Time{})
 	if t.profile, err = c.profile(t.ctx, t.box, quota.Other); err != nil {
 		name := or(t.box.email(), "the mailbox")
 		switch {
