@@ -106,15 +106,23 @@ func TestBatchRefusals(t *testing.T) {
 		"upload":        {"a": "POST /upload/gmail/v1/users/me/messages\r\n\r\n"},
 		"no line":       {"a": ""},
 		"odd line":      {"a": "GET\r\n\r\n"},
+		"odd verb":      {"a": "G;T /gmail/v1/users/me/profile\r\n\r\n"},
+		"odd fields":    {"a": "GET /gmail/v1/users/me/profile\r\nno colon\r\n\r\n"},
 	} {
 		if status, _ := batch(t, srv, requests); status != http.StatusBadRequest {
 			t.Errorf("%s: got %d, want 400", name, status)
 		}
 	}
-	for contentType, body := range map[string]string{"application/json": "{}", "multipart/mixed; boundary=b": "--b\r\nContent-Type: text/plain\r\n\r\n" + get + "\r\n--b--"} {
+	for contentType, body := range map[string]string{
+		"application/json": "{}", "multipart/mixed; boundary=c": "--c\r\nContent-Type: application/http\r\n\r\n" + get,
+		"multipart/mixed; boundary=b": "--b\r\nContent-Type: text/plain\r\n\r\n" + get + "\r\n--b--",
+	} {
 		if resp := put(t, srv, "POST", "/batch/gmail/v1", map[string]string{"Content-Type": contentType}, body); resp.status != http.StatusBadRequest {
 			t.Errorf("%s: got %d, want 400", contentType, resp.status)
 		}
+	}
+	if resp := put(t, srv, "GET", "/batch/gmail/v1", nil, ""); resp.status != http.StatusNotFound {
+		t.Errorf("GET: got %d, want 404", resp.status)
 	}
 	_, got := batch(t, srv, map[string]string{"a": "GET /gmail/v1/users/me/profile\r\nAuthorization: Bearer nonsense\r\n\r\n", "b": get})
 	if a, b := got["<response-a>"].status, got["<response-b>"].status; a != http.StatusUnauthorized || b != http.StatusOK {

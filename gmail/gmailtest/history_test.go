@@ -1,6 +1,7 @@
 package gmailtest_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -174,8 +175,29 @@ func TestHistoryOptions(t *testing.T) {
 		t.Errorf("got %v, %v; want labels", page, err)
 	}
 
-	_, svc = mailbox(t, gmailtest.Options{Mail: gmailtest.MailOptions{WideHistoryIDs: true}})
+	srv, svc = mailbox(t, gmailtest.Options{Mail: gmailtest.MailOptions{WideHistoryIDs: true}})
 	if _, err := svc.Users.GetProfile("me").Do(); err == nil || !strings.Contains(err.Error(), "uint64") {
 		t.Errorf("got %v, want a number that 64 bits do not hold", err)
+	}
+	const history = "/gmail/v1/users/me/history?startHistoryId="
+	var profile struct{ HistoryID string }
+	if err := json.Unmarshal([]byte(put(t, srv, "GET", "/gmail/v1/users/me/profile", nil, "").body), &profile); err != nil || len(profile.HistoryID) < 20 {
+		t.Errorf("got %+v, %v", profile, err)
+	}
+	srv.Deliver(ann, letter("wide"))
+	if got := put(t, srv, "GET", history+profile.HistoryID, nil, ""); got.status != http.StatusOK || !strings.Contains(got.body, "messagesAdded") {
+		t.Errorf("got %d %s", got.status, got.body)
+	}
+}
+
+func TestHistoryRefusals(t *testing.T) {
+	srv, _ := mailbox(t, gmailtest.Options{AllowBadRequests: true})
+	for _, query := range []string{
+		"", "?startHistoryId=x", "?startHistoryId=-1", "?startHistoryId=1000003&historyTypes=moved", "?startHistoryId=1000003&maxResults=501",
+		"?startHistoryId=1000003&pageToken=x", "?startHistoryId=99999999999999999999",
+	} {
+		if got := put(t, srv, "GET", "/gmail/v1/users/me/history"+query, nil, ""); got.status != http.StatusBadRequest {
+			t.Errorf("%s: got %d %s, want 400", query, got.status, got.body)
+		}
 	}
 }

@@ -83,12 +83,21 @@ func TestLabelsRefused(t *testing.T) {
 	err = svc.Users.Labels.Delete("me", "INBOX").Do()
 	refusal(t, err, http.StatusBadRequest, "invalidArgument")
 
+	mine := srv.AddLabel(ann, "Mine")
+	_, err = svc.Users.Labels.Update("me", mine, &gapi.Label{}).Do()
+	refusal(t, err, http.StatusBadRequest, "invalidArgument")
+	_, err = svc.Users.Labels.Patch("me", mine, &gapi.Label{Name: "TAKEN"}).Do()
+	refusal(t, err, http.StatusConflict, "aborted")
+	_, err = svc.Users.Labels.Create("me", &gapi.Label{Name: "x", MessageListVisibility: "sometimes"}).Do()
+	refusal(t, err, http.StatusBadRequest, "invalidArgument")
+	err = svc.Users.Labels.Delete("me", "Label_9999").Do()
+	refusal(t, err, http.StatusNotFound, "notFound")
 	_, err = svc.Users.Labels.Update("me", "Label_9999", &gapi.Label{Name: "x"}).Do()
 	refusal(t, err, http.StatusNotFound, "notFound")
 	_, err = svc.Users.Labels.Create("me", &gapi.Label{Name: "x", LabelListVisibility: "sometimes"}).Do()
 	refusal(t, err, http.StatusBadRequest, "invalidArgument")
 
-	for i := range 10_000 - 1 {
+	for i := range 10_000 - 2 {
 		srv.AddLabel(ann, fmt.Sprint("label ", i))
 	}
 	_, err = svc.Users.Labels.Create("me", &gapi.Label{Name: "one too many"}).Do()

@@ -80,7 +80,8 @@ func TestIDsAreOfOneMailboxAlone(t *testing.T) {
 }
 
 func TestListFilters(t *testing.T) {
-	srv, svc := mailbox(t, gmailtest.Options{})
+	clock := gmailtest.NewClock(time.Date(2026, 3, 8, 12, 0, 0, 0, time.UTC))
+	srv, svc := mailbox(t, gmailtest.Options{Clock: clock})
 	work := srv.AddLabel(ann, "Work/Old things")
 	day := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 	with := func(id string, labels ...string) string {
@@ -123,6 +124,10 @@ func TestListFilters(t *testing.T) {
 		{q: "after:2026/3/5", want: nil},
 		{q: "after:2026/03/04", want: []string{filed, chat, draft, inbox}},
 		{q: "larger:1m", want: nil},
+		{q: "is:read in:anywhere", want: []string{filed, chat, draft, trash}},
+		{q: "newer_than:1d", want: nil},
+		{q: "older_than:2m older_than:1y", want: nil},
+		{q: "in:inbox older_than:3d", want: []string{filed, inbox}},
 		{q: "from:bob to:ann smaller:1k in:inbox", want: []string{filed, inbox}},
 	} {
 		call := svc.Users.Messages.List("me").MaxResults(2).LabelIds(c.labels...).IncludeSpamTrash(c.spamTrash)
@@ -260,6 +265,8 @@ func TestVanish(t *testing.T) {
 func TestWatch(t *testing.T) {
 	srv, svc := mailbox(t, gmailtest.Options{})
 	_, err := svc.Users.Watch("me", &gapi.WatchRequest{TopicName: "news"}).Do()
+	refusal(t, err, http.StatusBadRequest, "invalidArgument")
+	_, err = svc.Users.Watch("me", &gapi.WatchRequest{TopicName: "projects/p/topics/news", LabelIds: []string{"Label_99"}}).Do()
 	refusal(t, err, http.StatusBadRequest, "invalidArgument")
 	const topic = "projects/p/topics/news"
 	reply, err := svc.Users.Watch("me", &gapi.WatchRequest{TopicName: topic, LabelIds: []string{"INBOX"}}).Do()

@@ -97,8 +97,10 @@ func TestGetRefusals(t *testing.T) {
 	refusal(t, err, http.StatusBadRequest, "invalidArgument")
 	_, err = svc.Users.Messages.Get("me", id).Format("RAW").Do()
 	refusal(t, err, http.StatusBadRequest, "invalidParameter")
-	_, err = svc.Users.Messages.Attachments.Get("me", id, "x").Do()
-	refusal(t, err, http.StatusBadRequest, "invalidArgument")
+	for _, attachment := range []string{"x", "ANGjdJ_7"} {
+		_, err = svc.Users.Messages.Attachments.Get("me", id, attachment).Do()
+		refusal(t, err, http.StatusBadRequest, "invalidArgument")
+	}
 	metadata := gmail(t, srv, srv.Token(ann, gapi.GmailMetadataScope))
 	_, err = metadata.Users.Messages.Get("me", id).Format("raw").Do()
 	refusal(t, err, http.StatusForbidden, "insufficientPermissions")
@@ -216,13 +218,19 @@ func TestModify(t *testing.T) {
 	for _, c := range [][2][]string{{{"SENT"}, nil}, {nil, {"DRAFT"}}, {{"Label_9"}, nil}, {{"SPAM"}, {"SPAM"}}, {nil, nil}} {
 		refusal(t, modify(c[0], c[1]), http.StatusBadRequest, "invalidArgument")
 	}
+	refusal(t, modify(slices.Repeat([]string{"STARRED"}, 101), nil), http.StatusBadRequest, "invalidArgument")
+	_, err := svc.Users.Messages.Modify("me", "18c0", &gapi.ModifyMessageRequest{AddLabelIds: []string{"STARRED"}}).Do()
+	refusal(t, err, http.StatusNotFound, "notFound")
+	for _, c := range []*gapi.BatchModifyMessagesRequest{{AddLabelIds: []string{"STARRED"}}, {Ids: []string{id}, AddLabelIds: []string{"CHAT"}}, {Ids: []string{"no id"}}} {
+		refusal(t, svc.Users.Messages.BatchModify("me", c).Do(), http.StatusBadRequest, "invalidArgument")
+	}
 	if _, err := svc.Users.Messages.Trash("me", id).Do(); err != nil || labels() != "STARRED TRASH" {
 		t.Errorf("trash: got %s, %v", labels(), err)
 	}
 	if _, err := svc.Users.Messages.Untrash("me", id).Do(); err != nil || labels() != "STARRED" {
 		t.Errorf("untrash: got %s, %v", labels(), err)
 	}
-	_, err := svc.Users.Messages.Trash("me", "18c0").Do()
+	_, err = svc.Users.Messages.Trash("me", "18c0").Do()
 	refusal(t, err, http.StatusNotFound, "notFound")
 }
 
@@ -311,8 +319,38 @@ func TestThreads(t *testing.T) {
 	if err != nil || profile.ThreadsTotal != 2 || profile.MessagesTotal != 3 {
 		t.Errorf("got %+v, %v", profile, err)
 	}
+	into := func(thread string) error {
+		_, err := svc.Users.Messages.Insert("me", &gapi.Message{Raw: base64.URLEncoding.EncodeToString(letter("4")), ThreadId: thread}).Do()
+		return err
+	}
+	refusal(t, into("18c0"), http.StatusNotFound, "notFound")
+	if err := into(thread(0)); err != nil || thread(3) != thread(0) {
+		t.Errorf("got %v, thread %s; want %s", err, thread(3), thread(0))
+	}
+	metadata := gmail(t, srv, srv.Token(ann, gapi.GmailMetadataScope))
+	_, err = metadata.Users.Threads.Get("me", thread(0)).Do()
+	refusal(t, err, http.StatusForbidden, "insufficientPermissions")
 	srv.Remove(ann, second)
 	if profile, err = svc.Users.GetProfile("me").Do(); err != nil || profile.ThreadsTotal != 1 {
 		t.Errorf("got %+v, %v", profile, err)
+	}
+}
+
+func TestMistakesOfTests(t *testing.T) {
+	srv, _ := mailbox(t, gmailtest.Options{})
+	for name, f := range map[string]func(){
+		"no user":              func() { srv.Deliver("nobody@corp.example", letter("1")) },
+		"no mailbox":           func() { srv.Messages("admin@corp.example") },
+		"no label to rename":   func() { srv.RenameLabel(ann, "Label_99", "x") },
+		"no label to take off": func() { srv.RemoveLabel(ann, "Label_99") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if why, ok := recover().(string); !ok || !strings.HasPrefix(why, "gmailtest: no ") {
+					t.Errorf("got %q, want a panic that tells what there is not", why)
+				}
+			}()
+			f()
+		})
 	}
 }

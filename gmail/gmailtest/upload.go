@@ -3,7 +3,6 @@ package gmailtest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -191,7 +190,7 @@ func (s *Server) readMultipart(q *request, u *upload, most int64) error {
 	if u.data, err = readAll(second, most); err != nil {
 		return err
 	}
-	if _, err := parts.NextRawPart(); !errors.Is(err, io.EOF) {
+	if _, err := parts.NextRawPart(); err != io.EOF { //nolint:errorlint // a bare io.EOF is the end; a missing one is wrapped
 		return malformed("badRequest", "Invalid multipart request: more than 2 mime parts, or no end")
 	}
 	return nil

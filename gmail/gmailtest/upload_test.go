@@ -134,6 +134,8 @@ func TestUploadMedia(t *testing.T) {
 		"unknown label":     {"/gmail/v1/users/me/messages", map[string]string{"Content-Type": "application/json"}, `{"raw":"eDp5","labelIds":["Label_99"]}`},
 		"flag of no kind":   {uploads + "media&deleted=perhaps", message, "x: y"},
 		"no length":         {uploads + "resumable", map[string]string{"X-Upload-Content-Type": "message/rfc822", "X-Upload-Content-Length": "long"}, ""},
+		"a part cut off":    {uploads + "multipart", map[string]string{"Content-Type": "multipart/related; boundary=b"}, threeParts[:90]},
+		"json no json":      {uploads + "multipart", map[string]string{"Content-Type": "multipart/related; boundary=b"}, strings.Replace(threeParts, "{}", "{[", 1)},
 		"a part too many":   {uploads + "multipart", map[string]string{"Content-Type": "multipart/related; boundary=b"}, threeParts},
 		"text in the parts": {uploads + "multipart", map[string]string{"Content-Type": "multipart/related; boundary=b"}, strings.Replace(threeParts, "message/rfc822", "text/plain", 1)},
 		"no json first":     {uploads + "multipart", map[string]string{"Content-Type": "multipart/related; boundary=b"}, strings.Replace(threeParts, "application/json", "text/plain", 1)},
