@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/mailconn/mailconn/examples/internal/mailarchive"
 	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/imapclient/imaptest"
 )
@@ -32,7 +33,7 @@ func (j *job) demonstrate(ctx context.Context) (err error) {
 	for raw := range imaptest.SampleMessages(demoMessages, demoSeed) {
 		server.Deliver(raw)
 		sum := sha256.Sum256(raw)
-		held = append(held, messageKey(hex.EncodeToString(sum[:])))
+		held = append(held, mailarchive.MessageKey(hex.EncodeToString(sum[:])))
 	}
 
 	// These are the settings that a file of -from would hold.

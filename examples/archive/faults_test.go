@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,9 +12,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/connection/connectiontest"
+	"github.com/mailconn/mailconn/examples/internal/mailarchive"
 	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/imapclient/imaptest"
 	"github.com/mailconn/mailconn/internal/peertest"
@@ -152,10 +157,30 @@ func quietJob() *job {
 	return &job{options: options{workers: 4}, printer: p, env: p.env(false)}
 }
 
+// keyOf returns the key of a message.
+func keyOf(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return mailarchive.MessageKey(hex.EncodeToString(sum[:]))
+}
+
+// A fullStore takes 20 objects below prefix.
+type fullStore struct {
+	connection.ObjectStore
+	prefix string
+	count  atomic.Int64
+}
+
+func (s *fullStore) Put(ctx context.Context, key string, r io.Reader, opts *connection.PutOptions) (connection.ObjectInfo, error) {
+	if strings.HasPrefix(key, s.prefix) && s.count.Add(1) > 20 {
+		return connection.ObjectInfo{}, &connection.Error{Op: "put", Driver: "memory", Kind: connection.ErrQuota, Hint: "location: the disk is full"}
+	}
+	return s.ObjectStore.Put(ctx, key, r, opts)
+}
+
 // A store that is full in the middle: what it holds is gone from the source, what it does not hold is still there.
 func TestFullStore(t *testing.T) {
 	raws := samples(200, 6)
-	for _, prefix := range []string{messagesPrefix, manifestsPrefix} {
+	for _, prefix := range []string{mailarchive.MessagesPrefix, mailarchive.ManifestsPrefix} {
 		t.Run(strings.Trim(prefix, "/"), func(t *testing.T) {
 			srv, _ := demoServer(t, raws)
 			config := srv.Config()
@@ -164,13 +189,7 @@ func TestFullStore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			store := newMemStore()
-			store.beforePut = func(_ context.Context, key string) error {
-				if strings.HasPrefix(key, prefix) && len(store.keys(prefix)) >= 20 {
-					return &connection.Error{Op: "put", Driver: "memory", Kind: connection.ErrQuota, Hint: "location: the disk is full"}
-				}
-				return nil
-			}
+			store := &fullStore{ObjectStore: connectiontest.NewObjectStore(), prefix: prefix}
 			stats, err := quietJob().drain(t.Context(), source, store)
 			if !errors.Is(err, connection.ErrQuota) || !strings.Contains(err.Error(), "location") {
 				t.Errorf("got %v, want ErrQuota with its hint", err)
@@ -183,8 +202,10 @@ func TestFullStore(t *testing.T) {
 			for _, m := range left {
 				safe[keyOf(m.Raw)] = true
 			}
-			lines, _ := entries(t, store)
-			for _, e := range lines {
+			for e, err := range mailarchive.Entries(t.Context(), store) {
+				if err != nil {
+					t.Fatal(err)
+				}
 				safe[e.Key] = true
 			}
 			for i, raw := range raws {

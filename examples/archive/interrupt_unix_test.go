@@ -156,7 +156,7 @@ func TestInterrupt(t *testing.T) {
 			}
 			found := archived(t, dir)
 			for _, m := range left {
-				found[strings.TrimSuffix(keyOf(m.Raw)[len("messages/aa/bb/"):], messageSuffix)] = true
+				found[strings.TrimSuffix(keyOf(m.Raw)[len("messages/aa/bb/"):], ".eml")] = true
 			}
 			if want := len(distinct(raws)); len(found) != want {
 				t.Errorf("got %d messages in the archive or on the server, want %d", len(found), want)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/examples/internal/mailarchive"
 )
 
 // A job is one run of the program.
@@ -93,7 +94,7 @@ func (j *job) testBoth(ctx context.Context) error {
 // drain moves the mail and prints what became of it.
 func (j *job) drain(ctx context.Context, source connection.Source, store connection.ObjectStore) (connection.DrainStats, error) {
 	began := time.Now()
-	archive := NewArchive(store, source.Info())
+	archive := mailarchive.New(store, source.Info())
 	j.event("start", map[string]any{"from": source.Info(), "to": store.Info(), "run": archive.Run()})
 	j.say("Reading from %s.", endpoint(source.Info()))
 	j.say("Storing into %s.", endpoint(store.Info()))
@@ -120,7 +121,7 @@ func (j *job) drain(ctx context.Context, source connection.Source, store connect
 	j.event("done", map[string]any{"drain": stats, "archive": counts, "run": archive.Run(), "seconds": time.Since(began).Seconds()})
 	j.say("%s", j.summary(stats, counts, time.Since(began)))
 	if stats.Stored > 0 {
-		j.say("The manifest of this run is %s%s.", manifestsPrefix, archive.Run())
+		j.say("The manifest of this run is %s%s.", mailarchive.ManifestsPrefix, archive.Run())
 	}
 	return stats, err
 }
@@ -140,7 +141,7 @@ func (j *job) progressText(s connection.DrainStats, began time.Time) string {
 	return text
 }
 
-func (j *job) summary(s connection.DrainStats, c Counts, took time.Duration) string {
+func (j *job) summary(s connection.DrainStats, c mailarchive.Counts, took time.Duration) string {
 	text := fmt.Sprintf("Stored %s (%s) in %s", counted(s.Stored, "message"), octets(s.Bytes), took.Round(10*time.Millisecond))
 	if c.Known > 0 {
 		text += fmt.Sprintf("; the archive had %s of them already, whole", number(c.Known))
@@ -173,15 +174,15 @@ func (j *job) verifyArchive(ctx context.Context) (err error) {
 }
 
 // check verifies the archive in store and prints what was found. Damage is an error.
-func (j *job) check(ctx context.Context, store connection.ObjectStore) (VerifyReport, error) {
+func (j *job) check(ctx context.Context, store connection.ObjectStore) (mailarchive.VerifyReport, error) {
 	began := time.Now()
-	report, err := Verify(ctx, store, &VerifyOptions{
+	report, err := mailarchive.Verify(ctx, store, &mailarchive.VerifyOptions{
 		Workers: j.workers,
-		Damage: func(d Damage) {
+		Damage: func(d mailarchive.Damage) {
 			j.event("damage", d)
 			j.say("%s: %s: %s", d.Kind, d.Key, d.Detail)
 		},
-		Progress: func(r VerifyReport) {
+		Progress: func(r mailarchive.VerifyReport) {
 			j.progress("progress", r, func() string {
 				return fmt.Sprintf("  %s read, %s, %s", counted(r.Messages, "message"), octets(r.Bytes), rate(r.Messages, began))
 			})

@@ -42,7 +42,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("got %d messages in the archive and %d on the server: the disk has the wrong size for this test", len(found), len(left))
 	}
 	for _, m := range left {
-		found[strings.TrimSuffix(filepath.Base(keyOf(m.Raw)), messageSuffix)] = true
+		found[strings.TrimSuffix(filepath.Base(keyOf(m.Raw)), ".eml")] = true
 	}
 	if want := len(distinct(raws)); len(found) != want {
 		t.Errorf("got %d messages in the archive or on the server, want %d", len(found), want)

@@ -5,7 +5,7 @@
 //	go run ./examples/archive -from mail.json -to ~/mail-archive  the same with your mail server
 //	go run ./examples/archive -verify ~/mail-archive              read an archive and report any damage
 //
-// It is written to be copied: archive.go and manifest.go are the archive, verify.go reads it again, job.go is what an
+// It is written to be copied: examples/internal/mailarchive is the archive and reads it again, job.go is what an
 // archiver does with this library, and the rest is the command line.
 package main
 

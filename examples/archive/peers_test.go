@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/examples/internal/mailarchive"
 	"github.com/mailconn/mailconn/internal/peertest"
 )
 
@@ -107,9 +108,9 @@ func wantStored(t *testing.T, settings string, raws [][]byte) {
 	want := map[string]bool{}
 	for _, raw := range raws {
 		sum := sha256.Sum256(raw)
-		want[messageKey(hex.EncodeToString(sum[:]))] = true
+		want[mailarchive.MessageKey(hex.EncodeToString(sum[:]))] = true
 	}
-	for info, err := range store.List(t.Context(), &connection.ListOptions{Prefix: messagesPrefix}) {
+	for info, err := range store.List(t.Context(), &connection.ListOptions{Prefix: mailarchive.MessagesPrefix}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +137,7 @@ func wantDigest(ctx context.Context, store connection.ObjectStore, key string) e
 	if _, err := io.Copy(hash, object.Body); err != nil {
 		return errors.Join(err, object.Body.Close())
 	}
-	if sum := hex.EncodeToString(hash.Sum(nil)); messageKey(sum) != key {
+	if sum := hex.EncodeToString(hash.Sum(nil)); mailarchive.MessageKey(sum) != key {
 		return fmt.Errorf("%s holds %s", key, sum)
 	}
 	return object.Body.Close()

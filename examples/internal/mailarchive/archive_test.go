@@ -1,4 +1,4 @@
-package main
+package mailarchive
 
 import (
 	"bufio"
@@ -25,7 +25,7 @@ import (
 
 func keyOf(raw []byte) string {
 	sum := sha256.Sum256(raw)
-	return messageKey(hex.EncodeToString(sum[:]))
+	return MessageKey(hex.EncodeToString(sum[:]))
 }
 
 // message returns a message as Fetch yields it: its Body can be read once.
@@ -40,7 +40,7 @@ func message(id string, raw []byte) *connection.Message {
 // entries returns all entries of all manifests in s, and the headers of their segments.
 func entries(t *testing.T, s *memStore) (all []Entry, headers []segmentHeader) {
 	t.Helper()
-	for _, key := range s.keys(manifestsPrefix) {
+	for _, key := range s.keys(ManifestsPrefix) {
 		lines := bufio.NewScanner(bytes.NewReader(s.objects[key]))
 		for first := true; lines.Scan(); first = false {
 			var e Entry
@@ -64,7 +64,7 @@ func entries(t *testing.T, s *memStore) (all []Entry, headers []segmentHeader) {
 
 func TestStoreKeepsOctetsAndOrigin(t *testing.T) {
 	s := newMemStore()
-	a := NewArchive(s, connection.Info{Driver: "imap", Endpoint: "mail.example.org:993", ID: "journal"})
+	a := New(s, connection.Info{Driver: "imap", Endpoint: "mail.example.org:993", ID: "journal"})
 	raws := [][]byte{[]byte("Subject: a\r\n\r\nbody\r\n"), nil, []byte("no header\x00\xff\n"), bytes.Repeat([]byte("x"), 300<<10)}
 	for i, raw := range raws {
 		if err := a.Store(t.Context(), message(fmt.Sprint(i), raw)); err != nil {
@@ -99,14 +99,14 @@ func TestStoreKeepsOctetsAndOrigin(t *testing.T) {
 
 func TestStoreTwiceIsOneObject(t *testing.T) {
 	s := newMemStore()
-	a := NewArchive(s, connection.Info{})
+	a := New(s, connection.Info{})
 	raw := []byte("the same to two people\r\n")
 	for _, id := range []string{"1", "2"} {
 		if err := a.Store(t.Context(), message(id, raw)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := s.keys(messagesPrefix); len(got) != 1 {
+	if got := s.keys(MessagesPrefix); len(got) != 1 {
 		t.Errorf("got objects %q, want one", got)
 	}
 	if all, _ := entries(t, s); len(all) != 2 {
@@ -127,7 +127,7 @@ func TestStoreRepairsADamagedCopy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newMemStore()
-			a := NewArchive(s, connection.Info{})
+			a := New(s, connection.Info{})
 			s.objects[keyOf(raw)] = bytes.Clone(raw)
 			s.change(keyOf(raw), edit)
 			if err := a.Store(t.Context(), message("1", raw)); err != nil {
@@ -159,8 +159,8 @@ func TestStoreFails(t *testing.T) {
 		prepare func(*memStore, *connection.Message)
 		want    error
 	}{
-		"no room for the message":  {func(s *memStore, _ *connection.Message) { s.beforePut = refuse(messagesPrefix) }, connection.ErrQuota},
-		"no room for the manifest": {func(s *memStore, _ *connection.Message) { s.beforePut = refuse(manifestsPrefix) }, connection.ErrQuota},
+		"no room for the message":  {func(s *memStore, _ *connection.Message) { s.beforePut = refuse(MessagesPrefix) }, connection.ErrQuota},
+		"no room for the manifest": {func(s *memStore, _ *connection.Message) { s.beforePut = refuse(ManifestsPrefix) }, connection.ErrQuota},
 		"body cut": {func(_ *memStore, m *connection.Message) {
 			m.Body = io.MultiReader(bytes.NewReader(raw[:4]), iotest.ErrReader(cut))
 		}, cut},
@@ -175,7 +175,7 @@ func TestStoreFails(t *testing.T) {
 			s := newMemStore()
 			m := message("1", raw)
 			test.prepare(s, m)
-			if err := NewArchive(s, connection.Info{}).Store(t.Context(), m); !errors.Is(err, test.want) {
+			if err := New(s, connection.Info{}).Store(t.Context(), m); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 			if all, _ := entries(t, s); len(all) != 0 {
@@ -204,12 +204,12 @@ func (c cutSeeker) WriteTo(w io.Writer) (int64, error) { return io.Copy(w, struc
 // A message may be deleted as soon as Store returns: its manifest line must be there by then, after its octets.
 func TestStoreReturnsAfterBothAreDurable(t *testing.T) {
 	s := newMemStore()
-	a := NewArchive(s, connection.Info{})
+	a := New(s, connection.Info{})
 	raw := []byte("x")
 	if err := a.Store(t.Context(), message("1", raw)); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.puts) != 2 || s.puts[0] != keyOf(raw) || !strings.HasPrefix(s.puts[1], manifestsPrefix+a.Run()+"/") {
+	if len(s.puts) != 2 || s.puts[0] != keyOf(raw) || !strings.HasPrefix(s.puts[1], ManifestsPrefix+a.Run()+"/") {
 		t.Errorf("got puts %q, want the message and then the manifest", s.puts)
 	}
 }
@@ -220,12 +220,12 @@ func TestManifestGroups(t *testing.T) {
 		s := newMemStore()
 		free := make(chan struct{})
 		s.beforePut = func(_ context.Context, key string) error {
-			if strings.HasPrefix(key, manifestsPrefix) {
+			if strings.HasPrefix(key, ManifestsPrefix) {
 				<-free
 			}
 			return nil
 		}
-		a := NewArchive(s, connection.Info{})
+		a := New(s, connection.Info{})
 		var all sync.WaitGroup
 		for i := range 17 {
 			all.Go(func() {
@@ -253,13 +253,13 @@ func TestManifestSurvivesACanceledWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newMemStore()
 		s.beforePut = func(ctx context.Context, key string) error {
-			if strings.HasPrefix(key, manifestsPrefix) && ctx.Value(s) != nil {
+			if strings.HasPrefix(key, ManifestsPrefix) && ctx.Value(s) != nil {
 				<-ctx.Done()
 				return ctx.Err()
 			}
 			return nil
 		}
-		a := NewArchive(s, connection.Info{})
+		a := New(s, connection.Info{})
 		impatient, cancel := context.WithCancel(context.WithValue(t.Context(), s, true)) //nolint:revive,staticcheck // any key will do in a test
 		var all sync.WaitGroup
 		all.Go(func() {
@@ -297,12 +297,12 @@ func TestManifestSurvivesACanceledWriter(t *testing.T) {
 // The reply to a segment may be lost although it was written: then the same number is used again, and nobody minds.
 func TestManifestLostReply(t *testing.T) {
 	s := newMemStore()
-	a := NewArchive(s, connection.Info{})
+	a := New(s, connection.Info{})
 	if err := a.Store(t.Context(), message("1", []byte("1"))); err != nil {
 		t.Fatal(err)
 	}
 	s.beforePut = func(_ context.Context, key string) error {
-		if strings.HasPrefix(key, manifestsPrefix) {
+		if strings.HasPrefix(key, ManifestsPrefix) {
 			return s.fault("put", key, connection.ErrUncertain)
 		}
 		return nil
@@ -329,13 +329,13 @@ func TestManifestContinuesUnderAnotherName(t *testing.T) {
 		}
 	}
 	under := map[string]int{}
-	for _, key := range s.keys(manifestsPrefix) {
+	for _, key := range s.keys(ManifestsPrefix) {
 		under[path.Dir(key)]++
 	}
-	if len(under) != 2 || under[manifestsPrefix+m.run] != maxSegments {
+	if len(under) != 2 || under[ManifestsPrefix+m.run] != maxSegments {
 		t.Errorf("got %v segments under each name, want %d and 1", under, maxSegments)
 	}
-	if names := slices.Sorted(maps.Keys(under)); len(names) > 0 && names[0] != manifestsPrefix+m.run {
+	if names := slices.Sorted(maps.Keys(under)); len(names) > 0 && names[0] != ManifestsPrefix+m.run {
 		t.Errorf("got names %q, want the first to sort first", names)
 	}
 }
@@ -351,7 +351,7 @@ func TestStoreOddTimes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := message("1", []byte("x"))
 			m.Received = received
-			if err := NewArchive(newMemStore(), connection.Info{}).Store(t.Context(), m); err != nil {
+			if err := New(newMemStore(), connection.Info{}).Store(t.Context(), m); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,4 +1,4 @@
-package main
+package mailarchive
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ func filled(t *testing.T) *memStore {
 	t.Helper()
 	s := newMemStore()
 	for run := range 2 {
-		a := NewArchive(s, connection.Info{Driver: "test"})
+		a := New(s, connection.Info{Driver: "test"})
 		for i := range 5 {
 			raw := fmt.Appendf(nil, "Subject: %d.%d\r\n\r\nbody\r\n", run, i)
 			if err := a.Store(t.Context(), message(fmt.Sprintf("%d.%d", run, i), raw)); err != nil {
@@ -58,16 +58,16 @@ func TestVerifyFindsDamage(t *testing.T) {
 		edit   func([]byte) []byte
 		want   string // Damage.Kind
 	}{
-		{"message with a flipped bit", messagesPrefix, 3, flip, "changed"},
-		{"message cut short", messagesPrefix, 0, cut, "changed"},
-		{"message grown", messagesPrefix, 1, func(b []byte) []byte { return append(b, 'x') }, "changed"},
-		{"message emptied", messagesPrefix, 9, func([]byte) []byte { return []byte{} }, "changed"},
-		{"message gone", messagesPrefix, 5, remove, "missing"},
-		{"manifest with a flipped bit", manifestsPrefix, 0, flip, "manifest"},
-		{"manifest torn", manifestsPrefix, 4, cut, "manifest"},
-		{"manifest emptied", manifestsPrefix, 2, func([]byte) []byte { return []byte{} }, "manifest"},
-		{"manifest without its last line", manifestsPrefix, 2, func(b []byte) []byte { return b[:bytes.IndexByte(b, '\n')+1] }, "manifest"},
-		{"manifest of another kind", manifestsPrefix, 7, func([]byte) []byte { return []byte("not JSON\n") }, "manifest"},
+		{"message with a flipped bit", MessagesPrefix, 3, flip, "changed"},
+		{"message cut short", MessagesPrefix, 0, cut, "changed"},
+		{"message grown", MessagesPrefix, 1, func(b []byte) []byte { return append(b, 'x') }, "changed"},
+		{"message emptied", MessagesPrefix, 9, func([]byte) []byte { return []byte{} }, "changed"},
+		{"message gone", MessagesPrefix, 5, remove, "missing"},
+		{"manifest with a flipped bit", ManifestsPrefix, 0, flip, "manifest"},
+		{"manifest torn", ManifestsPrefix, 4, cut, "manifest"},
+		{"manifest emptied", ManifestsPrefix, 2, func([]byte) []byte { return []byte{} }, "manifest"},
+		{"manifest without its last line", ManifestsPrefix, 2, func(b []byte) []byte { return b[:bytes.IndexByte(b, '\n')+1] }, "manifest"},
+		{"manifest of another kind", ManifestsPrefix, 7, func([]byte) []byte { return []byte("not JSON\n") }, "manifest"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestVerifyFindsALostSegment(t *testing.T) {
 	s := filled(t)
 	_, headers := entries(t, s)
 	at := slices.IndexFunc(headers, func(h segmentHeader) bool { return h.Segment == 3 })
-	s.change(s.keys(manifestsPrefix)[at], func([]byte) []byte { return nil })
+	s.change(s.keys(ManifestsPrefix)[at], func([]byte) []byte { return nil })
 	var found []Damage
 	report, err := Verify(t.Context(), s, &VerifyOptions{Damage: func(d Damage) { found = append(found, d) }})
 	if err != nil {
@@ -105,7 +105,7 @@ func TestVerifyFindsALostSegment(t *testing.T) {
 }
 
 func TestVerifyFindsWhatCannotBeRead(t *testing.T) {
-	for _, prefix := range []string{messagesPrefix, manifestsPrefix} {
+	for _, prefix := range []string{MessagesPrefix, ManifestsPrefix} {
 		s := filled(t)
 		key := s.keys(prefix)[1]
 		s.beforeGet = func(got string) error {
@@ -144,10 +144,10 @@ func TestVerifyToleratesLeftovers(t *testing.T) {
 // Another run may store while the archive is read: what came after the listing is not missing.
 func TestVerifyBesideARun(t *testing.T) {
 	s := filled(t)
-	a := NewArchive(s, connection.Info{})
+	a := New(s, connection.Info{})
 	stored := false
 	s.beforeGet = func(key string) error {
-		if !stored && strings.HasPrefix(key, manifestsPrefix) {
+		if !stored && strings.HasPrefix(key, ManifestsPrefix) {
 			stored = true
 			return a.Store(t.Context(), message("late", []byte("late")))
 		}

@@ -1,4 +1,4 @@
-package main
+package mailarchive
 
 import (
 	"bytes"
@@ -26,6 +26,7 @@ type Entry struct {
 	Flags    []connection.Flag    `json:"flags,omitempty"`
 	Labels   []string             `json:"labels,omitempty"`
 	Envelope *connection.Envelope `json:"envelope,omitempty"`
+	Summary  Summary              `json:"summary,omitzero"` // of its header
 	Stored   time.Time            `json:"stored"`
 }
 
@@ -37,9 +38,9 @@ type segmentHeader struct {
 	Source  string `json:"source"`  // where the run reads from
 }
 
-func newEntry(m *connection.Message, key string, size int64) Entry {
+func newEntry(m *connection.Message, key string, size int64, summary Summary) Entry {
 	return Entry{
-		Key: key, Size: size, Ref: m.Ref, Folder: m.Folder, Received: writable(m.Received),
+		Key: key, Size: size, Summary: summary, Ref: m.Ref, Folder: m.Folder, Received: writable(m.Received),
 		Flags: m.Flags, Labels: m.Labels, Envelope: m.Envelope, Stored: writable(time.Now()),
 	}
 }
@@ -169,7 +170,7 @@ func (m *manifest) write(ctx context.Context, s *segment) error {
 	sum := sha256.Sum256(data.Bytes())
 	digest := hex.EncodeToString(sum[:])
 	opts := &connection.PutOptions{Size: int64(data.Len()), SHA256: digest, IfAbsent: true}
-	key := manifestsPrefix + m.name + "/" + digest + manifestSuffix
+	key := ManifestsPrefix + m.name + "/" + digest + manifestSuffix
 	_, err := m.store.Put(ctx, key, bytes.NewReader(data.Bytes()), opts)
 	if errors.Is(err, connection.ErrUnsupported) {
 		opts.IfAbsent = false // the store has no such thing, and the name is the content

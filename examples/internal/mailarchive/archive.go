@@ -1,4 +1,6 @@
-package main
+// Package mailarchive is the archive of the example programs: messages under their SHA-256 in any object store, and
+// manifests that say where they came from. It is written to be copied.
+package mailarchive
 
 import (
 	"context"
@@ -35,8 +37,8 @@ type Counts struct {
 	Repaired int64 `json:"repaired"` // the archive had a damaged copy, which was replaced
 }
 
-// NewArchive returns an Archive in store for one run that reads from source. It does no I/O.
-func NewArchive(store connection.ObjectStore, source connection.Info) *Archive {
+// New returns an Archive in store for one run that reads from source. It does no I/O.
+func New(store connection.ObjectStore, source connection.Info) *Archive {
 	return &Archive{store: store, manifest: newManifest(store, source)}
 }
 
@@ -68,11 +70,14 @@ func (a *Archive) Store(ctx context.Context, m *connection.Message) error {
 		return fmt.Errorf("reading the message: %w", err)
 	}
 	sum := hex.EncodeToString(hash.Sum(nil))
-	key := messageKey(sum)
+	key := MessageKey(sum)
 	if err := a.put(ctx, key, body, connection.PutOptions{Size: size, SHA256: sum, IfAbsent: true}); err != nil {
 		return err
 	}
-	return a.manifest.add(ctx, newEntry(m, key, size))
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the header again: %w", err)
+	}
+	return a.manifest.add(ctx, newEntry(m, key, size, summarize(body)))
 }
 
 // put makes sure that key holds the octets of body.
@@ -132,7 +137,7 @@ func (a *Archive) whole(ctx context.Context, key string, size int64) (bool, erro
 	case errors.Is(err, connection.ErrCorrupt):
 		return false, nil
 	}
-	return messageKey(sum) == key, err
+	return MessageKey(sum) == key, err
 }
 
 // digest reads the object under key to its end and returns the SHA-256 of what is there, in hex, and the size.
@@ -150,17 +155,17 @@ func digest(ctx context.Context, store connection.Getter, key string) (string, i
 }
 
 const (
-	messagesPrefix  = "messages/"
-	manifestsPrefix = "manifests/"
+	MessagesPrefix  = "messages/"
+	ManifestsPrefix = "manifests/"
 	messageSuffix   = ".eml"
 	manifestSuffix  = ".jsonl"
 )
 
-// messageKey returns the key of the message with the SHA-256 given. Two levels of folders keep each of them small on a
+// MessageKey returns the key of the message with the SHA-256 given. Two levels of folders keep each of them small on a
 // disk, and spread the load over the partitions of an object store.
-func messageKey(sum string) string {
+func MessageKey(sum string) string {
 	if len(sum) != hex.EncodedLen(sha256.Size) {
 		return ""
 	}
-	return messagesPrefix + sum[:2] + "/" + sum[2:4] + "/" + sum + messageSuffix
+	return MessagesPrefix + sum[:2] + "/" + sum[2:4] + "/" + sum + messageSuffix
 }

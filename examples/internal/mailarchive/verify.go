@@ -1,4 +1,4 @@
-package main
+package mailarchive
 
 import (
 	"bufio"
@@ -65,7 +65,7 @@ func Verify(ctx context.Context, store connection.ObjectStore, opts *VerifyOptio
 		if err != nil {
 			return v.report, err
 		}
-		if info.Key != messagesPrefix && info.Key != manifestsPrefix {
+		if info.Key != MessagesPrefix && info.Key != ManifestsPrefix {
 			v.report.Foreign++
 		}
 	}
@@ -96,7 +96,7 @@ func (s stored) compare(digest [sha256.Size / 2]byte) int {
 func digestOf(key string) (half [sha256.Size / 2]byte, ok bool) {
 	sum := strings.TrimSuffix(key[strings.LastIndexByte(key, '/')+1:], messageSuffix)
 	raw, err := hex.DecodeString(sum)
-	if err != nil || len(raw) != sha256.Size || messageKey(sum) != key {
+	if err != nil || len(raw) != sha256.Size || MessageKey(sum) != key {
 		return half, false
 	}
 	return [sha256.Size / 2]byte(raw), true
@@ -141,7 +141,7 @@ func (v *verifier) messages(ctx context.Context) error {
 			workers.Wait()
 			close(found)
 		}()
-		for info, err := range v.store.List(ctx, &connection.ListOptions{Prefix: messagesPrefix}) {
+		for info, err := range v.store.List(ctx, &connection.ListOptions{Prefix: MessagesPrefix}) {
 			if err != nil {
 				listErr = err
 				return
@@ -180,7 +180,7 @@ func (v *verifier) message(ctx context.Context, key string) stored {
 		v.damage("changed", key, "%v", err)
 	case err != nil:
 		v.damage("unreadable", key, "%v", err)
-	case messageKey(sum) != key:
+	case MessageKey(sum) != key:
 		v.damage("changed", key, "its %d octets have the SHA-256 %s, which is not its name", size, sum)
 	default:
 		m.whole = true
@@ -200,15 +200,15 @@ func (v *verifier) manifests(ctx context.Context) error {
 		}
 		for n := 1; n < last; n++ {
 			if !segments[n] {
-				v.damage("missing", manifestsPrefix+run+"/", "segment %d of this manifest is gone", n)
+				v.damage("missing", ManifestsPrefix+run+"/", "segment %d of this manifest is gone", n)
 			}
 		}
 	}
-	for info, err := range v.store.List(ctx, &connection.ListOptions{Prefix: manifestsPrefix}) {
+	for info, err := range v.store.List(ctx, &connection.ListOptions{Prefix: ManifestsPrefix}) {
 		if err != nil {
 			return err
 		}
-		of, name, ok := strings.Cut(strings.TrimPrefix(info.Key, manifestsPrefix), "/")
+		of, name, ok := strings.Cut(strings.TrimPrefix(info.Key, ManifestsPrefix), "/")
 		sum, isSegment := strings.CutSuffix(name, manifestSuffix)
 		if raw, err := hex.DecodeString(sum); !ok || !isSegment || err != nil || len(raw) != sha256.Size {
 			v.count(func(r *VerifyReport) { r.Foreign++ })
