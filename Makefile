@@ -17,8 +17,9 @@ test: peers
 	echo "tested in $$(($$(date +%s) - $$began)) s"
 
 peers:
-	@.ci/peers $(MAIL) $(SWIFT) npm=npm gcc=gcc,libc6-dev
+	@.ci/peers $(MAIL) $(SWIFT) npm=npm gcc=gcc,libc6-dev chromium=chromium
 	@.ci/peer-azurite
+	@.ci/peer-axe
 	@.ci/peer-minio
 
 # gofumpt, go vet on all systems, staticcheck, errcheck, errorlint, bodyclose, go.mod tidy, the recorded API.

@@ -142,6 +142,18 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("downloaded %q", raw)
 	}
 
+	// A run that the server keeps waiting is stopped, and loses nothing.
+	mail.Deliver([]byte("Subject: slow\r\n\r\n"))
+	mail.Stall("UID FETCH")
+	v.do("going home", chromedp.Navigate(pageAt(t, address, "/")))
+	v.press("Move into the archive")
+	v.press("Stop")
+	v.wait("the end", "stopped")
+	v.look("stopped")
+	if left := mail.Messages(); len(left) != 1 {
+		t.Errorf("%d messages are on the server after a run that was stopped, want 1", len(left))
+	}
+
 	// An outgoing connection, and the message again.
 	v.do("going to a new connection", chromedp.Navigate(pageAt(t, address, "/new/smtp")))
 	out2 := post.Config()
