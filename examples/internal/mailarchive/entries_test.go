@@ -67,7 +67,10 @@ func TestEntriesBesideDamage(t *testing.T) {
 	if count == 0 || !slices.Equal(damaged, keys[:1]) {
 		t.Errorf("%d entries, damage in %q, want %q", count, damaged, keys[:1])
 	}
+	loops := 0
 	for range Entries(t.Context(), s) {
-		break // leaving the loop early is fine
+		if loops++; loops == 2 {
+			break // leaving the loop early is fine
+		}
 	}
 }
