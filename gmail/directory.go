@@ -2,11 +2,16 @@ package gmail
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"net/http"
+	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	directory "google.golang.org/api/admin/directory/v1"
@@ -39,10 +44,9 @@ const (
 func (u *user) addresses() []string { return append([]string{u.Email}, u.Aliases...) }
 
 const (
-	userFields    = "id,primaryEmail,name/fullName,aliases,nonEditableAliases,suspended,archived,isMailboxSetup,isGuestUser,orgUnitPath"
-	usersPage     = 500
-	groupPage     = 200    // members.list gives no more
-	mostUserPages = 20_000 // of a listing: 10 million users
+	userFields = "id,primaryEmail,name/fullName,aliases,nonEditableAliases,suspended,archived,isMailboxSetup,isGuestUser,orgUnitPath"
+	usersPage  = 500
+	groupPage  = 200 // members.list gives no more
 )
 
 // users yields every user of the directory, also those that are not read: see user.Skip. Any error is the last, and has no Op.
@@ -54,7 +58,7 @@ func (c *Conn) users(ctx context.Context) iter.Seq2[*user, error] {
 			return
 		}
 		met := make(map[string]bool)
-		for page, err := range pages(func(token string) (all []*directory.User, next string, err error) {
+		for page, err := range pages("users.list", func(token string) (all []*directoryUser, next string, err error) {
 			return c.usersPage(ctx, token, usersPage)
 		}) {
 			if err != nil {
@@ -62,10 +66,10 @@ func (c *Conn) users(ctx context.Context) iter.Seq2[*user, error] {
 				return
 			}
 			for _, u := range page {
-				if u == nil || u.Id == "" || met[u.Id] {
+				if u == nil || u.ID == "" || u.Email == "" || met[u.ID] {
 					continue
 				}
-				met[u.Id] = true
+				met[u.ID] = true
 				if !yield(pick.user(u), nil) {
 					return
 				}
@@ -74,12 +78,15 @@ func (c *Conn) users(ctx context.Context) iter.Seq2[*user, error] {
 	}
 }
 
-// pages yields the pages of a listing. A server that gives the same token twice would never end.
-func pages[T any](next func(token string) ([]T, string, error)) iter.Seq2[[]T, error] {
+// pages yields the pages of a listing, as long as they lead anywhere.
+func pages[T any](method string, next func(token string) ([]T, string, error)) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
-		token := ""
-		for range mostUserPages {
+		var guard pageGuard
+		for token := ""; ; {
 			page, following, err := next(token)
+			if err == nil {
+				err = guard.next(method, following, len(page))
+			}
 			if err != nil {
 				yield(nil, err)
 				return
@@ -87,77 +94,107 @@ func pages[T any](next func(token string) ([]T, string, error)) iter.Seq2[[]T, e
 			if !yield(page, nil) || following == "" {
 				return
 			}
-			if following == token {
-				yield(nil, &connection.Error{Driver: DriverName, Kind: connection.ErrProtocol, Err: errors.New("the server gives the same page token twice")})
-				return
-			}
 			token = following
 		}
-		yield(nil, &connection.Error{Driver: DriverName, Kind: connection.ErrProtocol, Err: fmt.Errorf("a listing of more than %d pages", mostUserPages)})
 	}
 }
 
+// A directoryUser is a user as the directory gives her. The library's own type cannot tell a server that does not speak of
+// mailboxes from a user who has none.
+type directoryUser struct {
+	ID                 string   `json:"id"`
+	Email              string   `json:"primaryEmail"`
+	Aliases            []string `json:"aliases"`
+	NonEditableAliases []string `json:"nonEditableAliases"`
+	OrgUnit            string   `json:"orgUnitPath"`
+	Suspended          bool     `json:"suspended"`
+	Archived           bool     `json:"archived"`
+	Guest              bool     `json:"isGuestUser"`
+	HasMailbox         *bool    `json:"isMailboxSetup"`
+	Name               struct {
+		Full string `json:"fullName"`
+	} `json:"name"`
+}
+
 // usersPage asks for a page of the directory.
-func (c *Conn) usersPage(ctx context.Context, token string, size int64) ([]*directory.User, string, error) {
-	var list *directory.Users
-	err := c.do(ctx, c.admin, call{method: "users.list", scope: scopeUsers, safe: true, work: quota.Other}, func(ctx context.Context) (err error) {
-		request := c.directory.Users.List().MaxResults(size).OrderBy("email").Projection("basic").
-			Fields("nextPageToken", googleapi.Field("users("+userFields+")"))
-		if c.cfg.Domain != "" {
-			request.Domain(c.cfg.Domain)
-		} else {
-			request.Customer(c.cfg.customer())
-		}
-		if token != "" {
-			request.PageToken(token)
-		}
-		list, err = request.Context(ctx).Do()
-		return err
-	})
-	if err != nil {
-		return nil, "", err
+func (c *Conn) usersPage(ctx context.Context, token string, size int) (users []*directoryUser, next string, err error) {
+	query := url.Values{
+		"maxResults": {strconv.Itoa(size)}, "orderBy": {"email"}, "projection": {"basic"},
+		"fields": {"nextPageToken,users(" + userFields + ")"},
 	}
-	return list.Users, list.NextPageToken, nil
+	if c.cfg.Domain != "" {
+		query.Set("domain", c.cfg.Domain)
+	} else {
+		query.Set("customer", c.cfg.customer())
+	}
+	if token != "" {
+		query.Set("pageToken", token)
+	}
+	var page struct {
+		Users []*directoryUser `json:"users"`
+		Next  string           `json:"nextPageToken"`
+	}
+	err = c.askDirectory(ctx, "users.list", "", query, &page)
+	return page.Users, page.Next, err
 }
 
 // user asks the directory for one user, by id, primary address or alias. Its errors have no Op. The settings' choice of
 // groups is not looked at: Skip is what the directory itself says.
 func (c *Conn) user(ctx context.Context, key string) (*user, error) {
-	var found *directory.User
-	err := c.do(ctx, c.admin, call{method: "users.get", scope: scopeUsers, safe: true, work: quota.Other}, func(ctx context.Context) (err error) {
-		found, err = c.directory.Users.Get(key).Projection("basic").Fields(userFields).Context(ctx).Do()
-		return err
-	})
+	var found directoryUser
+	err := c.askDirectory(ctx, "users.get", "/"+url.PathEscape(key), url.Values{"projection": {"basic"}, "fields": {userFields}}, &found)
 	var e *connection.Error
 	switch {
-	case errors.As(err, &e) && e.Kind == connection.ErrNotFound && e.Code != "":
+	case errors.As(err, &e) && e.Kind == connection.ErrNotFound && e.Op != "token":
 		again := *e
 		again.Err = fmt.Errorf("the directory has no user %q (%w)", key, e.Err)
 		again.Hint = "a user who was deleted can be restored for 20 days: keep what is known of the mailbox until then"
 		return nil, &again
 	case err != nil:
 		return nil, err
-	case found.Id == "":
-		return nil, &connection.Error{Driver: DriverName, Kind: connection.ErrProtocol, Err: fmt.Errorf("the directory gives user %q no id", key)}
+	case found.ID == "" || found.Email == "": // without an address a token would be somebody else's
+		return nil, &connection.Error{Driver: DriverName, Kind: connection.ErrProtocol, Err: fmt.Errorf("the directory gives user %q no id or no address", key)}
 	}
-	return newUser(found), nil
+	return newUser(&found), nil
+}
+
+// askDirectory makes a call about users, with a path behind that of their collection.
+func (c *Conn) askDirectory(ctx context.Context, method, path string, query url.Values, into any) error {
+	query.Set("alt", "json")
+	query.Set("prettyPrint", "false")
+	at := c.sites.directory.String() + "/admin/directory/v1/users" + path + "?" + query.Encode()
+	return c.do(ctx, c.admin, call{method: method, scope: scopeUsers, safe: true, work: quota.Other}, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := c.client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = resp.Body.Close() }() // it is read to its end
+		if err := googleapi.CheckResponse(resp); err != nil {
+			return err
+		}
+		page, err := io.ReadAll(resp.Body) // the transport bounds it
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(page, into)
+	})
 }
 
 // newUser takes over what matters of a directory's user.
-func newUser(u *directory.User) *user {
-	out := &user{ID: u.Id, Email: u.PrimaryEmail, OrgUnit: u.OrgUnitPath, Aliases: slices.Concat(u.Aliases, u.NonEditableAliases)}
-	out.Name = u.PrimaryEmail
-	if u.Name != nil {
-		out.Name = or(u.Name.FullName, out.Name)
-	}
+func newUser(u *directoryUser) *user {
+	out := &user{ID: u.ID, Email: u.Email, Name: or(u.Name.Full, u.Email), OrgUnit: u.OrgUnit, Aliases: slices.Concat(u.Aliases, u.NonEditableAliases)}
 	switch {
 	case u.Suspended:
 		out.Skip = skipSuspended
 	case u.Archived:
 		out.Skip = skipArchived
-	case u.IsGuestUser:
+	case u.Guest:
 		out.Skip = skipGuest
-	case !u.IsMailboxSetup:
+	case u.HasMailbox != nil && !*u.HasMailbox:
 		out.Skip = skipNoMailbox
 	}
 	return out
@@ -189,7 +226,7 @@ func (c *Conn) members(ctx context.Context, groups []string) (map[string]bool, e
 	}
 	all := make(map[string]bool)
 	for _, group := range groups {
-		for page, err := range pages(func(token string) ([]*directory.Member, string, error) { return c.groupPage(ctx, group, token) }) {
+		for page, err := range pages("members.list", func(token string) ([]*directory.Member, string, error) { return c.groupPage(ctx, group, token) }) {
 			if err != nil {
 				return nil, err
 			}
@@ -228,7 +265,7 @@ func (c *Conn) groupPage(ctx context.Context, group, token string) ([]*directory
 }
 
 // user takes over a user, and says whether the settings select her. What cannot be read is told only of those who are selected.
-func (s *selection) user(u *directory.User) *user {
+func (s *selection) user(u *directoryUser) *user {
 	out := newUser(u)
 	if !s.selects(out) {
 		out.Skip = skipNotSelected

@@ -402,3 +402,33 @@ func TestLongUserID(t *testing.T) {
 		t.Errorf("got %q", charged)
 	}
 }
+
+// A directory that does not say who has a mailbox is believed to list those who have. One that says nothing of somebody's
+// address, or whose pages lead nowhere, is not believed.
+func TestOddDirectories(t *testing.T) {
+	const users = `{"users":[{"id":"1","primaryEmail":"ann@corp.example"},{"id":"2","primaryEmail":"bob@corp.example","isMailboxSetup":false},{"id":"3"},null,{"id":"1","primaryEmail":"again@corp.example"}]`
+	for name, test := range map[string]struct {
+		answer string
+		want   string
+		kind   connection.Kind
+	}{
+		"sparse":           {users + "}", "ann@corp.example", 0},
+		"in circles":       {users + `,"nextPageToken":"x"}`, "", connection.ErrProtocol},
+		"another shape":    {`{"users":{"id":"1"}}`, "", connection.ErrProtocol},
+		"a list of a list": {`[]`, "", connection.ErrProtocol},
+	} {
+		srv := gmailtest.NewServer(t, &gmailtest.Options{AllowBadRequests: true})
+		srv.Fail(gmailtest.On("users.list"), gmailtest.Status(200, test.answer), gmailtest.Header("Content-Type", "application/json"))
+		c := openConn(t, srv, srv.Config(), nil)
+		var got []string
+		var last error
+		for m, err := range c.Mailboxes(t.Context(), nil) {
+			if last = err; err == nil {
+				got = append(got, m.Aliases[0])
+			}
+		}
+		if test.kind == 0 && (last != nil || strings.Join(got, " ") != test.want) || test.kind != 0 && !errors.Is(last, test.kind) {
+			t.Errorf("%s: got %q, %v", name, got, last)
+		}
+	}
+}
