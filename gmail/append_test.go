@@ -6,8 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net/http"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -438,4 +442,110 @@ func TestAppendCanceled(t *testing.T) {
 		_, err := r.conn.Append(ctx, "INBOX", bytes.NewReader(letterOf("1@out.example", 2<<20)), &connection.AppendOptions{Mailbox: r.ann})
 		failedRefs(t, err, connection.ErrCanceled)
 	})
+}
+
+// Levels of a path are apart by the delimiter of the settings, and by "/" in Gmail.
+func TestAppendWithAnotherDelimiter(t *testing.T) {
+	changing(t, nil, func(c *gmail.Config, _ *gmail.Options) { c.FolderDelimiter = "." }, func(t *testing.T, r *changeRig) {
+		for _, folder := range []string{"Work.Q%2E3", "Work/Other"} {
+			if _, err := appendTo(t, r, folder, letterOf("1@out.example", 10), connection.AppendOptions{CreateFolder: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := slices.Sorted(maps.Values(r.Labels(r.ann)))
+		for _, name := range []string{"Work/Q.3", "Work/Other"} {
+			if !slices.Contains(got, name) {
+				t.Errorf("labels: got %q, want %q among them", got, name)
+			}
+		}
+		var paths []string
+		for f, err := range r.conn.Folders(t.Context(), r.ann) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			paths = append(paths, f.Name)
+		}
+		if !slices.Contains(paths, "Work.Q%2E3") {
+			t.Errorf("folders: got %q, want that which was made among them", paths)
+		}
+	})
+}
+
+// zeros is a message of many octets.
+type zeros struct{ left int }
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if z.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(len(p), z.left)
+	clear(p[:n])
+	z.left -= n
+	return n, nil
+}
+
+// A sink is a server that takes all requests and keeps nothing.
+type sink struct {
+	octets atomic.Int64
+}
+
+func (s *sink) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		n, err := io.Copy(io.Discard, r.Body)
+		if err != nil {
+			return nil, err
+		}
+		s.octets.Add(n)
+		if err := r.Body.Close(); err != nil {
+			return nil, err
+		}
+	}
+	h := http.Header{"Content-Type": {"application/json"}}
+	switch chunk := r.Header.Get("Content-Range"); {
+	case r.URL.Query().Get("uploadType") == "resumable" && chunk == "":
+		h.Set("Location", "http://127.0.0.1:1/upload/gmail/v1/users/me/messages/import?uploadType=resumable&upload_id=1")
+	case strings.HasSuffix(chunk, "/*"):
+		h.Set("X-Http-Status-Code-Override", "308")
+	}
+	return &http.Response{
+		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h, Request: r, Body: io.NopCloser(strings.NewReader(`{"id":"1"}`)),
+	}, nil
+}
+
+// A message of any size takes the same memory.
+func TestAppendIsStreamed(t *testing.T) {
+	const size = 96 << 20
+	for _, form := range []string{gmail.UploadJSON, gmail.UploadMedia} {
+		t.Run(form, func(t *testing.T) {
+			server := &sink{}
+			env := &connection.Env{
+				HTTPClient: &http.Client{Transport: server},
+				Token: func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+					return connection.NewSecret("ya29.token"), nil
+				},
+			}
+			c, err := gmail.Open(gmail.Config{Endpoint: "http://127.0.0.1:1", CustomEndpoints: true, Verbs: []string{gmail.VerbAppend}, Upload: form}, env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := c.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			body := io.MultiReader(strings.NewReader("Message-ID: <1@out.example>\r\n\r\n"), &zeros{size})
+			if _, err := c.Append(t.Context(), "INBOX", body, nil); err != nil {
+				t.Fatal(err)
+			}
+			runtime.ReadMemStats(&after)
+			if used := after.TotalAlloc - before.TotalAlloc; used > 24<<20 {
+				t.Errorf("%d octets of memory were asked for to send %d", used, size)
+			}
+			if n := server.octets.Load(); n < size {
+				t.Errorf("the server got %d octets", n)
+			}
+		})
+	}
 }

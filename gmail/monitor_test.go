@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -471,4 +472,74 @@ func TestMonitorsNeedADomain(t *testing.T) {
 	failedRefs(t, c.RemoveMonitor(t.Context(), "ann@corp.example"), connection.ErrConfig)
 	_, err = c.ReconcileMonitors(t.Context())
 	failedRefs(t, err, connection.ErrConfig)
+}
+
+// Two passes at a time are one after the other: nothing is written twice.
+func TestPassesDoNotOverlap(t *testing.T) {
+	watching(t, nil, nil, func(t *testing.T, r *changeRig) {
+		var passes sync.WaitGroup
+		for range 3 {
+			passes.Go(func() {
+				if _, err := r.conn.ReconcileMonitors(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		passes.Wait()
+		if n := r.MonitorWrites(); n != 2 {
+			t.Errorf("%d writes, want 2", n)
+		}
+		// One that waits for its turn ends with its context.
+		r.Fail(gmailtest.On("users.list"), gmailtest.Stall())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for range 2 {
+			passes.Go(func() {
+				if _, err := r.conn.ReconcileMonitors(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v, want the end of the context", err)
+				}
+			})
+		}
+		passes.Wait()
+	})
+}
+
+// Test tells what monitors will take, and that there are none any more.
+func TestMonitorsProbed(t *testing.T) {
+	watching(t, nil, func(c *gmail.Config, _ *gmail.Options) { c.Monitors.DailyWrites = 10 }, func(t *testing.T, r *changeRig) {
+		for i := range 21 {
+			r.AddUser(gmailtest.User{Email: fmt.Sprintf("user%d@corp.example", i)})
+		}
+		monitors := func() connection.Step {
+			report, _ := r.conn.Test(t.Context(), nil)
+			for _, s := range report.Steps {
+				if s.Name == "monitors" {
+					return s
+				}
+			}
+			t.Fatalf("there is no step monitors:\n%s", report)
+			return connection.Step{}
+		}
+		if s := monitors(); s.Status != connection.StatusOK || !strings.Contains(s.Detail, "journal@corp.example") || !strings.Contains(s.Detail, "users: initial set-up takes 3 days") {
+			t.Errorf("got %+v", s)
+		}
+		if _, err := r.conn.SetMonitor(t.Context(), r.ann); err != nil {
+			t.Fatal(err)
+		}
+		if s := monitors(); !strings.Contains(s.Detail, "1 writes of ") {
+			t.Errorf("got %+v", s)
+		}
+		r.SetGone(gmailtest.GoneHTML404)
+		if s := monitors(); !errors.Is(s.Err, gmail.ErrMonitorsUnavailable) || !strings.Contains(s.Hint, "Third-party email archiving") {
+			t.Errorf("got %+v", s)
+		}
+		r.SetGone(gmailtest.NotGone)
+		r.Suspend("journal@corp.example", true)
+		if s := monitors(); !errors.Is(s.Err, connection.ErrConfig) && s.Status != connection.StatusSkipped {
+			t.Errorf("got %+v", s)
+		}
+		if n := r.MonitorWrites(); n != 1 {
+			t.Errorf("%d writes: Test is to change nothing", n)
+		}
+	})
 }

@@ -154,7 +154,8 @@ func (c *Copy) strict() error {
 			return err
 		}
 		text := bytes.TrimRight(line, "\r\n")
-		if !whole || !quotable(text) {
+		last := !bytes.HasSuffix(line, []byte("\n"))
+		if !whole || !quotable(text) || last && bytes.HasSuffix(text, []byte("=")) { // a soft line break before nothing
 			return odd("the transfer encoding is broken")
 		}
 	}

@@ -155,6 +155,7 @@ func TestUnwrapOdd(t *testing.T) {
 		"cut base64":               wrap(note, message("base64", "QTogYg0KDQpj"+"Y")),
 		"base64 behind its end":    wrap(note, message("base64", "QTogYg==\r\nQTogYg==")),
 		"broken quoted-printable":  wrap(note, message("quoted-printable", "A: b\r\n\r\n=zz")),
+		"quoted-printable goes on": wrap(note, message("quoted-printable", "A: b\r\n\r\nc=")),
 		"cut quoted-printable":     wrap(note, message("quoted-printable", "A: b\r\n\r\n=4")),
 		"8bit in quoted-printable": wrap(note, message("quoted-printable", "A: b\r\n\r\n\xff")),
 		"unknown encoding":         wrap(note, message("x-uue", inner)),
