@@ -153,6 +153,9 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request) {
 	plan := s.planned(q)
 	q.plan = plan
 	plan.before(q, answer)
+	if len(plan.run) > 0 { // they may have changed something
+		refused = s.admit(q, t.userID)
+	}
 	var result any
 	switch {
 	case plan.instead != nil:
@@ -181,6 +184,7 @@ func outcome(v any, err error) any {
 
 // admit finds out who calls, and holds the request against everything that is the same for all methods.
 func (s *Server) admit(q *request, userID string) *apiError {
+	q.grant, q.user = nil, nil
 	refused := q.authorize(q.route.scopes...)
 	if q.grant == nil {
 		return asAPIError(refused)
@@ -246,7 +250,7 @@ func (s *Server) locate(q *request, userID string) *apiError {
 	switch {
 	case a.box == nil || a.NoMailbox || a.disabled:
 		return failedPrecondition("Mail service not enabled")
-	case (a.Suspended || a.Archived) && strings.HasSuffix(q.method, ".get"): // lists go on working
+	case (a.Suspended || a.Archived) && slices.Contains([]string{"messages.get", "threads.get", "attachments.get"}, q.method):
 		return forbidden("forbidden", "User is suspended.")
 	}
 	return nil
