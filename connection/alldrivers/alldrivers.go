@@ -5,6 +5,7 @@ package alldrivers
 import (
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews"
+	"github.com/mailconn/mailconn/gmail"
 	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/maildir"
 	"github.com/mailconn/mailconn/objectstore/atmos"
@@ -25,6 +26,7 @@ func New() *connection.Registry {
 		b2.Driver(),
 		ews.Driver(),
 		filestore.Driver(),
+		gmail.Driver(),
 		imapclient.Driver(),
 		maildir.Driver(),
 		pop3client.Driver(),

@@ -30,6 +30,7 @@ func Layers() map[string][]string {
 		"internal/netx":       {"connection", "internal/wirelog", "internal/backoff"},
 		"internal/probe":      {"connection"},
 		"internal/httpx":      {"connection", "internal/netx", "internal/probe"},
+		"internal/doctest":    {},
 		"internal/doubles":    {"connection"},
 		"internal/drivertest": {"connection"},
 		"internal/utf7":       {},

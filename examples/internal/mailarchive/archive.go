@@ -154,11 +154,13 @@ func digest(ctx context.Context, store connection.Getter, key string) (string, i
 	return hex.EncodeToString(hash.Sum(nil)), size, nil
 }
 
+// Where an archive keeps what, in its store.
 const (
 	MessagesPrefix  = "messages/"
 	ManifestsPrefix = "manifests/"
-	messageSuffix   = ".eml"
-	manifestSuffix  = ".jsonl"
+
+	messageSuffix  = ".eml"
+	manifestSuffix = ".jsonl"
 )
 
 // MessageKey returns the key of the message with the SHA-256 given. Two levels of folders keep each of them small on a
