@@ -23,9 +23,9 @@ var _ connection.Appender = (*Conn)(nil)
 // Config.InternalDate "receivedTime" the time of arrival, and nothing else.
 //
 // A message of more than 157,286,400 octets is ErrTooLarge, and one without any is ErrInvalid. Nothing in Gmail keeps a
-// message from being stored twice; so when an answer is lost, Append looks for the message by its Message-ID in the folder.
-// If it is not found the error is ErrUncertain, since Gmail's index may lag behind. Called again with the same octets for
-// the same folder, Append looks before it stores anything.
+// message from being stored twice; so when an answer is lost, Append looks for the message in the folder, by its Message-ID and
+// its octets. If it is not found the error is ErrUncertain, since Gmail's index may lag behind. Called again with the same
+// octets for the same folder, Append looks before it stores anything.
 func (c *Conn) Append(ctx context.Context, folder string, body io.Reader, opts *connection.AppendOptions) (connection.Ref, error) {
 	const op = "append"
 	var o connection.AppendOptions
@@ -128,7 +128,7 @@ func (a *appending) store(u *upload) (connection.Ref, error) {
 		return connection.Ref{}, err
 	}
 	if c.doubts.has(doubt) {
-		if ref, err := a.find(); err != nil || ref.ID != "" {
+		if ref, err := a.find(u); err != nil || ref.ID != "" {
 			if err == nil {
 				c.doubts.drop(doubt)
 			}
@@ -149,7 +149,7 @@ func (a *appending) store(u *upload) (connection.Ref, error) {
 		return connection.Ref{}, err
 	}
 	c.doubts.add(doubt)
-	ref, lost := a.find()
+	ref, lost := a.find(u)
 	if lost != nil {
 		return connection.Ref{}, err // that it could not be looked for is not what matters
 	}

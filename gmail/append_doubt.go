@@ -1,8 +1,10 @@
 package gmail
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -68,11 +70,11 @@ func (a *appending) doubt(u *upload) (doubt, error) {
 }
 
 // candidates is how many messages with one Message-ID are looked at.
-const candidates = 10
+const candidates = 5
 
 // find looks for the message in its folder by its Message-ID. The Ref has no ID if it is not found, or has no Message-ID that
 // can be searched for.
-func (a *appending) find() (connection.Ref, error) {
+func (a *appending) find(u *upload) (connection.Ref, error) {
 	id := strings.TrimSuffix(strings.TrimPrefix(a.head.messageID(), "<"), ">")
 	if id == "" || len(id) > 500 || strings.ContainsFunc(id, unsearchable) {
 		return connection.Ref{}, nil
@@ -87,7 +89,7 @@ func (a *appending) find() (connection.Ref, error) {
 		return connection.Ref{}, err
 	}
 	for _, m := range list.Messages[:min(len(list.Messages), candidates)] {
-		if found, err := a.holds(m.Id); err != nil || found {
+		if found, err := a.holds(m.Id, u); err != nil || found {
 			return a.box.ref(m.Id), err
 		}
 	}
@@ -99,28 +101,59 @@ func unsearchable(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"'(){}<>,;:\`, r)
 }
 
-// holds reports whether a message lies in the folder that was asked for: one with the same Message-ID in another is not what
-// Append was to make.
-func (a *appending) holds(id string) (bool, error) {
+// holds reports whether a message is the one that Append was to make: it lies in the folder, and its octets are those of u,
+// at most with trace fields in front. That two messages have one Message-ID does not make them one.
+func (a *appending) holds(id string, u *upload) (bool, error) {
 	c := a.conn
-	var m *gapi.Message
-	err := c.do(a.ctx, a.box, call{method: "messages.get", scope: scopeRead, safe: true, work: quota.Other}, func(ctx context.Context) (err error) {
-		m, err = c.gmail.Users.Messages.Get("me", id).Format("minimal").Fields("id,labelIds").Context(ctx).Do()
-		if unknownMessage(err) {
-			m, err = nil, nil
-		}
-		return err
-	})
-	if err != nil || m == nil {
+	m, err := c.load(a.ctx, a.box, id, quota.Other)
+	switch kind := connection.KindOf(err); {
+	case err == nil:
+	case missing(err), kind == connection.ErrUnsupported, kind == connection.ErrTooLarge, kind == connection.ErrCorrupt:
+		return false, nil // whatever it is, it is not known to be ours
+	default:
 		return false, err
 	}
-	if a.label != "" {
-		return slices.Contains(m.LabelIds, a.label), nil
+	there, err := a.inFolder(m.Labels)
+	if err == nil && there {
+		there, err = endsWith(m.Body(), m.Size, u)
 	}
-	set, err := c.labels(a.ctx, a.box, m.LabelIds...)
+	return there, errors.Join(err, m.Close())
+}
+
+func (a *appending) inFolder(labels []string) (bool, error) {
+	if a.label != "" {
+		return slices.Contains(labels, a.label), nil
+	}
+	set, err := a.conn.labels(a.ctx, a.box, labels...)
 	if err != nil {
 		return false, err
 	}
-	folder, _, _, _ := set.sort(m.LabelIds)
+	folder, _, _, _ := set.sort(labels)
 	return folder == folderArchive, nil
+}
+
+// endsWith reports whether the last of the octets that r holds are those of u.
+func endsWith(r io.ReadSeeker, size int64, u *upload) (bool, error) {
+	if size < u.size {
+		return false, nil
+	}
+	if _, err := r.Seek(size-u.size, io.SeekStart); err != nil {
+		return false, err
+	}
+	ours := u.spool.Reader()
+	a, b := make([]byte, 32<<10), make([]byte, 32<<10)
+	for left := u.size; left > 0; {
+		n := min(left, int64(len(a)))
+		if _, err := io.ReadFull(r, a[:n]); err != nil {
+			return false, err
+		}
+		if _, err := io.ReadFull(ours, b[:n]); err != nil {
+			return false, err
+		}
+		if !bytes.Equal(a[:n], b[:n]) {
+			return false, nil
+		}
+		left -= n
+	}
+	return true, nil
 }

@@ -21,7 +21,10 @@ func (a *appending) folder() (cached bool, err error) {
 		return false, &connection.Error{Kind: connection.ErrInvalid, Err: errors.New("no folder given")}
 	}
 	c := a.conn
-	set, _ := c.labelCache.get(a.box, c.now())
+	set, age := c.labelCache.get(a.box, c.now())
+	if age >= labelsAge {
+		set = nil // a label may have another name by now
+	}
 	cached = set != nil
 	for {
 		if set == nil {

@@ -64,12 +64,18 @@ func (c *Conn) post(ctx context.Context, b *box, p *posting, u *upload) (*gapi.M
 		return nil, own
 	}
 	e := c.fail("", connection.Ref{}, err)
-	switch {
-	case ctx.Err() != nil && u.whole.Load():
+	switch whole := u.whole.Load(); {
+	case ctx.Err() != nil && whole:
 		// The last octet is under way: nobody knows whether it arrived.
 		e.Kind = connection.ErrUncertain
+	case e.Kind == connection.ErrUncertain && !whole:
+		// A message whose end was never sent is not there.
+		e.Kind = connection.ErrUnavailable
 	case refused && form == UploadMedia && e.Hint == "" && e.Code != "invalidArgument": // that is about the message
 		e.Hint = "upload: a server that refuses media uploads may take json"
+	}
+	if e.Kind == connection.ErrUncertain && e.Hint == "" {
+		e.Hint = "look for the message in the mailbox before it is given to the server again"
 	}
 	return nil, e
 }

@@ -350,6 +350,63 @@ func TestG34CopyElsewhere(t *testing.T) {
 	}
 }
 
+// Two messages with one Message-ID are two: that which is there does not pass for that which was lost. Fields that the server
+// puts in front make no difference.
+func TestG34SameMessageID(t *testing.T) {
+	raw := letterOf("1@out.example", 100)
+	for name, test := range map[string]struct {
+		there []byte
+		found bool
+	}{
+		"another body": {append(bytes.Clone(raw[:len(raw)-3]), "!\r\n"...), false},
+		"shorter":      {raw[:len(raw)-2], false},
+		"more behind":  {append(bytes.Clone(raw), "more\r\n"...), false},
+		"traced":       {append([]byte("Received: by gmailapi.google.com\r\n"), raw...), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changing(t, nil, nil, func(t *testing.T, r *changeRig) {
+				ids := r.Deliver(r.ann, test.there)
+				r.Fail(gmailtest.On("messages.import").Times(1), gmailtest.Refuse(500, "backendError", "Backend Error"))
+				ref, err := appendTo(t, r, "INBOX", raw, connection.AppendOptions{})
+				if test.found {
+					if err != nil || ref.ID != ids[0] {
+						t.Errorf("got %v, %v; want %s", ref, err, ids[0])
+					}
+					return
+				}
+				failedRefs(t, err, connection.ErrUncertain)
+			})
+		})
+	}
+}
+
+// What breaks before the message's last octet has left is no doubt: the message is not there.
+func TestAppendBrokenUpload(t *testing.T) {
+	changing(t, &gmailtest.Options{AllowBadRequests: true}, nil, func(t *testing.T, r *changeRig) {
+		// The second chunk of a resumable upload never gets through.
+		r.Fail(gmailtest.On("messages.import").Nth(2), gmailtest.Refuse(503, "backendError", "Backend Error"))
+		_, err := appendTo(t, r, "INBOX", letterOf("1@out.example", 12<<20), connection.AppendOptions{})
+		failedRefs(t, err, connection.ErrUnavailable)
+		if n := r.Calls("messages.list"); n != 0 {
+			t.Errorf("looked %d times for what cannot be there", n)
+		}
+	})
+}
+
+// A label that has another name by now is not taken for the one it was.
+func TestAppendAfterRename(t *testing.T) {
+	changing(t, nil, nil, func(t *testing.T, r *changeRig) {
+		id := r.AddLabel(r.ann, "Old")
+		if _, err := appendTo(t, r, "Old", letterOf("1@out.example", 10), connection.AppendOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		r.RenameLabel(r.ann, id, "New")
+		<-time.After(2 * time.Minute)
+		_, err := appendTo(t, r, "Old", letterOf("2@out.example", 10), connection.AppendOptions{})
+		failedRefs(t, err, connection.ErrNotFound)
+	})
+}
+
 // Without a Message-ID that can be searched for there is nothing to find, and nothing is asked.
 func TestG34NoMessageID(t *testing.T) {
 	for name, raw := range map[string]string{

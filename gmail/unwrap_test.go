@@ -2,6 +2,7 @@ package gmail_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -182,6 +183,8 @@ func TestFollowKeepsMonitors(t *testing.T) {
 		r.Deliver("carl@corp.example", []byte(watched))
 		read(watched)
 		cancel()
-		<-ended
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want it to be canceled", err)
+		}
 	})
 }
