@@ -381,6 +381,35 @@ func TestG49MailDuringTheFirstSync(t *testing.T) {
 	})
 }
 
+// What leaves the list while it is read shifts what is behind it, on a server that counts pages from the top.
+func TestG49PagesThatShift(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("killed %t", killed), func(t *testing.T) {
+			opts := &gmailtest.Options{Mail: gmailtest.MailOptions{OffsetPages: true}}
+			inBubble(t, opts, func(c *gmail.Config) { c.PageSize = 2 }, func(t *testing.T, r *syncRig) {
+				ids := r.Deliver(ann, mail(9)...)
+				h := newHostCopy()
+				h.lends = killed
+				shifted := false
+				keep := func(*connection.Change) bool {
+					if len(h.messages) == 4 && !shifted { // the newest, of which the host may have been told
+						shifted = true
+						r.Remove(ann, ids[8])
+						r.SetLabels(ann, ids[7], []string{"TRASH"}, []string{"INBOX"})
+						return !killed
+					}
+					return true
+				}
+				if err := h.until(t, r.conn, h.options(ann), keep); err != nil {
+					t.Fatal(err)
+				}
+				h.mustSync(t, r)
+				h.wantAll(t, r)
+			})
+		})
+	}
+}
+
 func TestG50CursorOfTheFirstPage(t *testing.T) {
 	inBubble(t, nil, func(c *gmail.Config) { c.PageSize = 2 }, func(t *testing.T, r *syncRig) {
 		h := newHostCopy()

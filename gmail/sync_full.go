@@ -2,6 +2,7 @@ package gmail
 
 import (
 	"context"
+	"slices"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/gmail/internal/quota"
@@ -26,8 +27,19 @@ func (s *syncing) listing() error {
 	}
 	r := newReview(s)
 	lists := s.scope.listings(quota.Full, "")
+	resumed := p.List > 0 || p.PageToken != ""
 	for i, token := p.List, p.PageToken; i < len(lists); i, token = i+1, "" {
 		if err := r.list(i, lists[i], token); err != nil {
+			return err
+		}
+	}
+	// What leaves a list shifts what is behind it, perhaps past the page that is asked for next. While messages are read there
+	// is much time for that, while ids are listed there is little.
+	for range mostSweeps {
+		if r.pages <= len(lists) && !resumed || resumed && s.opts.Known == nil || r.fresh == 0 {
+			break
+		}
+		if err := r.sweep(lists); err != nil {
 			return err
 		}
 	}
@@ -59,8 +71,10 @@ func (s *syncing) hostHas() error {
 // A review is a listing under way.
 type review struct {
 	*syncing
-	done *idSet // listed by this Sync
-	skip *idSet // known to be left out
+	done  *idSet // listed by this Sync
+	skip  *idSet // known to be left out
+	pages int    // listed
+	fresh int    // messages that the last pass found to be read; to begin with some
 
 	// What the host has of what was listed, in that order, and which labels it has been found under: an index into combos.
 	known  []string
@@ -70,7 +84,7 @@ type review struct {
 }
 
 func newReview(s *syncing) *review {
-	return &review{syncing: s, done: newIDSet(), skip: newIDSet(), index: make(map[string]int)}
+	return &review{syncing: s, done: newIDSet(), skip: newIDSet(), fresh: 1, index: make(map[string]int)}
 }
 
 // list reads one of the scope's listings from a page token on.
@@ -91,6 +105,7 @@ func (r *review) list(i int, l listing, token string) error {
 		if err != nil {
 			return err
 		}
+		r.pages++
 		if err := r.page(ids); err != nil {
 			return err
 		}
@@ -108,6 +123,19 @@ func (r *review) list(i int, l listing, token string) error {
 		}
 		token = next
 	}
+}
+
+const mostSweeps = 3
+
+// sweep lists the ids once more, and tells the messages that were not listed before.
+func (r *review) sweep(lists []listing) error {
+	r.fresh = 0
+	for _, l := range lists {
+		if err := r.conn.each(r.ctx, r.box, l, r.page); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unfiltered lists without the query, for a server that finds nothing at all with it: one that does not know Gmail's
@@ -169,6 +197,7 @@ func (r *review) page(ids []string) error {
 			wants = append(wants, want{id: id})
 		}
 	}
+	r.fresh += len(wants)
 	return r.read(wants, quota.Full)
 }
 
@@ -253,13 +282,15 @@ func (r *review) removed() error {
 		return nil
 	}
 	there := newIDSet()
-	err := r.conn.each(r.ctx, r.box, listing{spamTrash: true, work: quota.Full}, func(ids []string) error {
-		for _, id := range ids {
-			there.add(id)
-		}
-		return nil
-	})
-	if err != nil {
+	all := func() error {
+		return r.conn.each(r.ctx, r.box, listing{spamTrash: true, work: quota.Full}, func(ids []string) error {
+			for _, id := range ids {
+				there.add(id)
+			}
+			return nil
+		})
+	}
+	if err := all(); err != nil {
 		return err
 	}
 	var gone []connection.Ref // the host may not be changed while it tells what it has
@@ -270,6 +301,12 @@ func (r *review) removed() error {
 		if ref.Mailbox == r.box.id && ref.ID != "" && !there.has(ref.ID) {
 			gone = append(gone, ref)
 		}
+	}
+	if len(gone) > 0 { // a page that shifted must not cost a message
+		if err := all(); err != nil {
+			return err
+		}
+		gone = slices.DeleteFunc(gone, func(ref connection.Ref) bool { return there.has(ref.ID) })
 	}
 	for _, ref := range gone {
 		r.settle(ref.ID)

@@ -20,10 +20,7 @@ import (
 	"github.com/mailconn/mailconn/gmail/gmailtest"
 )
 
-const (
-	randomSeeds     = 50
-	randomMailboxes = 100
-)
+const randomSeeds = 50
 
 // Whatever happens to the mailboxes of a domain, to the line, to the quota and to the program, what a host has in the end is
 // what the mailboxes hold. Nothing waits: all is in bubbles of testing/synctest.
