@@ -15,6 +15,7 @@ const quotaWindow = time.Minute
 // meter counts units, and requests under way.
 type meter struct {
 	mu      sync.Mutex
+	limits  Quota
 	recent  map[string][]spent // by who is charged; "" is the project
 	sums    map[string]int64   // of recent
 	open    map[string]int     // requests under way, by mailbox
@@ -31,7 +32,8 @@ type spent struct {
 	units int64
 }
 
-func (m *meter) init() {
+func (m *meter) init(limits Quota) {
+	m.limits = limits
 	m.recent, m.sums = make(map[string][]spent), make(map[string]int64)
 	m.open, m.peak, m.units = make(map[string]int), make(map[string]int), make(map[string]int64)
 }
@@ -44,28 +46,41 @@ func (m *meter) reset() {
 	clear(m.peak)
 }
 
-// price is what a request costs in units.
-func (s *Server) price(q *request) int64 {
-	if q.route == nil || q.has("upload_id") { // the first request of an upload has paid for all
-		return 0
-	}
-	if s.opts.Quota.Legacy {
-		return q.route.units[1]
-	}
-	return q.route.units[0]
+// SetQuota changes what clients may ask for, from now on. What they have spent is remembered.
+func (s *Server) SetQuota(q Quota) {
+	s.quota.mu.Lock()
+	defer s.quota.mu.Unlock()
+	s.quota.limits = q
 }
 
-// payer is who is charged for a request. Google's page on quotas: with domain-wide delegation that is the service account,
-// unless quotaUser says otherwise.
-func (s *Server) payer(q *request) string {
+// A bill is what a request costs.
+type bill struct {
+	mailbox string // the user id
+	payer   string
+	units   int64
+}
+
+// bill returns what a request costs, and whom. Google's page on quotas: with domain-wide delegation the service account is charged
+// for its requests, unless quotaUser says otherwise.
+func (s *Server) bill(q *request) bill {
 	what := s.snapshot(q.entry)
+	s.quota.mu.Lock()
+	limits := s.quota.limits
+	s.quota.mu.Unlock()
+	b := bill{mailbox: what.UserID, payer: "user " + what.UserID}
 	switch {
-	case what.QuotaUser != "" && !s.opts.Quota.IgnoreQuotaUser:
-		return "quota user " + what.QuotaUser
+	case what.QuotaUser != "" && !limits.IgnoreQuotaUser:
+		b.payer = "quota user " + what.QuotaUser
 	case q.grant.delegated:
-		return "service account"
+		b.payer = "service account"
 	}
-	return "user " + what.UserID
+	if b.units = q.route.units[0]; limits.Legacy {
+		b.units = q.route.units[1]
+	}
+	if q.has("upload_id") { // the first request of an upload has paid for all
+		b.units = 0
+	}
+	return b
 }
 
 // enter lets a request in, or returns why not. done is to be called when the request is answered.
@@ -73,44 +88,44 @@ func (m *meter) enter(s *Server, q *request) (done func(), refusal *apiError) {
 	if q.user == nil {
 		return func() {}, nil
 	}
-	limits, payer, price, now := s.opts.Quota, s.payer(q), s.price(q), s.now()
-	mailbox := s.snapshot(q.entry).UserID
+	b, now := s.bill(q), s.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if limits.Concurrent > 0 && m.open[mailbox] >= limits.Concurrent {
+	if m.limits.Concurrent > 0 && m.open[b.mailbox] >= m.limits.Concurrent {
 		m.refused++
 		return func() {}, apiErr(http.StatusTooManyRequests, "rateLimitExceeded", "RESOURCE_EXHAUSTED", "Too many concurrent requests for user.")
 	}
-	if e := m.limit(&limits, payer, price, now); e != nil {
+	if e := m.limit(b, now); e != nil {
 		m.refused++
 		return func() {}, e
 	}
-	m.spend(mailbox, payer, price, now)
-	s.note(q.entry, func(e *Request) { e.Units = price })
-	m.open[mailbox]++
-	m.peak[mailbox] = max(m.peak[mailbox], m.open[mailbox])
+	m.spend(b, now)
+	s.note(q.entry, func(e *Request) { e.Units = b.units })
+	m.open[b.mailbox]++
+	m.peak[b.mailbox] = max(m.peak[b.mailbox], m.open[b.mailbox])
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.open[mailbox]--
+		m.open[b.mailbox]--
 	}, nil
 }
 
 // limit returns the refusal of a request that is too much. m.mu is held.
-func (m *meter) limit(limits *Quota, payer string, price int64, now time.Time) *apiError {
+func (m *meter) limit(b bill, now time.Time) *apiError {
+	limits := &m.limits
 	m.today = m.spentToday(now)
-	if limits.Daily > 0 && m.today+price > limits.Daily {
+	if limits.Daily > 0 && m.today+b.units > limits.Daily {
 		e := forbidden("dailyLimitExceeded", "Daily Limit Exceeded")
 		e.domain = "usageLimits"
 		return e
 	}
-	if limits.Project > 0 && m.within("", now)+price > limits.Project {
+	if limits.Project > 0 && m.within("", now)+b.units > limits.Project {
 		return exhausted("Queries per minute")
 	}
-	if limits.PerUser <= 0 || m.within(payer, now)+price <= limits.PerUser {
+	if limits.PerUser <= 0 || m.within(b.payer, now)+b.units <= limits.PerUser {
 		return nil
 	}
-	until := m.room(payer, price, limits.PerUser, now)
+	until := m.room(b, limits.PerUser, now)
 	e := apiErr(http.StatusTooManyRequests, "rateLimitExceeded", "RESOURCE_EXHAUSTED", retryText(until))
 	switch limits.Refusal {
 	case RefuseUser:
@@ -149,10 +164,10 @@ func (m *meter) within(payer string, now time.Time) int64 {
 }
 
 // room returns when the window has room for so many units more. m.mu is held.
-func (m *meter) room(payer string, price, limit int64, now time.Time) time.Time {
-	left := m.sums[payer]
-	for _, sp := range m.recent[payer] {
-		if left -= sp.units; left+price <= limit {
+func (m *meter) room(b bill, limit int64, now time.Time) time.Time {
+	left := m.sums[b.payer]
+	for _, sp := range m.recent[b.payer] {
+		if left -= sp.units; left+b.units <= limit {
 			return sp.at.Add(quotaWindow)
 		}
 	}
@@ -160,15 +175,15 @@ func (m *meter) room(payer string, price, limit int64, now time.Time) time.Time 
 }
 
 // spend counts units. m.mu is held.
-func (m *meter) spend(mailbox, payer string, price int64, now time.Time) {
-	for _, key := range []string{payer, ""} {
+func (m *meter) spend(b bill, now time.Time) {
+	for _, key := range []string{b.payer, ""} {
 		m.within(key, now) // forgets what is old
-		m.recent[key] = append(m.recent[key], spent{now, price})
-		m.sums[key] += price
+		m.recent[key] = append(m.recent[key], spent{now, b.units})
+		m.sums[key] += b.units
 	}
-	m.today = m.spentToday(now) + price
-	m.total += price
-	m.units[mailbox] += price
+	m.today = m.spentToday(now) + b.units
+	m.total += b.units
+	m.units[b.mailbox] += b.units
 }
 
 // spentToday returns the units of the day in California, where day quotas end. m.mu is held.
@@ -192,11 +207,11 @@ func (s *Server) charge(q *request, p *plan) {
 	if q.user == nil || refusal(p.instead) {
 		return
 	}
-	mailbox, payer, price, now := s.snapshot(q.entry).UserID, s.payer(q), s.price(q), s.now()
-	s.note(q.entry, func(e *Request) { e.Units = price })
+	b, now := s.bill(q), s.now()
+	s.note(q.entry, func(e *Request) { e.Units = b.units })
 	s.quota.mu.Lock()
 	defer s.quota.mu.Unlock()
-	s.quota.spend(mailbox, payer, price, now)
+	s.quota.spend(b, now)
 }
 
 // refusal reports whether an answer says that nothing was done, and costs nothing.

@@ -168,6 +168,22 @@ func TestProjectAndDay(t *testing.T) {
 	}
 }
 
+// Quotas change under a program that runs.
+func TestSetQuota(t *testing.T) {
+	clock := gmailtest.NewClock(noon())
+	srv := gmailtest.NewServer(t, &gmailtest.Options{Clock: clock, Quota: gmailtest.Quota{PerUser: 10}})
+	token := srv.Token("ann@corp.example")
+	for _, c := range []struct {
+		limit int64
+		taken int
+	}{{10, 10}, {15, 5}, {5, 0}, {0, 20}} {
+		srv.SetQuota(gmailtest.Quota{PerUser: c.limit})
+		if got, _ := spend(t, srv, token, "", 20); got != c.taken {
+			t.Errorf("with a limit of %d: %d were taken, want %d", c.limit, got, c.taken)
+		}
+	}
+}
+
 func TestConcurrency(t *testing.T) {
 	srv := gmailtest.NewServer(t, &gmailtest.Options{Quota: gmailtest.Quota{Concurrent: 2}})
 	token := srv.Token("ann@corp.example")

@@ -89,7 +89,7 @@ func Listen(opts *Options) (*Server, error) {
 	s.SetClockOffset(s.opts.ClockOffset)
 	s.directory.init()
 	s.tokens.init(s.opts.Key, s.opts.Domain, s.opts.Delegated)
-	s.quota.init()
+	s.quota.init(s.opts.Quota)
 	s.script.seed = s.opts.Seed
 	s.mount("token", s.opts.TokenPath, s.serveToken)
 	s.mount("signJwt", signPath, s.serveSignature)
