@@ -82,8 +82,10 @@ func (l *Limiter) first(u *user, now time.Time, behind bool) (h hold, held bool)
 		return hold{until: u.pause.until}, true
 	case own.After(now):
 		return hold{until: own, shared: b != u}, true
-	case b.inflight >= b.width:
+	case b.inflight >= b.places():
 		return hold{shared: b != u}, true
+	case l.pause.strikes > 0 && l.calls > 0: // one call tries whether it is over
+		return hold{shared: true}, true
 	case all.After(now):
 		return hold{until: all, shared: true}, true
 	}
@@ -91,7 +93,8 @@ func (l *Limiter) first(u *user, now time.Time, behind bool) (h hold, held bool)
 	l.project.take(now, units, ProjectLimit)
 	l.day.spend(u.name, int64(units))
 	b.inflight++
-	q.slot = &slot{of: b, refusals: b.refusals, crowded: b.inflight == b.width}
+	l.calls++
+	q.slot = &slot{of: b, refusals: b.refusals, denied: l.denied, crowded: b.inflight == b.width}
 	l.pop(u, nil)
 	return hold{}, false
 }

@@ -48,6 +48,8 @@ type Limiter struct {
 	sweepAt int
 	project meter
 	pause   pause // of the whole project
+	calls   int   // under way
+	denied  int   // refusals for want of the project's units; counts as user.refusals
 	day     day
 	crowd   crowd
 
@@ -83,7 +85,8 @@ type waiter struct {
 // A slot is a call under way.
 type slot struct {
 	of       *user
-	refusals int
+	refusals int  // of its user when it began
+	denied   int  // of the project
 	crowded  bool // all places were taken
 	left     bool
 }
@@ -192,6 +195,14 @@ func (l *Limiter) user(name string) *user {
 
 func (l *Limiter) newUser(name string) *user { return &user{name: name, width: l.o.Parallel} }
 
+// places returns how many calls may be under way: one after a pause, until it has gone well.
+func (u *user) places() int {
+	if u.pause.strikes > 0 {
+		return 1
+	}
+	return u.width
+}
+
 // idle reports whether nothing is lost if u is forgotten, but how many requests it takes at once.
 func (u *user) idle(now time.Time) bool {
 	return u.inflight == 0 && len(u.queue) == 0 && !u.pause.until.After(now) && u.meter.idle(now)
@@ -207,11 +218,15 @@ func (l *Limiter) leave(s *slot) {
 	s.left = true
 	u := s.of
 	u.inflight--
+	l.calls--
 	if u.refusals == s.refusals {
-		u.pause.strikes, l.pause.strikes = 0, 0
+		u.pause.strikes = 0
 		if s.crowded {
 			u.grow()
 		}
+	}
+	if l.denied == s.denied && u.refusals == s.refusals {
+		l.pause.strikes = 0
 	}
 	if l.crowd.shared != nil || l.contended {
 		l.lookAround()
@@ -233,6 +248,7 @@ func (l *Limiter) abandon(u *user, q *waiter) {
 	if err := <-q.ready; err == nil { // it was let through at the same moment
 		q.slot.left = true
 		q.slot.of.inflight--
+		l.calls--
 		l.lookAround()
 	}
 }

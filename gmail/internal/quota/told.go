@@ -40,7 +40,7 @@ type hit struct {
 
 // Told tells of a refusal of a call for user, before the call's done. It does what the verdict's Scope asks for: it pauses the
 // user or the project until the time that the server gave (for a day at most), or for a while that doubles with each pause
-// up to 64 s; halves how many requests are under way for the user; stops the day. Units that the server refuses although by
+// up to 64 s, after which one call alone finds out whether it is over; halves how many requests are under way for the user; stops the day. Units that the server refuses although by
 // our count there is room lower the profile to 2026 until the next day; if it is 2026 already, and three users meet that within
 // a minute, all users share one budget, for half an hour at first.
 func (l *Limiter) Told(user string, v Verdict) {
@@ -58,6 +58,7 @@ func (l *Limiter) Told(user string, v Verdict) {
 	case Day:
 		l.day.stopped, l.day.saved = true, -1 // which is news to the State
 	case Project:
+		l.denied++
 		l.project.empty(now)
 		l.hold(&l.pause, "", v, now)
 	case Concurrency:

@@ -13,6 +13,47 @@ import (
 	"github.com/mailconn/mailconn/gmail/internal/quota"
 )
 
+// After a pause one call tries whether it is over; those behind it go when it has gone well, or wait again.
+func TestOneCallTries(t *testing.T) {
+	for _, scope := range []quota.Scope{quota.User, quota.Project, quota.Concurrency} {
+		t.Run(scope.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := quota.New(quota.Options{Rand: half, Parallel: quota.MaxWidth})
+				users := []string{"ann", "ann", "ann"}
+				if scope == quota.Project {
+					users = []string{"ann", "ben", "cid"}
+				}
+				v := quota.Verdict{Scope: scope, Kind: connection.ErrThrottled}
+				l.Told("ann", v)
+				in := make(chan func(), len(users))
+				for _, user := range users {
+					go func() { in <- acquire(t, l, user, "getProfile") }()
+				}
+				for _, pause := range []time.Duration{1500 * time.Millisecond, 2500 * time.Millisecond} {
+					began := time.Now()
+					done := <-in
+					if got := time.Since(began); got != pause {
+						t.Errorf("the first one came after %v, want %v", got, pause)
+					}
+					<-time.After(time.Second)
+					if len(in) > 0 {
+						t.Fatal("others came in before it was answered")
+					}
+					if pause < 2*time.Second {
+						l.Told("ann", v)
+						go func() { in <- acquire(t, l, "ann", "getProfile") }()
+					}
+					done()
+				}
+				synctest.Wait()
+				if len(in) != 2 {
+					t.Errorf("%d others came in when one had gone well, want 2", len(in))
+				}
+			})
+		})
+	}
+}
+
 // noUnits returns a refusal of units, as Google's servers word it.
 func noUnits() quota.Verdict {
 	return quota.Verdict{Status: 403, Kind: connection.ErrThrottled, Reason: "rateLimitExceeded", Scope: quota.User, Units: true, Refused: true, Retry: true}
@@ -153,6 +194,8 @@ func TestEndlessPause(t *testing.T) {
 // inFlight returns how many calls of a user are let in, and ends them.
 func inFlight(t *testing.T, l *quota.Limiter, user string) int {
 	t.Helper()
+	<-time.After(70 * time.Second)      // beyond any pause
+	acquire(t, l, user, "getProfile")() // which goes well
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
 	var held []func()
@@ -168,7 +211,6 @@ func inFlight(t *testing.T, l *quota.Limiter, user string) int {
 			mu.Unlock()
 		})
 	}
-	<-time.After(70 * time.Second) // beyond any pause
 	synctest.Wait()
 	mu.Lock()
 	n := len(held)

@@ -70,10 +70,10 @@ func (l *Limiter) Width(user string) int {
 	l.mu.Lock()
 	defer l.unlock()
 	if l.crowd.shared != nil {
-		return l.crowd.shared.width
+		return l.crowd.shared.places()
 	}
 	if u := l.users[user]; u != nil {
-		return u.width
+		return u.places()
 	}
 	return l.o.Parallel
 }
