@@ -391,8 +391,8 @@ func TestG49PagesThatShift(t *testing.T) {
 				h := newHostCopy()
 				h.lends = killed
 				shifted := false
-				keep := func(*connection.Change) bool {
-					if len(h.messages) == 4 && !shifted { // the newest, of which the host may have been told
+				keep := func(c *connection.Change) bool {
+					if c.Op == connection.Added && len(h.messages) == 4 && !shifted { // the newest are stored, with their Checkpoint
 						shifted = true
 						r.Remove(ann, ids[8])
 						r.SetLabels(ann, ids[7], []string{"TRASH"}, []string{"INBOX"})
