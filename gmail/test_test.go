@@ -264,3 +264,36 @@ func TestReportThatIsEnded(t *testing.T) {
 		t.Errorf("after Close: got %v", err)
 	}
 }
+
+// What monitors rest on is tested too: the destination, the feed, and how long it takes to set all of them.
+func TestReportOfMonitors(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(srv *gmailtest.Server)
+		want  string
+		text  string // of the step monitors
+	}{
+		"fine":           {func(*gmailtest.Server) {}, "mailbox:ok read:ok verbs:ok write:skipped remove:skipped monitors:ok quota:ok", "1 day"},
+		"gone":           {func(srv *gmailtest.Server) { srv.SetGone(gmailtest.Gone404) }, "mailbox:ok read:ok verbs:ok write:skipped remove:skipped monitors:failed quota:ok", "Google no longer offers mailbox monitors"},
+		"no delegation":  {func(srv *gmailtest.Server) { srv.Delegate(usersScope, readScope) }, "mailbox:ok read:ok verbs:failed write:skipped remove:skipped monitors:failed", "delegation"},
+		"no destination": {func(srv *gmailtest.Server) { srv.RemoveUser("journal@corp.example") }, "mailbox:failed read:skipped verbs:skipped", "journal"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := gmailtest.NewServer(t, nil)
+			srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
+			srv.AddUser(gmailtest.User{Email: "journal@corp.example"})
+			test.spoil(srv)
+			cfg := srv.Config()
+			cfg.Retrieval, cfg.Monitors.Destination = gmail.RetrieveMonitors, "journal"
+			r, err := openConn(t, srv, cfg, nil).Test(t.Context(), &connection.TestOptions{Write: true})
+			if got := statuses(r); !strings.Contains(got, test.want) || (err != nil) != strings.Contains(test.want, "failed") {
+				t.Errorf("got %v, %s\nwant %s", err, got, test.want)
+			}
+			if s := stepOf(t, r, "monitors"); !strings.Contains(s.Detail+s.Hint+fmt.Sprint(s.Err), test.text) {
+				t.Errorf("got %+v, want %q", s, test.text)
+			}
+			if name == "fine" && !strings.Contains(stepOf(t, r, "mailbox").Detail, "journal@corp.example") {
+				t.Errorf("got %+v", stepOf(t, r, "mailbox"))
+			}
+		})
+	}
+}
