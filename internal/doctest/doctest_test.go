@@ -1,0 +1,123 @@
+// Package doctest holds the documentation against the code: links lead somewhere, settings open, commands run, and the
+// tests, rules, settings and hints that pages name exist. It has tests only.
+package doctest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mailconn/mailconn/connection/connectiontest"
+	"github.com/mailconn/mailconn/objectstore/objecttest"
+)
+
+// root is the module's directory, seen from this one.
+const root = "../.."
+
+// pages returns the pages whose paths below root match one of the patterns.
+func pages(t *testing.T, patterns ...string) []*page {
+	t.Helper()
+	var all []*page
+	for _, pattern := range patterns {
+		names, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			raw, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path, err := filepath.Rel(root, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, parse(filepath.ToSlash(path), string(raw)))
+		}
+	}
+	if len(all) == 0 {
+		t.Fatalf("no page matches %q", patterns)
+	}
+	return all
+}
+
+// everyPage are the patterns of all pages that are held against the code.
+var everyPage = []string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "docs/*/*.md", "examples/*/README.md", "examples/*/*/README.md"}
+
+func report(t *testing.T, findings []string) {
+	t.Helper()
+	for _, f := range findings {
+		t.Error(f)
+	}
+}
+
+func TestLinks(t *testing.T) {
+	for _, p := range pages(t, everyPage...) {
+		report(t, checkLinks(p, os.DirFS(root)))
+	}
+}
+
+// Every page is in the index, so that it can be found.
+func TestIndex(t *testing.T) {
+	index := pages(t, "docs/README.md")[0]
+	for _, p := range pages(t, "docs/*.md", "docs/providers/*.md") {
+		name := strings.TrimPrefix(p.path, "docs/")
+		linked := slices.ContainsFunc(index.links, func(l link) bool { return l.target == name })
+		if p != index && p.path != index.path && !linked {
+			t.Errorf("docs/README.md does not link %s", name)
+		}
+	}
+}
+
+func TestSettings(t *testing.T) {
+	reg := registry()
+	for _, p := range pages(t, everyPage...) {
+		report(t, checkSettings(p, reg, serviceAccountKey(t)))
+	}
+}
+
+// The pages for administrators name settings, values, steps and hints as the code has them.
+func TestProviders(t *testing.T) {
+	drivers := make(map[string]bool)
+	for _, d := range registry().Drivers() {
+		drivers[d.Name()] = false
+	}
+	texts := literals(t, root)
+	for _, p := range pages(t, "docs/providers/*.md") {
+		report(t, checkProvider(p, registry(), texts))
+		for _, c := range p.code {
+			if _, ok := drivers[c.text]; ok {
+				drivers[c.text] = true
+			}
+		}
+	}
+	for name, named := range drivers {
+		if !named {
+			t.Errorf("no page of docs/providers names the driver `%s`", name)
+		}
+	}
+}
+
+// The guarantees name tests that exist, and every rule of the conformance suite.
+func TestGuarantees(t *testing.T) {
+	p := pages(t, "docs/guarantees.md")[0]
+	var ours, theirs []string
+	for _, r := range connectiontest.Rules() {
+		ours = append(ours, r.Name)
+	}
+	for _, r := range objecttest.Rules() {
+		theirs = append(theirs, r.Name)
+	}
+	report(t, checkNames(p, testFunctions(t, root), append(slices.Clone(ours), theirs...)))
+	for _, rule := range ours {
+		if !slices.ContainsFunc(p.code, func(c code) bool { return c.text == rule }) {
+			t.Errorf("%s does not name the rule `%s`", p.path, rule)
+		}
+	}
+	// Other pages name tests too.
+	for _, p := range pages(t, everyPage...) {
+		report(t, checkNames(p, testFunctions(t, root), nil))
+	}
+}
