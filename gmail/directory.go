@@ -289,8 +289,12 @@ func fits(patterns []string, u *user) bool {
 	})
 }
 
-// excludes reports whether the settings forbid to open a user's mailbox, also to a caller who names it.
+// excludes reports whether the settings forbid to open a user's mailbox, also to a caller who names it. The destination of
+// monitors is no user's, and is read also if it is excluded as a source.
 func (c *Conn) excludes(ctx context.Context, u *user) (bool, error) {
+	if c.cfg.monitored() && slices.ContainsFunc(u.addresses(), func(a string) bool { return strings.EqualFold(a, c.destinationAddress()) }) {
+		return false, nil
+	}
 	without, err := c.members(ctx, c.cfg.ExcludeGroups)
 	if err != nil {
 		return false, err

@@ -35,7 +35,7 @@ func (c *Conn) Folders(ctx context.Context, mailbox string) iter.Seq2[*connectio
 			return
 		}
 		defer leave()
-		b, err := c.box(ctx, mailbox)
+		b, err := c.box(ctx, c.mailboxOr(mailbox))
 		if err != nil {
 			yield(nil, c.failMailbox(op, mailbox, err))
 			return

@@ -340,6 +340,27 @@ func TestExcludedIsNeverOpened(t *testing.T) {
 	}
 }
 
+// The destination of monitors is the connection's own mailbox, also if it is excluded as a source.
+func TestDestinationIsOpened(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	id := srv.AddUser(gmailtest.User{Email: "journal@corp.example"})
+	srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
+	for _, destination := range []string{"journal", "Journal@corp.example"} {
+		c := openConn(t, srv, srv.Config(), func(cfg *gmail.Config, _ *connection.Env) {
+			cfg.Retrieval, cfg.Monitors.Destination, cfg.Exclude = gmail.RetrieveMonitors, destination, []string{"journal@corp.example", "ann@*"}
+		})
+		for _, mailbox := range []string{"", id} {
+			all, err := folderNames(t.Context(), c, mailbox)
+			if err != nil || all["INBOX"].Mailbox != id {
+				t.Errorf("%s as %q: got %v, %v", destination, mailbox, all["INBOX"], err)
+			}
+		}
+		if _, err := folderNames(t.Context(), c, "ann@corp.example"); !errors.Is(err, connection.ErrConfig) {
+			t.Errorf("an excluded source: got %v", err)
+		}
+	}
+}
+
 func TestMailboxMissing(t *testing.T) {
 	srv := gmailtest.NewServer(t, nil)
 	c := openConn(t, srv, srv.Config(), nil)
