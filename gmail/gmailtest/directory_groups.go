@@ -62,7 +62,7 @@ func (s *Server) listMembers(q *request) (any, error) {
 	if q.query.Get("roles") == "" || strings.Contains(q.query.Get("roles"), "MEMBER") { // nobody has another role
 		list = s.directory.members(g, derived, make(map[string]bool), list)
 	}
-	first, err := s.offset64(q, len(list))
+	first, err := s.firstOf(q, len(list))
 	if err != nil {
 		return nil, err
 	}

@@ -95,7 +95,7 @@ func (s *Server) listUsers(q *request) (any, error) {
 		}
 	}
 	sortUsers(found, q.query.Get("orderBy"), q.query.Get("sortOrder") == "DESCENDING")
-	first, err := s.offset64(q, len(found))
+	first, err := s.firstOf(q, len(found))
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +150,8 @@ func (q *request) sameness() string {
 	return q.method + q.id + "?" + query.Encode()
 }
 
-// offset64 reads what pageToken made: 0 without a token.
-func (s *Server) offset64(q *request, most int) (int, error) {
+// firstOf reads what pageToken made: 0 without a token.
+func (s *Server) firstOf(q *request, most int) (int, error) {
 	if !q.has("pageToken") {
 		return 0, nil
 	}
@@ -160,12 +160,12 @@ func (s *Server) offset64(q *request, most int) (int, error) {
 	if err != nil || len(parts) != 3 || parts[2] != q.sameness() {
 		return 0, invalidInput("INVALID_PAGE_TOKEN")
 	}
-	offset, err := strconv.Atoi(parts[0])
-	at, err2 := strconv.ParseInt(parts[1], 10, 64)
-	if err != nil || err2 != nil || offset < 0 || s.now().Sub(time.Unix(0, at)) > pageLife {
+	first, err := strconv.Atoi(parts[0])
+	given, err2 := strconv.ParseInt(parts[1], 10, 64)
+	if err != nil || err2 != nil || first < 0 || s.now().Sub(time.Unix(0, given)) > pageLife {
 		return 0, invalidInput("INVALID_PAGE_TOKEN")
 	}
-	return min(offset, most), nil
+	return min(first, most), nil
 }
 
 // getUser is users.get.

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// keptLog is how many requests the log has at most.
-const keptLog = 1 << 16
+// defaultLog is how many requests the log has at most, unless Options.Log says otherwise.
+const defaultLog = 1 << 16
 
 // A Request is one request as the server received it, whatever became of it. The parts of a batch are requests of their own, besides
 // the batch itself.
@@ -33,7 +33,7 @@ type Request struct {
 	At        time.Time   // of its arrival, by the server's clock
 }
 
-// Requests returns the requests so far, in the order of their arrival; of very many, the last ones. The Header is not to be changed.
+// Requests returns the requests so far, in the order of their arrival; of more than [Options.Log], the last ones. The Header is not to be changed.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,8 +77,8 @@ func (s *Server) record(q *request) *Request {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.log = append(s.log, e); len(s.log) > keptLog {
-		s.log = slices.Delete(s.log, 0, keptLog/4)
+	if s.log = append(s.log, e); len(s.log) > s.opts.Log {
+		s.log[0], s.log = nil, s.log[1:]
 	}
 	return e
 }

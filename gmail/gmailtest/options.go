@@ -2,6 +2,7 @@ package gmailtest
 
 import (
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,6 +54,8 @@ type Options struct {
 	Rendering Rendering
 	// Mail is how mailboxes behave.
 	Mail MailOptions
+	// Log is how many requests the log has at most, the newest ones; 0 = 65,536.
+	Log int
 	// Seed decides everything random; the same seed gives the same faults and orders.
 	Seed uint64
 }
@@ -130,6 +133,9 @@ func (o *Options) check() error {
 		if !slices.Contains(v.known, v.value) {
 			return fmt.Errorf("gmailtest: Options.%s: %q is none of %q", v.name, v.value, v.known)
 		}
+	}
+	if o.Log < 0 {
+		return errors.New("gmailtest: Options.Log: negative")
 	}
 	if o.Admin != "" && !validAddress(o.Admin) {
 		return fmt.Errorf("gmailtest: Options.Admin: %q is no address", o.Admin)

@@ -83,6 +83,9 @@ func Listen(opts *Options) (*Server, error) {
 	if s.opts.TokenLifetime == 0 {
 		s.opts.TokenLifetime = time.Hour - time.Second
 	}
+	if s.opts.Log == 0 {
+		s.opts.Log = defaultLog
+	}
 	if s.clock = s.opts.Clock; s.clock == nil {
 		s.clock = systemClock{}
 	}

@@ -99,6 +99,7 @@ func TestOptions(t *testing.T) {
 		"Rendering.Base64": {Rendering: gmailtest.Rendering{Base64: "hex"}},
 		"Admin":            {Admin: "admin"},
 		"TokenPath":        {TokenPath: "token"},
+		"Log":              {Log: -1},
 		`without "x"`:      {Without: []string{"x"}},
 	} {
 		srv, err := gmailtest.Listen(&o)
@@ -171,6 +172,30 @@ func TestNames(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// The log has the newest requests; what they cost is counted for all.
+func TestLog(t *testing.T) {
+	srv := gmailtest.NewServer(t, &gmailtest.Options{Log: 3})
+	tr, token := transport(t, srv), srv.Token("ann@corp.example")
+	for range 5 {
+		if _, _, _, err := profile(t.Context(), srv, tr, token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, _, _ := ask(t, srv, "GET", "/nothing?x=1", token, "", ""); status != 404 {
+		t.Errorf("got %d", status)
+	}
+	all := srv.Requests()
+	if len(all) != 3 || all[1].Method != "getProfile" || srv.Units("") != 5 {
+		t.Fatalf("got %+v and %d units", all, srv.Units(""))
+	}
+	if r := all[2]; r.Method != "" || r.Path != "/nothing" || r.Query != "x=1" || r.Verb != "GET" || r.Status != 404 || r.Header.Get("Authorization") != "Bearer "+token {
+		t.Errorf("got %+v", r)
+	}
+	if r := all[1]; r.Octets == 0 || r.At.IsZero() || r.Subject != "ann@corp.example" {
+		t.Errorf("got %+v", r)
 	}
 }
 
