@@ -3,7 +3,7 @@ package gmail
 import (
 	"bytes"
 	"cmp"
-	"compress/gzip"
+	"compress/flate"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -79,19 +79,22 @@ func (p *place) encode() (connection.Checkpoint, error) {
 	return connection.Checkpoint(checkpointPrefix + base64.RawURLEncoding.EncodeToString(packed)), nil
 }
 
-// Data is stored as it is behind a zero and its checksum, or, if it is long, compressed: a gzip member begins otherwise.
+// What is packed begins with how, and the checksum of the data.
 const (
-	storedHead  = 1 + crc32.Size
+	stored      = 0 // as it is
+	deflated    = 1
+	packHead    = 1 + crc32.Size
 	storedLimit = 8 << 10 // a compressor takes a megabyte to begin with
 )
 
 // pack makes a checkpoint's octets of its JSON.
 func pack(data []byte) ([]byte, error) {
+	sum := crc32.ChecksumIEEE(data)
 	if len(data) <= storedLimit {
-		return append(binary.BigEndian.AppendUint32([]byte{0}, crc32.ChecksumIEEE(data)), data...), nil
+		return append(binary.BigEndian.AppendUint32([]byte{stored}, sum), data...), nil
 	}
-	var packed bytes.Buffer
-	z, err := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
+	packed := bytes.NewBuffer(binary.BigEndian.AppendUint32([]byte{deflated}, sum))
+	z, err := flate.NewWriter(packed, flate.BestSpeed)
 	if err == nil {
 		_, err = z.Write(data)
 	}
@@ -124,26 +127,27 @@ func decodePlace(cp connection.Checkpoint) (*place, error) {
 	return p, nil
 }
 
-// unpack undoes pack. Checksums tell damage.
+// unpack undoes pack.
 func unpack(packed []byte) ([]byte, error) {
-	if len(packed) >= storedHead && packed[0] == 0 {
-		data := packed[storedHead:]
-		if len(data) > storedLimit || binary.BigEndian.Uint32(packed[1:]) != crc32.ChecksumIEEE(data) {
+	if len(packed) < packHead {
+		return nil, errCheckpoint
+	}
+	data := packed[packHead:]
+	switch packed[0] {
+	case stored:
+	case deflated:
+		src := bytes.NewReader(data)
+		var err error
+		if data, err = io.ReadAll(io.LimitReader(flate.NewReader(src), maxPlace+1)); err != nil || src.Len() > 0 {
 			return nil, errCheckpoint
 		}
-		return data, nil
+	default:
+		return nil, errCheckpoint
 	}
-	src := bytes.NewReader(packed)
-	z, err := gzip.NewReader(src)
-	if err != nil {
-		return nil, err
+	if len(data) > maxPlace || binary.BigEndian.Uint32(packed[1:]) != crc32.ChecksumIEEE(data) {
+		return nil, errCheckpoint
 	}
-	z.Multistream(false)
-	data, err := io.ReadAll(io.LimitReader(z, maxPlace+1))
-	if err == nil && (len(data) > maxPlace || src.Len() > 0) {
-		err = errCheckpoint
-	}
-	return data, err
+	return data, nil
 }
 
 // sound reports whether p is one that encode can have been given.
