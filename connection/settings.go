@@ -86,6 +86,22 @@ func (e *Env) Log() *slog.Logger {
 	return e.Logger
 }
 
+// For returns a copy of e for one connection: all that its Logger receives carries the attributes driver, and connection,
+// which is the ID of the Settings or, without one, the driver's name. e may be nil.
+func (e *Env) For(driver, id string) *Env {
+	own := new(Env)
+	if e != nil {
+		*own = *e
+	}
+	if id == "" {
+		id = driver
+	}
+	if own.Logger != nil {
+		own.Logger = own.Logger.With("driver", driver, "connection", id)
+	}
+	return own
+}
+
 // Emit hands ev to e's Observe, if there is one, with the time filled in. e may be nil.
 func (e *Env) Emit(ev Event) {
 	if e == nil || e.Observe == nil {

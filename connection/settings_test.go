@@ -1,12 +1,14 @@
 package connection_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -233,4 +235,22 @@ func FuzzSettings(f *testing.F) {
 			t.Errorf("the error has several lines: %q", err)
 		}
 	})
+}
+
+func TestEnvFor(t *testing.T) {
+	var none *connection.Env
+	none.For("imap", "").Log().Info("nobody hears this")
+	var out bytes.Buffer
+	env := &connection.Env{Logger: slog.New(slog.NewTextHandler(&out, nil))}
+	env.For("imap", "journal").Log().Info("one")
+	env.For("imap", "").Log().Info("two", "mailbox", "ann")
+	env.Log().Info("three")
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		_, line, _ = strings.Cut(strings.TrimSpace(line), "msg=")
+		got = append(got, line)
+	}
+	if want := []string{"one driver=imap connection=journal", "two driver=imap connection=imap mailbox=ann", "three"}; !slices.Equal(got, want) {
+		t.Errorf("logged %q, want %q", got, want)
+	}
 }

@@ -42,6 +42,7 @@ func Driver() connection.Driver { return connection.NewDriver(DriverName, Open) 
 
 // Open returns a Conn for cfg. It does no I/O. An invalid cfg is ErrConfig and names the JSON field. env may be nil.
 func Open(cfg Config, env *connection.Env) (*Conn, error) {
+	env = env.For(DriverName, cfg.ID)
 	bad := func(err error) (*Conn, error) {
 		e := &connection.Error{Op: "open", Driver: DriverName, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
 		if u, urlErr := cfg.serverURL(); urlErr == nil && u != nil {
@@ -74,7 +75,7 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) {
 	}
 	c.life, c.end = context.WithCancelCause(context.Background())
 	for _, warning := range cfg.warnings() {
-		env.Log().Warn("a setting is unwise", "driver", DriverName, "connection", c.name(), "setting", warning)
+		env.Log().Warn("a setting is unwise", "setting", warning)
 	}
 	return c, nil
 }

@@ -88,7 +88,7 @@ func doubled(delay, most time.Duration, times int) time.Duration {
 // tidy expunges what is marked, since the folder is quiet. Where it cannot, the next Delete or Close says why.
 func (f *fetch) tidy() {
 	if err := f.conn.expungeFlagged(f.ctx, f.op, f.folders); err != nil && f.ctx.Err() == nil {
-		f.conn.env.Log().WarnContext(f.ctx, "expunge failed; the messages stay marked as deleted", "driver", DriverName, "endpoint", f.conn.info.Endpoint, "err", err)
+		f.conn.env.Log().WarnContext(f.ctx, "expunge failed; the messages stay marked as deleted", "endpoint", f.conn.info.Endpoint, "error", err)
 	}
 }
 
@@ -143,7 +143,7 @@ func (f *fetch) again(err error) error {
 		ev.Kind = connection.EventThrottled
 	}
 	f.conn.emit(ev)
-	f.conn.env.Log().WarnContext(f.ctx, "fetch interrupted; trying again", "driver", DriverName, "endpoint", f.conn.info.Endpoint, "failures", f.failures, "delay", delay, "err", err)
+	f.conn.env.Log().WarnContext(f.ctx, "fetch interrupted; trying again", "endpoint", f.conn.info.Endpoint, "failures", f.failures, "delay", delay, "error", err)
 	if backoff.Wait(f.ctx, delay) != nil {
 		return f.endedNow()
 	}

@@ -232,7 +232,7 @@ func (c *Conn) lease(ctx context.Context, op string) (s *session, done func(), e
 			c.pair()
 			return s, func() { c.release(s) }, nil
 		case connection.KindOf(err) == connection.ErrThrottled && c.fetching() && !c.sharing():
-			c.env.Log().InfoContext(ctx, "the server allows one session only: fetch and delete take turns", "driver", DriverName, "endpoint", c.info.Endpoint, "err", err)
+			c.env.Log().InfoContext(ctx, "the server allows one session only: fetch and delete take turns", "endpoint", c.info.Endpoint, "error", err)
 			c.share()
 			continue
 		}

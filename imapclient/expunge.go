@@ -108,7 +108,7 @@ func (c *Conn) settle(ctx context.Context, op, folder string) {
 		return
 	}
 	if err := c.expungeFlagged(ctx, op, []string{folder}); err != nil && ctx.Err() == nil {
-		c.env.Log().WarnContext(ctx, "what became of deleted messages is not known yet", "driver", DriverName, "endpoint", c.info.Endpoint, "err", err)
+		c.env.Log().WarnContext(ctx, "what became of deleted messages is not known yet", "endpoint", c.info.Endpoint, "error", err)
 	}
 }
 

@@ -231,7 +231,7 @@ func (c *Conn) giveUpIdle(ctx context.Context, kind connection.EventKind, folder
 	}
 	why += "; IDLE is not used any more, the folders are polled"
 	c.emit(connection.Event{Kind: kind, Ref: connection.Ref{Folder: folder}, Detail: why})
-	c.env.Log().WarnContext(ctx, "IDLE is given up", "driver", DriverName, "endpoint", c.info.Endpoint, "folder", folder, "reason", why)
+	c.env.Log().WarnContext(ctx, "IDLE is given up", "endpoint", c.info.Endpoint, "folder", folder, "reason", why)
 }
 
 // borrow takes the turn of a fetch, which leaves IDLE for it. It reports whether the turn was had before ctx was done.

@@ -50,6 +50,7 @@ var (
 
 // Open returns a connection with the settings cfg, without I/O. env may be nil. An invalid setting is ErrConfig.
 func Open(cfg Config, env *connection.Env) (*Conn, error) {
+	env = env.For(driverName, cfg.ID)
 	fail := func(err error) (*Conn, error) {
 		return nil, &connection.Error{Op: "open", Driver: driverName, Endpoint: cfg.Path, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
 	}

@@ -54,6 +54,7 @@ func Driver() connection.Driver { return connection.NewDriver(DriverName, Open) 
 // Open returns a Conn for cfg. It does no I/O. An invalid cfg is ErrConfig and names the JSON field. Without a password,
 // OAuth2 and a client certificate env must have a Token. env may be nil.
 func Open(cfg Config, env *connection.Env) (*Conn, error) {
+	env = env.For(DriverName, cfg.ID)
 	endpoint := cfg.Server
 	if host, port, err := cfg.HostPort(cfg.port()); err == nil {
 		endpoint = net.JoinHostPort(host, strconv.Itoa(port))

@@ -190,7 +190,7 @@ func (f *fetch) follow() error {
 		}
 		f.rest(true)
 		if err := f.conn.rest(f.ctx, f.op); err != nil && f.ctx.Err() == nil {
-			f.conn.env.Log().WarnContext(f.ctx, "commit failed; the messages stay marked for deletion", "driver", DriverName, "endpoint", f.conn.info.Endpoint, "err", err)
+			f.conn.env.Log().WarnContext(f.ctx, "commit failed; the messages stay marked for deletion", "endpoint", f.conn.info.Endpoint, "error", err)
 		}
 		err = backoff.Wait(f.ctx, f.conn.cfg.pollDelay(idle))
 		f.rest(false)
@@ -260,7 +260,7 @@ func (f *fetch) stop() {
 	defer cancel()
 	if err := f.conn.rest(ctx, f.op); err != nil {
 		// Delete has said nil of them; they stay pending, and Close will tell.
-		f.conn.env.Log().WarnContext(ctx, "commit failed; the messages stay marked for deletion", "driver", DriverName, "endpoint", f.conn.info.Endpoint, "err", err)
+		f.conn.env.Log().WarnContext(ctx, "commit failed; the messages stay marked for deletion", "endpoint", f.conn.info.Endpoint, "error", err)
 	}
 }
 

@@ -253,7 +253,7 @@ func (c *Conn) pause(ctx context.Context, err error, failures int, longest time.
 	}
 	delay := backoff.Policy{Min: 50 * time.Millisecond, Max: longest}.Delay(failures, asked)
 	c.emit(connection.Event{Kind: kind, Err: err, Count: int64(failures), Until: time.Now().Add(delay), Detail: connection.KindOf(err).Error()})
-	c.env.Log().WarnContext(ctx, "session interrupted; trying again", "driver", DriverName, "endpoint", c.info.Endpoint, "failures", failures, "delay", delay, "err", err)
+	c.env.Log().WarnContext(ctx, "session interrupted; trying again", "endpoint", c.info.Endpoint, "failures", failures, "delay", delay, "error", err)
 	return backoff.Wait(ctx, delay) == nil
 }
 
@@ -317,6 +317,6 @@ func (c *Conn) lingered() {
 		return
 	}
 	if err := c.commit(ctx, "commit"); err != nil && ctx.Err() == nil {
-		c.env.Log().WarnContext(ctx, "commit failed; the messages stay marked for deletion", "driver", DriverName, "endpoint", c.info.Endpoint, "err", err)
+		c.env.Log().WarnContext(ctx, "commit failed; the messages stay marked for deletion", "endpoint", c.info.Endpoint, "error", err)
 	}
 }

@@ -42,6 +42,7 @@ func Driver() connection.Driver { return connection.NewDriver(DriverName, Open) 
 // Open returns a Conn for cfg. It does no I/O. An invalid cfg is ErrConfig and names the JSON field. With a user name
 // but neither a password, OAuth2 nor a client certificate env must have a Token. env may be nil.
 func Open(cfg Config, env *connection.Env) (*Conn, error) {
+	env = env.For(DriverName, cfg.ID)
 	endpoint := cfg.Server
 	if host, port, err := cfg.HostPort(cfg.port()); err == nil {
 		endpoint = net.JoinHostPort(host, strconv.Itoa(port))

@@ -1,11 +1,17 @@
 package alldrivers_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/alldrivers"
@@ -86,5 +92,51 @@ func TestUnknownDriver(t *testing.T) {
 	_, err := alldrivers.New().Open(connection.Settings{Driver: "imapp"}, nil)
 	if !errors.Is(err, connection.ErrConfig) {
 		t.Errorf("got %v, want ErrConfig", err)
+	}
+}
+
+// Whatever a connection logs says which one it is. Here nothing can be reached, and the protocol is logged too.
+func TestLogsNameTheConnection(t *testing.T) {
+	paths, err := filepath.Glob(samples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings, err := connection.ParseSettings(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		settings.ID = "the one"
+		var out bytes.Buffer
+		c, err := alldrivers.New().Open(settings, &connection.Env{
+			Logger: slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: connection.LevelTrace})),
+			Dial: func(context.Context, string, string) (net.Conn, error) {
+				here, there := net.Pipe()
+				return here, there.Close()
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		_, err = c.Test(ctx, nil)
+		cancel()
+		if closeErr := c.Close(); closeErr != nil {
+			t.Error(closeErr)
+		}
+		name := settings.Driver
+		if canonical, ok := aliases()[name]; ok {
+			name = canonical
+		}
+		for line := range bytes.Lines(out.Bytes()) {
+			var record struct{ Driver, Connection, Msg string }
+			if json.Unmarshal(line, &record) != nil || record.Driver != name || record.Connection != "the one" {
+				t.Errorf("%s: after %v: %s", path, err, line)
+			}
+		}
 	}
 }

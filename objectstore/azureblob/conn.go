@@ -43,6 +43,7 @@ type Conn struct {
 
 // Open returns the store that cfg describes. It does no I/O: the first verb connects. env may be nil.
 func Open(cfg Config, env *connection.Env) (*Conn, error) {
+	env = env.For(DriverName, cfg.ID)
 	if err := cfg.Validate(); err != nil {
 		return nil, invalid(err)
 	}

@@ -55,6 +55,7 @@ type backend struct {
 
 // Open returns the store that cfg describes. It does no I/O: the first verb asks for a token. env may be nil.
 func Open(cfg Config, env *connection.Env) (*Conn, error) {
+	env = env.For(DriverName, cfg.ID)
 	bad := func(err error) error {
 		return &connection.Error{Op: "open", Driver: DriverName, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
 	}

@@ -95,6 +95,7 @@ func Driver() connection.Driver { return connection.NewDriver(DriverName, Open) 
 
 // Open returns the store that cfg describes. It does no I/O: the first verb opens the directory. env may be nil.
 func Open(cfg Config, env *connection.Env) (*Conn, error) {
+	env = env.For(DriverName, cfg.ID)
 	if err := cfg.Validate(); err != nil {
 		return nil, &connection.Error{Op: "open", Driver: DriverName, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
 	}

@@ -29,6 +29,7 @@ type Conn struct {
 const maxIdle = 64
 
 func open(p *place, id connection.Identity, s shared, env *connection.Env) (*Conn, error) {
+	env = env.For(p.driver, id.ID)
 	client, err := httpx.New(httpx.Options{
 		Driver: p.driver, ID: id.ID, Base: p.identity, TLS: s.tls, ConnectTimeout: s.connect.D(), MaxIdle: max(s.Workers, maxIdle),
 	}, env)

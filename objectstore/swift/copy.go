@@ -111,7 +111,7 @@ func (b *backend) abandon(ctx context.Context, key, upload string, err error) er
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonWithin)
 	defer cancel()
 	if left := b.Abort(ctx, key, upload); left != nil {
-		b.env.Log().WarnContext(ctx, "segments of an unfinished copy stay behind", "driver", b.place.driver, "key", key, "error", left)
+		b.env.Log().WarnContext(ctx, "segments of an unfinished copy stay behind", "key", key, "error", left)
 	}
 	return err
 }

@@ -177,7 +177,7 @@ func (b *backend) removeSegments(ctx context.Context, key string, old []manifest
 }
 
 func (b *backend) stays(ctx context.Context, key string, err error) {
-	b.env.Log().WarnContext(ctx, "segments of a replaced object stay behind", "driver", b.place.driver, "key", key, "error", err)
+	b.env.Log().WarnContext(ctx, "segments of a replaced object stay behind", "key", key, "error", err)
 }
 
 // removeNames removes objects of a container that are no large objects. Missing ones are no error.
