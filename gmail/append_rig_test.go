@@ -131,6 +131,9 @@ func refsOf(mailbox string, ids ...string) []connection.Ref {
 // failedRefs returns the Refs of joined errors, each of which must be a whole *Error of the kind.
 func failedRefs(t testing.TB, err error, kind connection.Kind) []connection.Ref {
 	t.Helper()
+	if err == nil {
+		t.Errorf("got no error, want %v", kind)
+	}
 	var all []connection.Ref
 	for e := range connection.Errors(err) {
 		if e.Kind != kind || e.Driver != gmail.DriverName || e.Op == "" || e.Endpoint == "" {

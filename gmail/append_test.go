@@ -471,13 +471,15 @@ func TestG47RefusedUpload(t *testing.T) {
 
 // A caller who gives up before the last octet has left knows that nothing was stored; behind it nobody knows.
 func TestAppendCanceled(t *testing.T) {
-	for _, form := range []string{gmail.UploadJSON, gmail.UploadMedia} {
+	for form, silence := range map[string]gmailtest.Fault{
+		gmail.UploadJSON: gmailtest.StallAfter(0), gmail.UploadMedia: gmailtest.Stall(),
+	} {
 		t.Run(form, func(t *testing.T) {
 			changing(t, nil, func(c *gmail.Config, _ *gmail.Options) { c.Upload = form }, func(t *testing.T, r *changeRig) {
 				raw := letterOf("1@out.example", 100)
 				ctx, cancel := context.WithCancel(t.Context())
 				arrived := make(chan struct{})
-				r.Fail(gmailtest.On("messages.import"), gmailtest.Do(func(gmailtest.Request) { close(arrived) }), gmailtest.StallAfter(0))
+				r.Fail(gmailtest.On("messages.import"), gmailtest.Do(func(gmailtest.Request) { close(arrived) }), silence)
 				go func() {
 					<-arrived
 					synctest.Wait() // the server has the message, and says nothing
@@ -571,7 +573,7 @@ func (s *sink) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // A message of any size takes the same memory.
 func TestAppendIsStreamed(t *testing.T) {
-	const size = 96 << 20
+	const size = 48 << 20
 	for _, form := range []string{gmail.UploadJSON, gmail.UploadMedia} {
 		t.Run(form, func(t *testing.T) {
 			server := &sink{}

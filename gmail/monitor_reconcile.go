@@ -169,12 +169,8 @@ func (p *monitorPass) plan() ([]monitorTask, error) {
 			tasks = append(tasks, monitorTask{user: u, id: u.ID, seen: seen})
 		}
 	}
-	slices.SortStableFunc(tasks, func(a, b monitorTask) int {
-		if a.created != b.created {
-			return map[bool]int{true: -1, false: 1}[a.created]
-		}
-		return a.seen.End.Compare(b.seen.End)
-	})
+	// Where there is no monitor there is no End either: those come first.
+	slices.SortStableFunc(tasks, func(a, b monitorTask) int { return a.seen.End.Compare(b.seen.End) })
 	return append(tasks, p.departed(known)...), nil
 }
 

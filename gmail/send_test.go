@@ -212,6 +212,9 @@ func TestSendTooLargeWithNewMessageID(t *testing.T) {
 		body := io.MultiReader(strings.NewReader(head), bytes.NewReader(make([]byte, 36_700_160-len(head))))
 		_, err := r.conn.Send(t.Context(), to, body, &connection.SendOptions{NewMessageID: true})
 		failedRefs(t, err, connection.ErrTooLarge)
+		if n := r.Calls("messages.send"); n != 0 {
+			t.Errorf("asked %d times", n)
+		}
 	})
 }
 
