@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -169,5 +170,25 @@ func TestRepositoryNamesNoMachine(t *testing.T) {
 	})
 	if err != nil || files < 20 {
 		t.Errorf("read %d files: %v", files, err)
+	}
+}
+
+// TestEntryPointsHaveExamples looks for an Example in each package that programs begin with.
+func TestEntryPointsHaveExamples(t *testing.T) {
+	packages := append(selftest.Drivers(), "connection", "connection/alldrivers", "connection/connectiontest", "connection/journal",
+		"connection/otelconn", "connection/schema", "imapclient/imaptest", "pop3client/pop3test", "smtpclient/smtptest", "ews/ewstest",
+		"gmail/gmailtest", "objectstore/objecttest")
+	example := regexp.MustCompile(`(?m)^func Example`)
+	for _, name := range packages {
+		files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(name), "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(files, func(file string) bool {
+			text, err := os.ReadFile(file)
+			return err == nil && example.Match(text)
+		}) {
+			t.Errorf("%s has no Example", name)
+		}
 	}
 }
