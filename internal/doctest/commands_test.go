@@ -87,7 +87,7 @@ func (w *workplace) program(ctx context.Context, name string) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, name)
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", path, name)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s", name, err, out)

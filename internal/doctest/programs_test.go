@@ -48,7 +48,7 @@ func passes(t *testing.T, p *page, name string) error {
 	t.Helper()
 	pkg, file := overlay(t, p, name)
 	binary := filepath.Join(t.TempDir(), "shown.test.exe") // the name does for every system
-	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", file, "-o", binary, pkg).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-ldflags=-s -w", "-overlay", file, "-o", binary, pkg).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	cmd := exec.CommandContext(t.Context(), binary)
