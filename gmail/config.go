@@ -97,7 +97,7 @@ type Config struct {
 	Verbs         []string `json:"verbs,omitempty" label:"Verbs" help:"what this program does besides reading: delete, append, send. Anything else fails before a request is made; monitors may delete from the destination"`
 	DeleteMode    string   `json:"delete_mode,omitempty" label:"Delete" enum:"trash,delete" help:"what becomes of a message that is deleted: trash leaves it to its user for 30 days, delete removes it for good. None given means trash, and delete for monitors"`
 	AppendMethod  string   `json:"append_method,omitempty" label:"Append by" default:"import" enum:"import,insert" help:"import: as if the message came by SMTP; insert: nearly unchecked, as IMAP does"`
-	NeverMarkSpam *bool    `json:"never_mark_spam,omitempty" label:"Never mark as spam" default:"true" help:"what is appended by import is not classified as spam"`
+	NeverMarkSpam *bool    `json:"never_mark_spam,omitempty" label:"Never mark as spam" default:"true" help:"what is appended by import is not classified as spam" when:"append_method=import"`
 	InternalDate  string   `json:"internal_date,omitempty" label:"Date of appended mail" default:"dateHeader" enum:"dateHeader,receivedTime" help:"what Gmail sorts an appended message by: its Date field, or the time of arrival"`
 	VaultOnly     bool     `json:"vault_only,omitempty" label:"Vault only" help:"what is appended is visible to Vault alone, not in the mailbox"`
 	Upload        string   `json:"upload,omitempty" label:"Upload" default:"auto" enum:"auto,json,media" help:"form in which messages are sent: auto takes json up to 4 MiB and media above"`
@@ -133,17 +133,17 @@ type OAuth2 = token.Refresh
 
 // MonitorSettings are the setting monitors, for retrieval by monitors.
 type MonitorSettings struct {
-	Destination    string              `json:"destination,omitempty" label:"Destination" help:"the mailbox that receives the copies: an address in the domain, or the part before the @"`
-	Incoming       string              `json:"incoming,omitempty" label:"Incoming mail" default:"full" enum:"full,headers" help:"what is copied of mail that a user receives"`
-	Outgoing       string              `json:"outgoing,omitempty" label:"Outgoing mail" default:"full" enum:"full,headers" help:"what is copied of mail that a user sends"`
-	Drafts         string              `json:"drafts,omitempty" label:"Drafts" default:"none" enum:"none,headers,full" help:"what is copied of drafts"`
-	Chat           string              `json:"chat,omitempty" label:"Chats" default:"none" enum:"none,headers,full" help:"what is copied of chats"`
-	Lifetime       connection.Duration `json:"lifetime,omitempty" label:"Lifetime" default:"8760h" min:"24h" help:"how long a monitor lasts; longer than renew_before"`
-	RenewBefore    connection.Duration `json:"renew_before,omitempty" label:"Renew before" default:"720h" min:"1h" help:"a monitor that ends within this time is renewed"`
-	DailyWrites    int                 `json:"daily_writes,omitempty" label:"Writes a day" default:"900" min:"1" max:"1000" help:"monitors made or removed in a day; Google permits 1,000 in a domain"`
-	RemoveDeparted bool                `json:"remove_departed,omitempty" label:"Remove departed" help:"remove the monitors of users who are not selected any more"`
-	CheckInterval  connection.Duration `json:"check_interval,omitempty" label:"Check interval" default:"24h" min:"1m" help:"how long it is believed what Google said about a user's monitors"`
-	Unwrap         *bool               `json:"unwrap,omitempty" label:"Unwrap" default:"true" help:"archive the message that is attached to a copy, instead of the copy"`
+	Destination    string              `json:"destination,omitempty" label:"Destination" help:"the mailbox that receives the copies: an address in the domain, or the part before the @" when:"retrieval=monitors"`
+	Incoming       string              `json:"incoming,omitempty" label:"Incoming mail" default:"full" enum:"full,headers" help:"what is copied of mail that a user receives" when:"retrieval=monitors"`
+	Outgoing       string              `json:"outgoing,omitempty" label:"Outgoing mail" default:"full" enum:"full,headers" help:"what is copied of mail that a user sends" when:"retrieval=monitors"`
+	Drafts         string              `json:"drafts,omitempty" label:"Drafts" default:"none" enum:"none,headers,full" help:"what is copied of drafts" when:"retrieval=monitors"`
+	Chat           string              `json:"chat,omitempty" label:"Chats" default:"none" enum:"none,headers,full" help:"what is copied of chats" when:"retrieval=monitors"`
+	Lifetime       connection.Duration `json:"lifetime,omitempty" label:"Lifetime" default:"8760h" min:"24h" help:"how long a monitor lasts; longer than renew_before" when:"retrieval=monitors"`
+	RenewBefore    connection.Duration `json:"renew_before,omitempty" label:"Renew before" default:"720h" min:"1h" help:"a monitor that ends within this time is renewed" when:"retrieval=monitors"`
+	DailyWrites    int                 `json:"daily_writes,omitempty" label:"Writes a day" default:"900" min:"1" max:"1000" help:"monitors made or removed in a day; Google permits 1,000 in a domain" when:"retrieval=monitors"`
+	RemoveDeparted bool                `json:"remove_departed,omitempty" label:"Remove departed" help:"remove the monitors of users who are not selected any more" when:"retrieval=monitors"`
+	CheckInterval  connection.Duration `json:"check_interval,omitempty" label:"Check interval" default:"24h" min:"1m" help:"how long it is believed what Google said about a user's monitors" when:"retrieval=monitors"`
+	Unwrap         *bool               `json:"unwrap,omitempty" label:"Unwrap" default:"true" help:"archive the message that is attached to a copy, instead of the copy" when:"retrieval=monitors"`
 }
 
 const (

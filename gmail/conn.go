@@ -63,6 +63,7 @@ func Open(cfg Config, env *connection.Env) (*Conn, error) { return New(cfg, env,
 
 // New returns a Conn for cfg. It does no I/O. An invalid cfg is ErrConfig and names the JSON field. env and opts may be nil.
 func New(cfg Config, env *connection.Env, opts *Options) (*Conn, error) {
+	env = env.For(DriverName, cfg.ID)
 	c := &Conn{cfg: cfg, env: env, info: connection.Info{ID: cfg.ID, Name: cfg.Name, Driver: DriverName}}
 	if opts != nil {
 		c.opts = *opts
@@ -71,7 +72,7 @@ func New(cfg Config, env *connection.Env, opts *Options) (*Conn, error) {
 		return nil, &connection.Error{Op: "open", Driver: DriverName, Endpoint: c.info.Endpoint, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
 	}
 	for _, warning := range cfg.warnings() {
-		env.Log().Warn("a setting is unwise", "driver", DriverName, "connection", c.name(), "setting", warning)
+		env.Log().Warn("a setting is unwise", "setting", warning)
 	}
 	return c, nil
 }

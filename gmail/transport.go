@@ -86,7 +86,7 @@ func (c *Conn) credentials() error {
 
 // common tells once of a failure that concerns all mailboxes.
 func (c *Conn) common(err error) {
-	c.env.Log().Error("no mailbox can be opened", "driver", DriverName, "connection", c.name(), "error", err)
+	c.env.Log().Error("no mailbox can be opened", "error", err)
 	c.emit(connection.Event{Kind: connection.EventNotice, Detail: "no mailbox can be opened: " + err.Error(), Err: err})
 }
 
