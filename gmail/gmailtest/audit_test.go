@@ -5,6 +5,8 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/mail"
 	"slices"
@@ -249,7 +251,7 @@ func TestAuditGone(t *testing.T) {
 }
 
 func TestAuditCopies(t *testing.T) {
-	eight := []byte("From: eve@other.example\r\nTo: ann@corp.example\r\nSubject: caf\xe9\r\n\r\nBody =_gmailtest\r\n")
+	eight := []byte("From: eve@other.example\r\nTo: ann@corp.example\r\nSubject: caf\xe9\r\n\r\nBody\r\n--=_gmailtest\r\nmore\r\n")
 	for _, style := range []gmailtest.CopyStyle{gmailtest.CopyDefault, gmailtest.CopyBase64, gmailtest.CopyTwice, gmailtest.CopyNested, gmailtest.CopyNone, gmailtest.CopyBare} {
 		a := auditor(t, gmailtest.Options{Mail: gmailtest.MailOptions{Monitors: gmailtest.MonitorOptions{Copies: style}}})
 		end := time.Now().Add(time.Hour)
@@ -282,6 +284,26 @@ func TestAuditCopies(t *testing.T) {
 		}[style]
 		if got := [2]int{bytes.Count(raw, []byte("Content-Type: message/rfc822\r\n")), bytes.Count(raw, eight)}; got != counts {
 			t.Errorf("%q: got %v, want %v in\n%s", style, got, counts, raw)
+		}
+		if n := len(a.srv.Messages("bob@corp.example")); n != 1 {
+			t.Errorf("%q: bob has %d messages, though his monitor has not begun", style, n)
+		}
+		_, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := multipart.NewReader(m.Body, params["boundary"])
+		var last []byte
+		for part, err := parts.NextRawPart(); err != io.EOF; part, err = parts.NextRawPart() { //nolint:errorlint // a bare io.EOF is the end
+			if err != nil {
+				t.Fatalf("%q: %v", style, err)
+			}
+			if last, err = io.ReadAll(part); err != nil {
+				t.Fatalf("%q: %v", style, err)
+			}
+		}
+		if style == gmailtest.CopyDefault && !bytes.Equal(last, eight) {
+			t.Errorf("got %q, want the message as it is", last)
 		}
 	}
 }

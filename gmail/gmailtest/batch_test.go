@@ -65,7 +65,7 @@ func TestBatch(t *testing.T) {
 	ids := srv.Deliver(ann, letter("1"), letter("2"))
 	srv.Fail(gmailtest.On("messages.get").ID(ids[1]), gmailtest.TooManyConcurrent())
 	status, got := batch(t, srv, map[string]string{
-		"a": "GET /gmail/v1/users/me/messages/" + ids[0] + "?format=minimal&fields=id,labelIds HTTP/1.1\r\n\r\n",
+		"a": "GET /gmail/v1/users/me/messages/" + ids[0] + "?format=minimal&fields=id,labelIds HTTP/1.1\r\nAccept-Encoding: gzip\r\nUser-Agent: test (gzip)\r\n\r\n",
 		"b": "GET /gmail/v1/users/me/messages/" + ids[1] + "?format=minimal\r\n\r\n",
 		"c": "GET /gmail/v1/users/me/messages/18c0\r\n\r\n",
 		"d": "POST /gmail/v1/users/me/messages/" + ids[0] + "/modify\r\nContent-Type: application/json\r\n\r\n{\"addLabelIds\":[\"STARRED\"]}",
@@ -89,6 +89,15 @@ func TestBatch(t *testing.T) {
 	}
 	if units := srv.Units(ann); units != 20+20+5 { // the refused one is free
 		t.Errorf("got %d units", units)
+	}
+}
+
+func TestBatchWithoutContentID(t *testing.T) {
+	srv, _ := mailbox(t, gmailtest.Options{})
+	got := put(t, srv, "POST", "/batch/gmail/v1", map[string]string{"Content-Type": "multipart/mixed; boundary=b"},
+		"--b\r\nContent-Type: application/http\r\n\r\nGET /gmail/v1/users/me/profile\r\n\r\n\r\n--b--")
+	if got.status != http.StatusOK || !strings.Contains(got.body, ann) || strings.Contains(got.body, "response-") {
+		t.Errorf("got %d %s, want an answer without a name", got.status, got.body)
 	}
 }
 

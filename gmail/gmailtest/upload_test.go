@@ -286,6 +286,10 @@ func TestInsertAndImport(t *testing.T) {
 	if m := stored(imported().NeverMarkSpam(true).InternalDateSource("receivedTime").Do()); m.Internal.Equal(date) || m.Labels[0] != "INBOX" {
 		t.Errorf("import: got %v %v, want no spam of now", m.Internal, m.Labels)
 	}
+	twice := svc.Users.Messages.Import("me", &gapi.Message{Raw: base64.URLEncoding.EncodeToString(spam), LabelIds: []string{"SPAM", "INBOX", "STARRED"}})
+	if m := stored(twice.Do()); !slices.Equal(m.Labels, []string{"SPAM", "STARRED"}) {
+		t.Errorf("import of spam as spam: got %v", m.Labels)
+	}
 	before := len(srv.Messages(ann))
 	if _, err := insert(letter("vault")).Deleted(true).Do(); err != nil || len(srv.Messages(ann)) != before || len(srv.Vaulted(ann)) != 1 {
 		t.Errorf("vault: got %v, %d in the mailbox, %d in Vault", err, len(srv.Messages(ann)), len(srv.Vaulted(ann)))
@@ -300,8 +304,9 @@ func TestInsertAndImport(t *testing.T) {
 
 func TestSend(t *testing.T) {
 	srv, svc := mailbox(t, gmailtest.Options{Mail: gmailtest.MailOptions{NewMessageID: true}})
+	srv.AddUser(gmailtest.User{Email: ann, Aliases: []string{"anna@corp.example"}})
 	srv.AddUser(gmailtest.User{Email: "bob@corp.example", Aliases: []string{"bobby@corp.example"}})
-	raw := "From: ann@corp.example\r\nTo: Bob <bob@corp.example>,\r\n eve@other.example\r\nbcc: bobby@corp.example, Ann@corp.example\r\nMessage-Id: <mine@x>\r\n\r\nHello\r\nBcc: text\r\n"
+	raw := "From: ann@corp.example\r\nTo: Bob <bob@corp.example>,\r\n eve@other.example\r\nbcc: bobby@corp.example, Ann@corp.example, anna@corp.example\r\nMessage-Id: <mine@x>\r\n\r\nHello\r\nBcc: text\r\n"
 	send := func(raw string) (*gapi.Message, error) {
 		return svc.Users.Messages.Send("me", &gapi.Message{Raw: base64.URLEncoding.EncodeToString([]byte(raw))}).Do()
 	}
@@ -319,7 +324,7 @@ func TestSend(t *testing.T) {
 	if strings.Contains(string(his[0].Raw), "mine@x") || !strings.Contains(string(his[0].Raw), "Message-ID: <CA1@mail.gmail.com>\r\n") {
 		t.Errorf("got %s, want another Message-ID", his[0].Raw)
 	}
-	if len(sent) != 1 || sent[0].From != ann || !slices.Equal(sent[0].To, []string{"bob@corp.example", "eve@other.example", "bobby@corp.example", "Ann@corp.example"}) {
+	if len(sent) != 1 || sent[0].From != ann || !slices.Equal(sent[0].To, []string{"bob@corp.example", "eve@other.example", "bobby@corp.example", "Ann@corp.example", "anna@corp.example"}) {
 		t.Errorf("sent %+v", sent)
 	}
 	for _, bad := range []string{"From: ann@corp.example\r\n\r\nNobody\r\n", "To: <<\r\n\r\n"} {
