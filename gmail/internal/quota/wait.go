@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/internal/backoff"
 )
 
@@ -38,13 +37,5 @@ func (l *Limiter) Wait(ctx context.Context, attempt int, v Verdict) error {
 			return v.Err(now)
 		}
 	}
-	l.o.emit(connection.Event{Kind: connection.EventRetry, Detail: v.Reason, Until: l.o.Now().Add(d)})
 	return backoff.Wait(ctx, d)
-}
-
-func (o *Options) emit(ev connection.Event) {
-	if o.Observe != nil {
-		ev.Time = o.Now()
-		o.Observe(ev)
-	}
 }
