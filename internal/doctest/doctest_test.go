@@ -61,14 +61,13 @@ func TestLinks(t *testing.T) {
 
 // Every page is in the index, so that it can be found.
 func TestIndex(t *testing.T) {
-	index := pages(t, "docs/README.md")[0]
+	var names []string
 	for _, p := range pages(t, "docs/*.md", "docs/providers/*.md") {
-		name := strings.TrimPrefix(p.path, "docs/")
-		linked := slices.ContainsFunc(index.links, func(l link) bool { return l.target == name })
-		if p != index && p.path != index.path && !linked {
-			t.Errorf("docs/README.md does not link %s", name)
+		if p.path != "docs/README.md" {
+			names = append(names, strings.TrimPrefix(p.path, "docs/"))
 		}
 	}
+	report(t, checkIndex(pages(t, "docs/README.md")[0], names))
 }
 
 func TestSettings(t *testing.T) {
@@ -78,26 +77,18 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// The pages for administrators name settings, values, steps and hints as the code has them.
+// The pages for administrators name settings, values, steps and hints as the code has them, and there is one for each driver.
 func TestProviders(t *testing.T) {
-	drivers := make(map[string]bool)
-	for _, d := range registry().Drivers() {
-		drivers[d.Name()] = false
-	}
+	all := pages(t, "docs/providers/*.md")
 	texts := literals(t, root)
-	for _, p := range pages(t, "docs/providers/*.md") {
+	for _, p := range all {
 		report(t, checkProvider(p, registry(), texts))
-		for _, c := range p.code {
-			if _, ok := drivers[c.text]; ok {
-				drivers[c.text] = true
-			}
-		}
 	}
-	for name, named := range drivers {
-		if !named {
-			t.Errorf("no page of docs/providers names the driver `%s`", name)
-		}
+	var drivers []string
+	for _, d := range registry().Drivers() {
+		drivers = append(drivers, d.Name())
 	}
+	report(t, checkNamed("driver", drivers, all...))
 }
 
 // The guarantees name tests that exist, and every rule of the conformance suite.
@@ -111,11 +102,7 @@ func TestGuarantees(t *testing.T) {
 		theirs = append(theirs, r.Name)
 	}
 	report(t, checkNames(p, testFunctions(t, root), append(slices.Clone(ours), theirs...)))
-	for _, rule := range ours {
-		if !slices.ContainsFunc(p.code, func(c code) bool { return c.text == rule }) {
-			t.Errorf("%s does not name the rule `%s`", p.path, rule)
-		}
-	}
+	report(t, checkNamed("rule", ours, p))
 	// Other pages name tests too.
 	for _, p := range pages(t, everyPage...) {
 		report(t, checkNames(p, testFunctions(t, root), nil))

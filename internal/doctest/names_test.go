@@ -104,3 +104,15 @@ func checkNames(p *page, tests map[string][]string, rules []string) (findings []
 	}
 	return findings
 }
+
+// checkNamed finds the names that none of the pages has in backticks.
+func checkNamed(what string, names []string, pages ...*page) (findings []string) {
+	for _, name := range names {
+		if !slices.ContainsFunc(pages, func(p *page) bool {
+			return slices.ContainsFunc(p.code, func(c code) bool { return c.text == name })
+		}) {
+			findings = append(findings, pages[0].at(1, "the %s `%s` is named nowhere", what, name))
+		}
+	}
+	return findings
+}

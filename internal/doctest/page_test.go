@@ -158,3 +158,13 @@ func checkLinks(p *page, fsys fs.FS) (findings []string) {
 	}
 	return findings
 }
+
+// checkIndex finds the pages that the index does not link. names are paths as it would write them.
+func checkIndex(index *page, names []string) (findings []string) {
+	for _, name := range names {
+		if !slices.ContainsFunc(index.links, func(l link) bool { return l.target == name }) {
+			findings = append(findings, index.at(1, "no link to %s", name))
+		}
+	}
+	return findings
+}

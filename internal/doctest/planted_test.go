@@ -23,6 +23,10 @@ func TestPlantedMistakes(t *testing.T) {
 	names := func(p *page) []string {
 		return checkNames(p, map[string][]string{"TestIt": {"pop3client", "connection/journal"}}, []string{"put-get", "E1-empty"})
 	}
+	index := func(p *page) []string { return checkIndex(p, []string{"other.md", "providers/a.md"}) }
+	named := func(p *page) []string {
+		return checkNamed("rule", []string{"put-get", "list"}, p, parse("docs/second.md", "`list`"))
+	}
 	commands := func(p *page) []string {
 		_, findings := runnable(p)
 		return findings
@@ -64,6 +68,11 @@ func TestPlantedMistakes(t *testing.T) {
 		{"no such test", names, "\n\n`TestThat`", "page.md:3: there is no test `TestThat`"},
 		{"test elsewhere", names, "`imapclient.TestIt`", "no test `imapclient.TestIt`"},
 		{"no such rule", names, "`put-got`", "no rule `put-got`"},
+
+		{"good index", index, "[a](other.md) [b](providers/a.md)", ""},
+		{"page that is not in the index", index, "[a](other.md)", "no link to providers/a.md"},
+		{"all are named", named, "`put-get`", ""},
+		{"one is named nowhere", named, "put-get", "the rule `put-get` is named nowhere"},
 
 		{"good commands", commands, fence("sh", "go run ./examples/archive   # it works\nmake test\ncd elsewhere && go test .") + fence("text", "go test | less"), ""},
 		{"command of two lines", commands, fence("sh", "go run ./examples/archive \\"), "no special characters"},
