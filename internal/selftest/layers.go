@@ -1,6 +1,8 @@
 package selftest
 
 import (
+	"go/ast"
+	"path"
 	"slices"
 	"strings"
 )
@@ -149,6 +151,35 @@ func CheckDriver(p *Package) []Finding {
 	for _, want := range []string{"type Config", "type Conn", "func Open", "func Driver"} {
 		if !declared[want] {
 			found = append(found, Finding{Where: p.Path, What: "has no exported " + want})
+		}
+	}
+	return append(found, checkRooms(p)...)
+}
+
+// checkRooms says where a verb of Conn does not stand in the file of its name: who knows one driver finds it in all.
+func checkRooms(p *Package) []Finding {
+	rooms := map[string]string{
+		"Info": "conn.go", "Close": "conn.go", "Test": "test.go", "Fetch": "fetch.go", "Delete": "delete.go", "Open": "open.go",
+		"Sync": "sync.go", "Append": "append.go", "Send": "send.go", "Folders": "folders.go", "Mailboxes": "mailboxes.go",
+	}
+	var found []Finding
+	for _, f := range p.Code() {
+		for _, decl := range f.Decls {
+			fn, ok := decl.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			want := ""
+			switch {
+			case fn.Recv == nil && fn.Name.Name == "Open":
+				want = "conn.go"
+			case fn.Recv != nil && len(fn.Recv.List) == 1 && receiver(fn) == "Conn":
+				want = rooms[fn.Name.Name]
+			}
+			where := p.find(fn.Pos(), "%s belongs into %s", fn.Name.Name, want)
+			if file, _, _ := strings.Cut(path.Base(where.Where), ":"); want != "" && file != want {
+				found = append(found, where)
+			}
 		}
 	}
 	return found

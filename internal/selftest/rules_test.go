@@ -163,13 +163,16 @@ func TestLayers(t *testing.T) {
 
 func TestDriverShape(t *testing.T) {
 	const whole = "package x\ntype Config struct{}\ntype Conn struct{}\nfunc Open() {}\nfunc Driver() {}\n"
-	if got := selftest.CheckDriver(plant(t, "x", "x.go", whole)); len(got) != 0 {
+	if got := selftest.CheckDriver(plant(t, "x", "conn.go", whole)); len(got) != 0 {
 		t.Errorf("got %v, want none", got)
 	}
 	for _, part := range []string{"type Config struct{}", "type Conn struct{}", "func Open() {}", "func Driver() {}"} {
-		if got := selftest.CheckDriver(plant(t, "x", "x.go", strings.Replace(whole, part, "", 1))); len(got) != 1 {
+		if got := selftest.CheckDriver(plant(t, "x", "conn.go", strings.Replace(whole, part, "", 1))); len(got) != 1 {
 			t.Errorf("without %s: got %v, want 1 finding", part, got)
 		}
+	}
+	if got := selftest.CheckDriver(plant(t, "x", "conn.go", whole+"\nfunc (c *Conn) Fetch() {}\nfunc (c *Conn) Close() {}\n")); len(got) != 1 {
+		t.Errorf("Fetch stands in conn.go: got %v, want 1 finding", got)
 	}
 }
 

@@ -92,16 +92,3 @@ func (c Config) bucketPath() []string {
 
 // Driver returns the driver, for a connection.Registry.
 func Driver() connection.Driver { return connection.NewDriver(DriverName, Open) }
-
-// Open returns the store that cfg describes. It does no I/O: the first verb opens the directory. env may be nil.
-func Open(cfg Config, env *connection.Env) (*Conn, error) {
-	env = env.For(DriverName, cfg.ID)
-	if err := cfg.Validate(); err != nil {
-		return nil, &connection.Error{Op: "open", Driver: DriverName, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
-	}
-	c := &Conn{cfg: cfg, env: env, location: filepath.Clean(cfg.Location)}
-	for i := range c.locks {
-		c.locks[i] = make(chan struct{}, 1)
-	}
-	return c, nil
-}

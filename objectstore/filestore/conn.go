@@ -196,3 +196,16 @@ func (c *Conn) fail(op, key string, err error) error {
 	e.Op, e.Driver, e.Endpoint, e.Key = op, DriverName, c.endpoint(), key
 	return e
 }
+
+// Open returns the store that cfg describes. It does no I/O: the first verb opens the directory. env may be nil.
+func Open(cfg Config, env *connection.Env) (*Conn, error) {
+	env = env.For(DriverName, cfg.ID)
+	if err := cfg.Validate(); err != nil {
+		return nil, &connection.Error{Op: "open", Driver: DriverName, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
+	}
+	c := &Conn{cfg: cfg, env: env, location: filepath.Clean(cfg.Location)}
+	for i := range c.locks {
+		c.locks[i] = make(chan struct{}, 1)
+	}
+	return c, nil
+}

@@ -318,18 +318,6 @@ func Drivers() []connection.Driver {
 	return all
 }
 
-// Open returns the container that cfg describes. It does no I/O: the first verb logs in. env may be nil.
-func Open(cfg Config, env *connection.Env) (*Conn, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, configError(DriverName, err)
-	}
-	p, err := cfg.place()
-	if err != nil {
-		return nil, configError(DriverName, err)
-	}
-	return open(p, cfg.Identity, cfg.shared(), env)
-}
-
 func configError(driver string, err error) error {
 	return &connection.Error{Op: "open", Driver: driver, Kind: connection.ErrConfig, Err: fmt.Errorf("config: %w", err)}
 }

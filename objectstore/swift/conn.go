@@ -57,3 +57,15 @@ func (c *Conn) Info() connection.Info { return c.info }
 
 // Close implements connection.Connection. Bodies that are being read end with ErrClosed, and are still to be closed.
 func (c *Conn) Close() error { return errors.Join(c.Store.Close(), c.http.Close()) }
+
+// Open returns the container that cfg describes. It does no I/O: the first verb logs in. env may be nil.
+func Open(cfg Config, env *connection.Env) (*Conn, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, configError(DriverName, err)
+	}
+	p, err := cfg.place()
+	if err != nil {
+		return nil, configError(DriverName, err)
+	}
+	return open(p, cfg.Identity, cfg.shared(), env)
+}
