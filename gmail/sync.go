@@ -184,7 +184,7 @@ func (s *syncing) lost(why error) error {
 		return &connection.Error{Kind: connection.ErrStale, Err: why}
 	}
 	s.conn.emit(connection.Event{Kind: connection.EventRestarted, Mailbox: s.box.shown(), Detail: why.Error(), Err: why})
-	s.conn.env.Log().Warn("a mailbox's history is lost; its messages are listed anew", "driver", DriverName, "connection", s.conn.name(), "mailbox", s.box.shown(), "reason", why.Error())
+	s.conn.env.Log().Warn("a mailbox's history is lost; its messages are listed anew", "mailbox", s.box.shown(), "error", why)
 	p := s.place
 	p.Scope, p.Phase, p.Base, p.Cursor, p.PageToken, p.List = s.scope.name, phaseReconcile, "", "", "", 0
 	return nil
