@@ -105,6 +105,16 @@ func (r *changeRig) ids(mailbox string, labels ...string) []string {
 	return all
 }
 
+// labelNamed returns the id of one of ann's labels, "" if she has none of that name.
+func (r *changeRig) labelNamed(name string) string {
+	for id, n := range r.Labels(r.ann) {
+		if n == name {
+			return id
+		}
+	}
+	return ""
+}
+
 // holds returns the message of a mailbox with these octets, nil if there is none; two fail the test.
 func (r *changeRig) holds(t testing.TB, mailbox string, raw []byte) *gmailtest.Message {
 	t.Helper()

@@ -153,6 +153,12 @@ func TestAppendToMissingFolder(t *testing.T) {
 		if _, err = appendTo(t, r, "Nowhere", raw, connection.AppendOptions{}); err != nil {
 			t.Error(err)
 		}
+		// One that is known and made anew since has another id.
+		r.RemoveLabel("ann@corp.example", r.labelNamed("Nowhere"))
+		r.AddLabel("ann@corp.example", "Nowhere")
+		if _, err = appendTo(t, r, "Nowhere", raw, connection.AppendOptions{}); err != nil {
+			t.Error(err)
+		}
 		// Two who make one label at a time both get it.
 		r.Fail(gmailtest.On("labels.create"), gmailtest.Do(func(gmailtest.Request) { r.AddLabel("ann@corp.example", "Twice") }))
 		if _, err = appendTo(t, r, "Twice", raw, connection.AppendOptions{CreateFolder: true}); err != nil {

@@ -19,7 +19,7 @@ func (c *Conn) tendMonitors(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		c.env.Log().Error("a pass over the monitors failed", "driver", DriverName, "connection", c.name(), "failed", stats.Failed, "error", err)
+		c.env.Log().Error("a pass over the monitors failed", "failed", stats.Failed, "error", err)
 		c.emit(connection.Event{Kind: connection.EventNotice, Detail: "a pass over the monitors failed", Count: int64(stats.Failed), Err: err})
 	}
 	return nil

@@ -232,7 +232,7 @@ func (p *monitorPass) work(tasks []monitorTask) error {
 		case errors.Is(err, errWritesSpent):
 			p.stats.Pending = len(tasks) - i
 			text := fmt.Sprintf("monitors: %d pending, as the writes of this day are spent", p.stats.Pending)
-			c.env.Log().Info(text, "driver", DriverName, "connection", c.name(), "pending", p.stats.Pending)
+			c.env.Log().Info(text, "pending", p.stats.Pending)
 			c.emit(connection.Event{Kind: connection.EventThrottled, Detail: text, Count: int64(p.stats.Pending), Until: c.now().Add(connection.RetryAfter(err))})
 			return nil
 		}

@@ -101,7 +101,7 @@ func (m *monitors) load(ctx context.Context, c *Conn) error {
 			return fmt.Errorf("reading what is known of monitors: %w", err)
 		}
 		if len(data) > 0 && (json.Unmarshal(data, &kept) != nil || kept.Version != stateVersion) {
-			c.env.Log().Warn("what was known of monitors cannot be read; every user is asked for again", "driver", DriverName, "connection", c.name())
+			c.env.Log().Warn("what was known of monitors cannot be read; every user is asked for again")
 			kept = seenMonitors{}
 		}
 	}
