@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/examples/internal/mirrored"
 	"github.com/mailconn/mailconn/gmail"
 )
 
@@ -41,7 +43,7 @@ const asking = 8
 
 // make asks how much there is in the chosen mailboxes that the archive does not have whole, for a quota unit each. What
 // cannot be asked is left out: Mirror will meet the same trouble, and tell.
-func (f *forecast) make(ctx context.Context, source estimator, archive *Archive, chosen selection) error {
+func (f *forecast) make(ctx context.Context, source estimator, archive *mirrored.Archive, chosen mirrored.Selection) error {
 	names := make(chan string)
 	var pool sync.WaitGroup
 	for range asking {
@@ -55,7 +57,7 @@ func (f *forecast) make(ctx context.Context, source estimator, archive *Archive,
 		if err != nil {
 			break
 		}
-		if chosen.match(mb) {
+		if chosen.Match(mb) {
 			names <- mb.Name // ask ends soon once ctx has
 		}
 	}
@@ -67,7 +69,7 @@ func (f *forecast) make(ctx context.Context, source estimator, archive *Archive,
 	return ctx.Err()
 }
 
-func (f *forecast) ask(ctx context.Context, source estimator, archive *Archive, name string) {
+func (f *forecast) ask(ctx context.Context, source estimator, archive *mirrored.Archive, name string) {
 	if finished, err := archive.Finished(ctx, name); err != nil || finished {
 		return
 	}
@@ -159,4 +161,37 @@ func daysFor(units float64, usage gmail.Usage) time.Duration {
 		wait += 24 * time.Hour
 	}
 	return wait
+}
+
+// String is what people are told at the beginning, "" if there is nothing to read.
+func (o outcome) String() string {
+	if o.Total == 0 {
+		return ""
+	}
+	return fmt.Sprintf("About %s to read in %s; Google's quota makes that take at least %s.",
+		mirrored.Counted(o.Total, "message", "messages"), mirrored.Counted(int64(o.Mailboxes), "new mailbox", "new mailboxes"), lasting(o.left()))
+}
+
+// progress is for [mirrored.Printer.Forecast].
+func (f *forecast) progress() (object any, text string) {
+	now := f.now()
+	if now.Total > now.Done {
+		text = fmt.Sprintf("%s of about %s (%d%%); about %s left",
+			mirrored.Number(now.Done), mirrored.Counted(now.Total, "message", "messages"), 100*now.Done/now.Total, lasting(now.left()))
+	}
+	return now, text
+}
+
+// lasting writes a duration for people: "2 days 3h", "2h46m", "9s".
+func lasting(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d >= day:
+		return fmt.Sprintf("%s %dh", mirrored.Counted(int64(d/day), "day", "days"), d%day/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm", (d+time.Minute/2)/time.Minute)
+	}
+	return fmt.Sprintf("%ds", (d+time.Second-1)/time.Second)
 }

@@ -5,8 +5,8 @@
 //	go run ./examples/gmailsync -settings domain.json -to ~/mail-archive -once      ... once
 //	go run ./examples/gmailsync -settings domain.json -test                         see what would fail
 //
-// It is written to be copied: archive.go and log.go are an archive that connection.Mirror fills, job.go is what a program
-// does with this library, forecast.go tells how long it will take, and the rest is the command line.
+// It is written to be copied: job.go is what a program does with this library, forecast.go tells how long it will take, and the
+// rest is the command line. The archive that connection.Mirror fills is in examples/internal/mirrored.
 package main
 
 import (
@@ -19,6 +19,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/mailconn/mailconn/examples/internal/mirrored"
 )
 
 func main() {
@@ -99,7 +101,7 @@ func (o options) check(rest []string) error {
 	case o.workers < 1:
 		return fmt.Errorf("-workers %d: want at least 1", o.workers)
 	}
-	_, err := newSelection(o.filter)
+	_, err := mirrored.NewSelection("filter", o.filter)
 	return err
 }
 
@@ -113,12 +115,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		_, _ = fmt.Fprintf(stderr, "gmailsync: %v\nTry -help.\n", err) // nobody left to tell
 		return exitUsage
 	}
-	p := &printer{out: stdout, errs: stderr, asJSON: o.asJSON}
-	job := &job{options: o, printer: p, env: p.env(o.verbose)}
+	p := &mirrored.Printer{Program: "gmailsync", Source: "at Google", Out: stdout, Errs: stderr, JSON: o.asJSON}
+	job := &job{options: o, Printer: p, env: p.Env(o.verbose)}
 	noted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(noted)
-		p.note("stopping. Press Ctrl-C again to end at once.")
+		p.Note("stopping. Press Ctrl-C again to end at once.")
 	})
 	err = job.do(ctx)
 	if !stop() {
@@ -126,10 +128,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	switch {
 	case ctx.Err() != nil:
-		p.fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
+		p.Fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
 		return exitInterrupted
 	case err != nil:
-		p.fail(err)
+		p.Fail(err)
 		return exitFailed
 	}
 	return exitOK

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/examples/internal/mirrored"
 	"github.com/mailconn/mailconn/gmail/gmailtest"
 	"github.com/mailconn/mailconn/objectstore/filestore"
 )
@@ -181,6 +182,18 @@ type filed struct {
 	labels, flags string
 }
 
+// logged returns the parts of a mailbox's log and what is in them.
+func logged(t *testing.T, s connection.ObjectStore, mailbox string) (parts []mirrored.Part, all []mirrored.Entry) {
+	t.Helper()
+	for section, err := range mirrored.NewArchive(s).Log(t.Context(), mailbox) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts, all = append(parts, section.Part), append(all, section.Changes...)
+	}
+	return parts, all
+}
+
 // archived replays the log of a mailbox, told by its id, and returns what is in it now, by ids at Google. Octets are read from the
 // archive.
 func archived(t *testing.T, dir, mailbox string) map[string]filed {
@@ -199,7 +212,7 @@ func archived(t *testing.T, dir, mailbox string) map[string]filed {
 			if err != nil {
 				t.Errorf("%s: %v", mailbox, err)
 			}
-			if key := keyOf(data); key != e.Key {
+			if key := mirrored.MessageKey(data); key != e.Key {
 				t.Errorf("%s: its octets belong under %s", e.Key, key)
 			}
 			now[e.Ref.ID] = filed{data, sorted(e.Labels), sorted(e.Flags)}
@@ -313,27 +326,6 @@ func TestSamples(t *testing.T) {
 	}
 	if err := c.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestSelection(t *testing.T) {
-	boxes := []*connection.Mailbox{{Name: "1001", Aliases: []string{"Ann@A.test", "sales@a.test"}}, {Name: "1002", Aliases: []string{"bob@b.test"}}}
-	for list, want := range map[string]string{
-		"": "1001 1002", " ann@A.test , bob@b.test,": "1001 1002", "*@B.test": "1002", "sales@*": "1001", "1002": "1002", "nobody@a.test": "",
-	} {
-		s, err := newSelection(list)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var matches []string
-		for _, mb := range boxes {
-			if s.match(mb) {
-				matches = append(matches, mb.Name)
-			}
-		}
-		if got := strings.Join(matches, " "); got != want {
-			t.Errorf("%q: got %q, want %q", list, got, want)
-		}
 	}
 }
 
@@ -535,8 +527,7 @@ func TestState(t *testing.T) {
 	if second := spent(); first < 50 || second <= first || second > first+10 {
 		t.Errorf("got %v units, then %v: want the second count to go on from the first", first, second)
 	}
-	var s state
-	s.store = fileStore(t, args[4])
+	s := state{fileStore(t, args[4])}
 	if got, err := s.Load(t.Context(), "no such/key"); got != nil || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}

@@ -1,4 +1,7 @@
-package main
+// Package mirrored is what the programs that mirror mailboxes (ewssync, gmailsync) have in common: an archive that
+// connection.Mirror fills, the settings files of connections, and output for people and for programs. It is written to be
+// copied.
+package mirrored
 
 import (
 	"context"
@@ -18,14 +21,13 @@ import (
 //	messages/aa/<sha256>.eml                a message, octet for octet, named by its SHA-256 and written once
 //	mailboxes/<mailbox>/<number>.jsonl      the mailbox's log: what changed, up to a checkpoint; see [Entry]
 //	finished/<mailbox>.json                 the first Sync has come to its end
-//	state/<key>                             what the driver keeps: the quota units of the day
 //
 // It is both the sink and the checkpoint store of Mirror, because a part of the log holds changes and the checkpoint behind
 // them in one object: they become durable together or not at all, and no crash leaves a checkpoint that is ahead of what is
 // stored. Parts are never replaced. Two processes that mirror one mailbox find that the number of the next part is taken,
 // and one of them gives up: that is the compare and swap.
 //
-// A message that is removed at Google stays in the archive. Its methods may be called from several goroutines at once.
+// A message that is removed at its source stays in the archive. Its methods may be called from several goroutines at once.
 type Archive struct {
 	// Progress, if not nil, is told of each change that was stored.
 	Progress func(mailbox string, c *connection.Change, octets int64)
@@ -108,8 +110,8 @@ func (a *Archive) Known(ctx context.Context, mailbox string, refs []connection.R
 	return a.log(mailbox).has(ctx, refs)
 }
 
-// Refs implements [connection.RefLister]. Together with Known it lets Sync find its way again where Google has forgotten the
-// history, without reading a message twice and without keeping one that is gone.
+// Refs implements [connection.RefLister]. Together with Known it lets Sync find its way again where the server has forgotten
+// the history, without reading a message twice and without keeping one that is gone.
 func (a *Archive) Refs(ctx context.Context, mailbox string) iter.Seq2[connection.Ref, error] {
 	return func(yield func(connection.Ref, error) bool) {
 		refs, err := a.log(mailbox).all(ctx)
@@ -143,6 +145,21 @@ func (a *Archive) Load(ctx context.Context, mailbox string) (connection.Checkpoi
 // Save implements [connection.CheckpointStore]. What was stored since the last checkpoint becomes durable with this one.
 func (a *Archive) Save(ctx context.Context, mailbox string, old, next connection.Checkpoint) error {
 	return a.log(mailbox).commit(ctx, old, next)
+}
+
+// Endpoint says where the archive is.
+func (a *Archive) Endpoint() string { return a.store.Info().Endpoint }
+
+// Log yields the parts of a mailbox's log from the first to the last. Replaying their entries gives what is in the mailbox now.
+// Any error is the last.
+func (a *Archive) Log(ctx context.Context, mailbox string) iter.Seq2[*Section, error] {
+	return (&mailboxLog{store: a.store, mailbox: mailbox}).sections(ctx)
+}
+
+// MessageKey returns the key under which a message with these octets is stored.
+func MessageKey(raw []byte) string {
+	sum := sha256.Sum256(raw)
+	return messageKey(hex.EncodeToString(sum[:]))
 }
 
 // messageKey returns the key of the message with the SHA-256 given, in hex.

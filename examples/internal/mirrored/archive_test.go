@@ -1,10 +1,8 @@
-package main
+package mirrored
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -21,11 +19,6 @@ import (
 )
 
 const box = "ann@example.org"
-
-func keyOf(raw []byte) string {
-	sum := sha256.Sum256(raw)
-	return messageKey(hex.EncodeToString(sum[:]))
-}
 
 func added(id, raw string) *connection.Change {
 	ref := connection.Ref{Mailbox: box, ID: id}
@@ -63,16 +56,11 @@ func save(t *testing.T, a *Archive, old, next connection.Checkpoint) {
 // logged returns the parts of a mailbox's log and what is in them.
 func logged(t *testing.T, s connection.ObjectStore, mailbox string) (parts []Part, all []Entry) {
 	t.Helper()
-	l := &mailboxLog{store: s, mailbox: mailbox}
-	for info, err := range s.List(t.Context(), &connection.ListOptions{Prefix: l.prefix()}) {
+	for section, err := range NewArchive(s).Log(t.Context(), mailbox) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		part, err := l.read(t.Context(), info.Key, func(e Entry) { all = append(all, e) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		parts = append(parts, part)
+		parts, all = append(parts, section.Part), append(all, section.Changes...)
 	}
 	return parts, all
 }
@@ -95,7 +83,7 @@ func TestStoreAndSave(t *testing.T) {
 	save(t, a, "", "one")
 	save(t, a, "one", "two")
 	parts, got := logged(t, s, box)
-	key := keyOf([]byte("Subject: a\r\n\r\n"))
+	key := MessageKey([]byte("Subject: a\r\n\r\n"))
 	message := func(id string) Entry {
 		m := added(id, "").Message
 		return Entry{Op: "added", Ref: m.Ref, Key: key, Size: 14, Folder: "Inbox", Received: m.Received, Flags: m.Flags}
@@ -257,7 +245,7 @@ func TestDamagedLog(t *testing.T) {
 // A copy of another size, such as a broken disk leaves, is replaced.
 func TestDamagedMessage(t *testing.T) {
 	s := connectiontest.NewObjectStore()
-	key := keyOf([]byte("whole"))
+	key := MessageKey([]byte("whole"))
 	if _, err := s.Put(t.Context(), key, strings.NewReader("who"), nil); err != nil {
 		t.Fatal(err)
 	}

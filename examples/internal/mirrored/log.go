@@ -1,4 +1,4 @@
-package main
+package mirrored
 
 import (
 	"bufio"
@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"net/url"
 	"slices"
@@ -41,6 +42,12 @@ type Part struct {
 	Checkpoint connection.Checkpoint `json:"checkpoint"` // behind the entries
 	Entries    int                   `json:"entries"`
 	Saved      time.Time             `json:"saved"`
+}
+
+// A Section is a part of a log with what is in it.
+type Section struct {
+	Part
+	Changes []Entry
 }
 
 func newEntry(c *connection.Change) Entry {
@@ -184,15 +191,12 @@ func (l *mailboxLog) replay(ctx context.Context) error {
 		return nil
 	}
 	present := make(map[connection.Ref]struct{})
-	for info, err := range l.store.List(ctx, &connection.ListOptions{Prefix: l.prefix()}) { // in the order of the keys, which is that of the numbers
+	for section, err := range l.sections(ctx) {
 		if err != nil {
 			return err
 		}
-		if _, ok := l.numberOf(info.Key); !ok {
-			continue
-		}
-		if _, err := l.read(ctx, info.Key, func(e Entry) { e.apply(present) }); err != nil {
-			return err
+		for _, e := range section.Changes {
+			e.apply(present)
 		}
 	}
 	for _, e := range l.pending {
@@ -200,6 +204,34 @@ func (l *mailboxLog) replay(ctx context.Context) error {
 	}
 	l.present = present
 	return nil
+}
+
+// sections yields the parts of the log. Keys are listed in their order, which is that of the numbers.
+func (l *mailboxLog) sections(ctx context.Context) iter.Seq2[*Section, error] {
+	return func(yield func(*Section, error) bool) {
+		for info, err := range l.store.List(ctx, &connection.ListOptions{Prefix: l.prefix()}) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			number, ok := l.numberOf(info.Key)
+			if !ok {
+				continue
+			}
+			var s Section
+			s.Part, err = l.read(ctx, info.Key, func(e Entry) { s.Changes = append(s.Changes, e) })
+			if err == nil && s.Number != number {
+				err = fmt.Errorf("%s: says that it is part %d", info.Key, s.Number)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(&s, nil) {
+				return
+			}
+		}
+	}
 }
 
 // finish notes for good that a Sync has come to its end: from then on there is only news to read. It is no more than a hint.
