@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mailconn/mailconn/connection/alldrivers"
 	"github.com/mailconn/mailconn/connection/connectiontest"
 	"github.com/mailconn/mailconn/objectstore/objecttest"
 )
@@ -71,7 +72,7 @@ func TestIndex(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	reg := registry()
+	reg := alldrivers.New()
 	for _, p := range pages(t, everyPage...) {
 		report(t, checkSettings(p, reg, serviceAccountKey(t)))
 	}
@@ -82,10 +83,10 @@ func TestProviders(t *testing.T) {
 	all := pages(t, "docs/providers/*.md")
 	texts := literals(t, root)
 	for _, p := range all {
-		report(t, checkProvider(p, registry(), texts))
+		report(t, checkProvider(p, alldrivers.New(), texts))
 	}
 	var drivers []string
-	for _, d := range registry().Drivers() {
+	for _, d := range alldrivers.New().Drivers() {
 		drivers = append(drivers, d.Name())
 	}
 	report(t, checkNamed("driver", drivers, all...))

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/mailconn/mailconn/connection/alldrivers"
 )
 
 // fence makes a fenced block.
@@ -16,9 +18,9 @@ func TestPlantedMistakes(t *testing.T) {
 		"code.go":       {Data: []byte("package code\n")},
 	}
 	links := func(p *page) []string { return checkLinks(p, fsys) }
-	settings := func(p *page) []string { return checkSettings(p, registry(), serviceAccountKey(t)) }
+	settings := func(p *page) []string { return checkSettings(p, alldrivers.New(), serviceAccountKey(t)) }
 	provider := func(p *page) []string {
-		return checkProvider(p, registry(), []string{"greeting", "server: nothing listens on port %d, or a firewall refuses it"})
+		return checkProvider(p, alldrivers.New(), []string{"greeting", "server: nothing listens on port %d, or a firewall refuses it"})
 	}
 	names := func(p *page) []string {
 		return checkNames(p, map[string][]string{"TestIt": {"pop3client", "connection/journal"}}, []string{"put-get", "E1-empty"})

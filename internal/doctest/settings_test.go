@@ -13,8 +13,6 @@ import (
 	"testing"
 
 	"github.com/mailconn/mailconn/connection"
-	"github.com/mailconn/mailconn/connection/alldrivers"
-	"github.com/mailconn/mailconn/gmail"
 )
 
 // keyHere is what stands for the key of a service account in a settings file. No page can hold a real one.
@@ -44,15 +42,6 @@ func serviceAccountKey(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return key
-}
-
-// registry holds all drivers of this module.
-func registry() *connection.Registry {
-	all := alldrivers.New().Drivers()
-	if !slices.ContainsFunc(all, func(d connection.Driver) bool { return d.Name() == gmail.DriverName }) {
-		all = append(all, gmail.Driver())
-	}
-	return connection.NewRegistry(all...)
 }
 
 // checkSettings opens the settings files among the JSON blocks of p. A block without a driver need only be JSON.
