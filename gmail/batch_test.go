@@ -3,6 +3,7 @@ package gmail_test
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -211,9 +212,11 @@ func TestRefreshLabelsOnce(t *testing.T) {
 	inBubble(t, nil, nil, func(t *testing.T, r *syncRig) {
 		refs := refsIn(r.id, r.Deliver(ann, mail(30)...))
 		seq := r.conn.RefreshLabels(t.Context(), refs...)
-		for range seq {
-			break
+		next, stop := iter.Pull2(seq)
+		if m, err, ok := next(); !ok || err != nil || m.Ref != refs[0] {
+			t.Errorf("got %+v, %v", m, err)
 		}
+		stop()
 		for _, err := range seq {
 			if !errors.Is(err, connection.ErrInvalid) {
 				t.Errorf("used twice: got %v", err)
