@@ -69,7 +69,7 @@ type MirrorStats struct {
 // MaxAttempts it is given up, so that it does not hold back the others for ever, and the mailbox's error says so.
 //
 // A mailbox that fails does not stop the others: it is reported to OnError, and without Interval the error joins one for
-// each. With Interval the mailboxes are listed anew each round, and only the end of ctx ends Mirror.
+// each. Nor does one whose server asks for a long wait: the others go on, and it is tried again when it is due. With Interval the mailboxes are listed anew each round, and only the end of ctx ends Mirror.
 // A Save that meets ErrChanged means that another process mirrors this mailbox: it fails, and nothing is overwritten.
 // opts may be nil.
 func Mirror(ctx context.Context, src MailboxSyncer, sink ChangeSink, cps CheckpointStore, opts *MirrorOptions) (MirrorStats, error) {
@@ -105,41 +105,54 @@ type mirror struct {
 	tellMu   sync.Mutex
 }
 
-// mailbox syncs one mailbox to the end of its history, through temporary failures and a lost Checkpoint.
-func (m *mirror) mailbox(ctx context.Context, name string) error {
-	var err, givenUp error
-	furthest := 0 // changes stored by one sync since a Checkpoint was saved
-	changed := true
-	defer func() { m.paced(name, changed) }()
-	for futile := 0; futile < m.opts.MaxAttempts; {
-		if futile > 0 {
-			delay := backoffDelay(m.opts.RetryDelay, futile, RetryAfter(err))
-			m.emit(Event{Kind: EventRetry, Mailbox: name, Until: time.Now().Add(delay), Err: err, Detail: err.Error()})
-			if sleep(ctx, delay) != nil {
-				break
-			}
+// An errand is one mailbox's turn: to the end of its history, through temporary failures and a lost Checkpoint.
+type errand struct {
+	name     string
+	futile   int // tries without progress, in a row
+	furthest int // changes stored by one sync since a Checkpoint was saved
+	err      error
+	givenUp  error
+	due      time.Time // when to try again
+}
+
+// patience is the longest wait for which an errand keeps its worker: a server may ask to be left alone for hours, and the
+// other mailboxes must not wait for that.
+const patience = time.Minute
+
+// run does an errand. It returns false if that is to go on when it is due, and else e.err is the mailbox's.
+func (m *mirror) run(ctx context.Context, e *errand) (done bool) {
+	for e.futile < m.opts.MaxAttempts {
+		if wait := time.Until(e.due); wait > patience {
+			return false
+		} else if wait > 0 && sleep(ctx, wait) != nil {
+			break
 		}
-		var saved, stored int
-		saved, stored, err = m.sync(ctx, name, &givenUp)
-		if err == nil {
+		saved, stored, err := m.sync(ctx, e.name, &e.givenUp)
+		if e.err = err; err == nil {
 			m.count(func(s *MirrorStats) { s.Mailboxes++ })
-			changed = stored > 0 || futile > 0 || givenUp != nil
-			return givenUp
+			m.paced(e.name, stored > 0 || e.futile > 0 || e.givenUp != nil)
+			e.err = e.givenUp
+			return true
 		}
-		m.report(ctx, name, err)
+		m.report(ctx, e.name, err)
 		if ctx.Err() != nil || !Temporary(err) && !errors.Is(err, errHeld) {
 			break
 		}
 		switch {
 		case saved > 0:
-			futile, furthest = 0, 0
-		case stored > furthest:
-			futile, furthest = 0, stored
+			e.futile, e.furthest = 0, 0
+		case stored > e.furthest:
+			e.futile, e.furthest = 0, stored
 		}
-		futile++
+		if e.futile++; e.futile < m.opts.MaxAttempts {
+			delay := backoffDelay(m.opts.RetryDelay, e.futile, RetryAfter(err))
+			e.due = time.Now().Add(delay)
+			m.emit(Event{Kind: EventRetry, Mailbox: e.name, Until: e.due, Err: err, Detail: err.Error()})
+		}
 	}
 	m.count(func(s *MirrorStats) { s.Failed++ })
-	return err
+	m.paced(e.name, true)
+	return true
 }
 
 // sync runs one Sync from the saved Checkpoint, and returns how many Checkpoints it saved, and how many changes it stored.

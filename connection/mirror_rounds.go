@@ -27,28 +27,38 @@ func (m *mirror) rounds(ctx context.Context) error {
 
 // round syncs every mailbox once.
 func (m *mirror) round(ctx context.Context) error {
-	var (
-		mu     sync.Mutex
-		failed = make(map[string]error)
-		jobs   = make(chan string)
-		pool   sync.WaitGroup
-	)
-	for range m.opts.Workers {
-		pool.Go(func() {
-			for name := range jobs {
-				if err := m.mailbox(ctx, name); err != nil {
-					mu.Lock()
-					failed[name] = err
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	listErr := m.list(ctx, jobs)
-	close(jobs)
-	pool.Wait()
+	failed := make(map[string]error)
+	var listErr error
+	later := m.work(ctx, failed, func(jobs chan<- *errand) { listErr = m.list(ctx, jobs) })
 	if listErr != nil {
 		m.report(ctx, "", listErr)
+	}
+	for len(later) > 0 && ctx.Err() == nil {
+		if m.opts.Interval > 0 { // another round comes
+			for _, e := range later {
+				failed[e.name] = e.err
+				m.putOff(e)
+			}
+			break
+		}
+		slices.SortFunc(later, func(a, b *errand) int { return a.due.Compare(b.due) })
+		first := later[0].due
+		if sleep(ctx, time.Until(first)) != nil {
+			break
+		}
+		now := slices.IndexFunc(later, func(e *errand) bool { return e.due.After(first.Add(patience)) })
+		if now < 0 {
+			now = len(later)
+		}
+		due := later[:now]
+		later = append(slices.Clone(later[now:]), m.work(ctx, failed, func(jobs chan<- *errand) {
+			for _, e := range due {
+				jobs <- e
+			}
+		})...)
+	}
+	for _, e := range later {
+		failed[e.name] = e.err
 	}
 	errs := []error{listErr}
 	for _, name := range slices.Sorted(maps.Keys(failed)) {
@@ -57,7 +67,36 @@ func (m *mirror) round(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (m *mirror) list(ctx context.Context, jobs chan<- string) error {
+// work does the errands that give sends, by as many workers as the options say, notes the mailboxes that failed, and
+// returns the errands that are to go on later.
+func (m *mirror) work(ctx context.Context, failed map[string]error, give func(jobs chan<- *errand)) (later []*errand) {
+	var (
+		mu   sync.Mutex
+		jobs = make(chan *errand)
+		pool sync.WaitGroup
+	)
+	for range m.opts.Workers {
+		pool.Go(func() {
+			for e := range jobs {
+				done := m.run(ctx, e)
+				mu.Lock()
+				switch {
+				case !done:
+					later = append(later, e)
+				case e.err != nil:
+					failed[e.name] = e.err
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	give(jobs)
+	close(jobs)
+	pool.Wait()
+	return later
+}
+
+func (m *mirror) list(ctx context.Context, jobs chan<- *errand) error {
 	seen := make(map[string]bool) // a mailbox listed twice must not be synced by two workers at once
 	for mb, err := range m.src.Mailboxes(ctx, m.opts.Mailboxes) {
 		if err != nil {
@@ -71,7 +110,7 @@ func (m *mirror) list(ctx context.Context, jobs chan<- string) error {
 			continue
 		}
 		select {
-		case jobs <- mb.Name:
+		case jobs <- &errand{name: mb.Name}:
 		case <-ctx.Done():
 			return canceled(ctx, "mirror")
 		}
@@ -112,4 +151,15 @@ func (m *mirror) paced(name string, changed bool) {
 	}
 	p.next = time.Now().Add(p.pause - m.opts.Interval/2)
 	m.paces[name] = p
+}
+
+// putOff leaves a mailbox alone until its errand is due.
+func (m *mirror) putOff(e *errand) {
+	m.count(func(s *MirrorStats) { s.Failed++ })
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.paces == nil {
+		m.paces = make(map[string]pace)
+	}
+	m.paces[e.name] = pace{pause: m.opts.Interval, next: e.due}
 }

@@ -516,3 +516,39 @@ func TestMirrorLendsWhatTheSinkKnows(t *testing.T) {
 		})
 	}
 }
+
+// A server that asks for an hour keeps one mailbox waiting and not the others, and that mailbox is read when the hour is over.
+func TestMirrorLongWaitHoldsNobodyUp(t *testing.T) {
+	for name, interval := range map[string]time.Duration{"once": 0, "again and again": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, v := newHistory(), newMirrorVault()
+				began := time.Now()
+				h.fail = func(mailbox string, _ int) error {
+					if mailbox == "alice" && time.Since(began) < time.Hour {
+						return &connection.Error{Kind: connection.ErrThrottled, RetryAfter: time.Hour}
+					}
+					return nil
+				}
+				var last time.Duration // when others than alice were looked at first
+				seen := make(map[string]time.Duration)
+				h.look = func(mailbox string) {
+					if _, ok := seen[mailbox]; !ok {
+						last = time.Since(began)
+					}
+					seen[mailbox] = time.Since(began)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
+				defer cancel()
+				_, err := connection.Mirror(ctx, h, v, &guardedCheckpoints{t: t, v: v}, &connection.MirrorOptions{Workers: 1, Interval: interval})
+				if interval == 0 && err != nil || interval > 0 && !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got error %v", err)
+				}
+				if last > 0 {
+					t.Errorf("another mailbox had to wait for %v", last)
+				}
+				v.check(t, h)
+			})
+		})
+	}
+}
