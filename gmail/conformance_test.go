@@ -96,6 +96,7 @@ func (c conformance) rig(t testing.TB) *conformanceRig {
 	t.Helper()
 	r := &conformanceRig{Server: gmailtest.NewServer(t, &gmailtest.Options{
 		Protocol: c.protocol, AllowBadRequests: true, // of lines that are cut
+		Rendering: gmailtest.Rendering{NoGzip: true}, // which would be most of the time of large messages
 	}), conformance: c}
 	r.AddUser(gmailtest.User{Email: ann})
 	r.env = r.Env()
