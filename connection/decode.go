@@ -318,6 +318,9 @@ func wantOf(t reflect.Type, short bool) string {
 		}
 		return text
 	}
+	if t.Kind() == reflect.Pointer { // so that not given differs from false or 0
+		t = t.Elem()
+	}
 	switch {
 	case t == secretType:
 		return pick("secret", "a string")

@@ -28,6 +28,8 @@ type demoConfig struct {
 	OAuth2   *struct {
 		ClientID string `json:"client_id"`
 	} `json:"oauth2"`
+	Unwrap  *bool `json:"unwrap,omitempty" default:"true" recommended:"false" when:"mode=tls,starttls username=x"`
+	Refused bool  `json:"refused,omitempty" form:"false"`
 }
 
 func (c demoConfig) Validate() error { return c.NetworkSettings.Validate() }
@@ -154,6 +156,7 @@ func TestFields(t *testing.T) {
 		"username":           {Name: "username", Type: "string", Label: "User name"},
 		"password":           {Name: "password", Type: "secret", Label: "password"},
 		"polling_interval":   {Name: "polling_interval", Type: "duration", Label: "polling_interval", Default: "50ms", Min: "1ms"},
+		"unwrap":             {Name: "unwrap", Type: "boolean", Label: "unwrap", Default: "true", Recommended: "false", When: map[string][]string{"mode": {"tls", "starttls"}, "username": {"x"}}},
 		"oauth2.client_id":   {Name: "oauth2.client_id", Type: "string", Label: "client_id"},
 	} {
 		if got := byName[name]; !reflect.DeepEqual(got, want) {
@@ -165,6 +168,9 @@ func TestFields(t *testing.T) {
 	}
 	if _, ok := byName["ID"]; ok {
 		t.Error("the host's id is no setting")
+	}
+	if _, ok := byName["refused"]; ok {
+		t.Error("a field that no form shows is listed")
 	}
 }
 
