@@ -16,7 +16,7 @@ const (
 	Updated                       // Message holds flags and labels, without a Body
 	Removed                       // Ref is gone
 	FolderAdded                   // Folder is new
-	FolderRemoved                 // Folder is gone, and all that was in it
+	FolderRemoved                 // Folder is gone, and with it the messages whose Ref names it
 	FolderRenamed                 // Folder has the new name, Folder.Previous the old one
 )
 

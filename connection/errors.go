@@ -97,6 +97,10 @@ type Error struct {
 	RetryAfter time.Duration // how long the server asks us to wait; 0 if it does not say
 	Hint       string        // which setting is at fault and what to do; for people
 	Err        error         // the cause
+
+	// Settled, of a message that Sync could not read, says that the Checkpoints which follow take account of it: the driver
+	// tries it again by itself, or it can never be read. Nobody need hold them back for it.
+	Settled bool
 }
 
 // Error returns the parts that are set: "imap fetch mail.example.org:993 INBOX/7:12: not found [NONEXISTENT]: no such message".

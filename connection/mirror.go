@@ -66,7 +66,8 @@ type MirrorStats struct {
 // A mailbox whose Checkpoint is lost is read from the beginning, asking sink.Known what is there already: by the driver
 // itself, or by Mirror where Sync returns ErrStale. A message
 // that cannot be read (an *Error with a Ref) is reported, holds back the mailbox's Checkpoint and is tried again; after
-// MaxAttempts it is given up, so that it does not hold back the others for ever, and the mailbox's error says so.
+// MaxAttempts it is given up, so that it does not hold back the others for ever, and the mailbox's error says so. An error
+// that is Settled holds back nothing.
 //
 // A mailbox that fails does not stop the others: it is reported to OnError, and without Interval the error joins one for
 // each. Nor does one whose server asks for a long wait: the others go on, and it is tried again when it is due. With Interval the mailboxes are listed anew each round, and only the end of ctx ends Mirror.
@@ -211,6 +212,8 @@ func (r *mirrorRun) from(ctx context.Context, since Checkpoint) error {
 				if folder == nil {
 					folder = err
 				}
+			case e.Settled:
+				r.settled(ctx, e.Ref, err)
 			case e.Kind != ErrNotFound: // else it is gone meanwhile
 				r.unread(ctx, e.Ref, err)
 			}
@@ -244,6 +247,16 @@ func (r *mirrorRun) unread(ctx context.Context, ref Ref, err error) {
 	*r.givenUp = fmt.Errorf("given up after %d tries: %w", tries, err)
 	r.emit(Event{Kind: EventPoisoned, Mailbox: r.name, Ref: ref, Err: err, Detail: err.Error()})
 	r.count(func(s *MirrorStats) { s.Skipped++ })
+}
+
+// settled notes that ref could not be read, which the driver bears in mind: no Checkpoint is held back.
+func (r *mirrorRun) settled(ctx context.Context, ref Ref, err error) {
+	r.report(ctx, r.name, err)
+	*r.givenUp = err
+	if !Temporary(err) {
+		r.emit(Event{Kind: EventPoisoned, Mailbox: r.name, Ref: ref, Err: err, Detail: err.Error()})
+		r.count(func(s *MirrorStats) { s.Skipped++ })
+	}
 }
 
 // blame counts the tries of the messages that could not be read, once the sync has gone on behind them: until then the

@@ -552,3 +552,26 @@ func TestMirrorLongWaitHoldsNobodyUp(t *testing.T) {
 		})
 	}
 }
+
+// A message that the driver bears in mind holds no Checkpoint back, and the mailbox's error tells of it.
+func TestMirrorSettledMessage(t *testing.T) {
+	for kind, skipped := range map[connection.Kind]int64{connection.ErrCorrupt: 1, connection.ErrUnavailable: 0} {
+		h, v := newHistory(), newMirrorVault()
+		tries := 0
+		h.fail = func(mailbox string, n int) error {
+			if mailbox != "alice" || n != 1 {
+				return nil
+			}
+			tries++
+			return &connection.Error{Ref: connection.Ref{Mailbox: mailbox, ID: "1"}, Kind: kind, Settled: true}
+		}
+		cps := &guardedCheckpoints{t: t, v: v, except: map[connection.Ref]bool{{Mailbox: "alice", ID: "1"}: true}}
+		stats, err := connection.Mirror(t.Context(), h, v, cps, nil)
+		if !errors.Is(err, kind) || tries != 1 || stats.Skipped != skipped || stats.Failed > 0 {
+			t.Errorf("%v: error %v after %d tries, %+v", kind, err, tries, stats)
+		}
+		if cp, err := cps.Load(t.Context(), "alice"); cp == "" || err != nil {
+			t.Errorf("%v: no checkpoint was saved: %v", kind, err)
+		}
+	}
+}

@@ -80,6 +80,7 @@ func (s *syncing) update(id string, labels []string, held bool) error {
 // failed decides about a message that could not be read.
 func (s *syncing) failed(g got) error {
 	e := s.conn.fail("sync", s.box.ref(g.id), g.err)
+	e.Settled = true // if it is told at all
 	blame, err := s.trouble.judge(s.ctx, s.conn, s.box, g.err)
 	switch blame {
 	case blameNobody:
