@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/examples/internal/mirrored"
 )
 
 // A job is one run of the program.
 type job struct {
 	options
-	*printer
+	*mirrored.Printer
 	env   *connection.Env
 	stdin io.Reader
 }
@@ -31,26 +31,26 @@ func (j *job) do(ctx context.Context) (err error) {
 	case j.list:
 		return j.listed(ctx, source)
 	}
-	store, err := j.openStore()
+	store, err := mirrored.OpenStore(j.to, j.env)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	return j.mirror(ctx, source, NewArchive(store))
+	return j.mirror(ctx, source, mirrored.NewArchive(store))
 }
 
 // tested is -test.
 func (j *job) tested(ctx context.Context, source connection.Connection) error {
 	report, err := source.Test(ctx, nil)
 	if ctx.Err() == nil {
-		j.report(report)
+		j.Report(report)
 	}
 	return err
 }
 
 // listed is -list.
 func (j *job) listed(ctx context.Context, source server) error {
-	chosen, err := newSelection(j.mailboxes)
+	chosen, err := mirrored.NewSelection("mailboxes", j.mailboxes)
 	if err != nil {
 		return err
 	}
@@ -58,37 +58,37 @@ func (j *job) listed(ctx context.Context, source server) error {
 		if err != nil {
 			return err
 		}
-		if chosen.match(mb) {
-			j.event("mailbox", mb)
-			j.say("%s", mb.Name)
+		if chosen.Match(mb) {
+			j.Event("mailbox", mb)
+			j.Say("%s", mb.Name)
 		}
 	}
 	return nil
 }
 
 // mirror brings the archive in step with the server.
-func (j *job) mirror(ctx context.Context, source server, archive *Archive) error {
-	chosen, err := newSelection(j.mailboxes)
+func (j *job) mirror(ctx context.Context, source server, archive *mirrored.Archive) error {
+	chosen, err := mirrored.NewSelection("mailboxes", j.mailboxes)
 	if err != nil {
 		return err
 	}
 	began := time.Now()
-	j.say("Mirroring %s into %s.", source.Info().Endpoint, archive.store.Info().Endpoint)
-	archive.Progress = j.advanced
+	j.Say("Mirroring %s into %s.", source.Info().Endpoint, archive.Endpoint())
+	archive.Progress = j.Advanced
 	opts := &connection.MirrorOptions{
-		Match:   chosen.match,
+		Match:   chosen.Match,
 		Workers: j.workers,
-		OnError: j.problem,
+		OnError: j.Problem,
 		Observe: j.observe,
 	}
 	if j.follow {
 		opts.Interval = j.interval
 	}
-	stats, err := connection.Mirror(ctx, watched{source, j.ended}, archive, archive, opts)
-	j.event("done", map[string]any{"mirror": stats, "seconds": time.Since(began).Seconds()})
-	j.say("%s up to date, %s failed; %s new, %s changed, %s removed on the server, in %s.",
-		counted(stats.Mailboxes, "mailbox", "mailboxes"), number(stats.Failed), counted(stats.Added, "message", "messages"),
-		number(stats.Updated), number(stats.Removed), time.Since(began).Round(10*time.Millisecond))
+	stats, err := connection.Mirror(ctx, mirrored.Watched{MailboxSyncer: source, Ended: j.Ended}, archive, archive, opts)
+	j.Event("done", map[string]any{"mirror": stats, "seconds": time.Since(began).Seconds()})
+	j.Say("%s up to date, %s failed; %s new, %s changed, %s removed on the server, in %s.",
+		mirrored.Counted(stats.Mailboxes, "mailbox", "mailboxes"), mirrored.Number(stats.Failed), mirrored.Counted(stats.Added, "message", "messages"),
+		mirrored.Number(stats.Updated), mirrored.Number(stats.Removed), time.Since(began).Round(10*time.Millisecond))
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
@@ -97,27 +97,17 @@ func (j *job) mirror(ctx context.Context, source server, archive *Archive) error
 		return errors.Join(errors.New("no mailbox could be mirrored; this is what a test says"), j.tested(ctx, source))
 	case stats.Failed > 0:
 		// Each was shown when it happened.
-		return fmt.Errorf("%s could not be mirrored whole", counted(stats.Failed, "mailbox", "mailboxes"))
+		return fmt.Errorf("%s could not be mirrored whole", mirrored.Counted(stats.Failed, "mailbox", "mailboxes"))
 	}
 	return err
 }
 
-// watched tells when the Sync of a mailbox has ended.
-type watched struct {
-	server
-	ended func(mailbox string, whole bool)
-}
-
-func (w watched) Sync(ctx context.Context, since connection.Checkpoint, opts *connection.SyncOptions) iter.Seq2[*connection.Change, error] {
-	return func(yield func(*connection.Change, error) bool) {
-		whole := true
-		defer func() { w.ended(opts.Mailbox, whole) }()
-		for c, err := range w.server.Sync(ctx, since, opts) {
-			whole = whole && err == nil
-			if !yield(c, err) {
-				whole = false
-				return
-			}
-		}
+// observe shows what a person who waits wants to know. What is skipped or odd is one item among many that Exchange keeps in a
+// mailbox, and is left to the log.
+func (j *job) observe(ev connection.Event) {
+	switch ev.Kind {
+	case connection.EventRetry, connection.EventThrottled, connection.EventInsecure, connection.EventNotice, connection.EventPoisoned, connection.EventRestarted:
+		j.Tell(ev)
+	default: // progress tells the rest
 	}
 }

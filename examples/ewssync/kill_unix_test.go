@@ -19,6 +19,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews/ewstest"
+	"github.com/mailconn/mailconn/examples/internal/mirrored"
 )
 
 // child is the program as a process of its own.
@@ -70,7 +71,7 @@ type crash struct {
 	gone   map[string]int  // of these, removed
 	forgot map[string]bool // mailboxes whose history the server has forgotten: what was removed meanwhile is told nowhere
 
-	checked map[string]bool              // parts of logs that were found good; they never change
+	checked map[string]int64             // parts of each mailbox's log that were found good
 	logged  map[string]map[string]string // what they say was added: keys by ids, by mailbox
 }
 
@@ -87,7 +88,7 @@ func TestKilled(t *testing.T) {
 	t.Logf("%d mailboxes of %d messages, %d kills", mailboxes, messages, kills)
 	c := &crash{
 		random: rand.New(rand.NewPCG(7, 7)), dir: t.TempDir(), sent: make(map[string]int), gone: make(map[string]int), forgot: make(map[string]bool),
-		checked: make(map[string]bool), logged: make(map[string]map[string]string),
+		checked: make(map[string]int64), logged: make(map[string]map[string]string),
 	}
 	for i := range mailboxes {
 		c.boxes = append(c.boxes, fmt.Sprintf("user%03d@corp.test", i))
@@ -221,39 +222,36 @@ func (c *crash) check(t *testing.T) {
 	t.Helper()
 	s := fileStore(t, c.dir)
 	for _, box := range append(c.boxes, denied) {
-		l := &mailboxLog{store: s, mailbox: box}
-		var number int64
+		number, last := int64(0), c.checked[box]
 		if c.logged[box] == nil {
 			c.logged[box] = make(map[string]string)
 		}
-		for info, err := range s.List(t.Context(), &connection.ListOptions{Prefix: l.prefix()}) {
+		for section, err := range mirrored.NewArchive(s).Log(t.Context(), box) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			number++
-			if info.Key != l.key(number) {
-				t.Errorf("%s: got part %s, want %s", box, info.Key, l.key(number))
+			if number++; section.Number != number || section.Checkpoint == "" || section.Entries != len(section.Changes) {
+				t.Errorf("%s: part %d: got %+v", box, number, section.Part)
 			}
-			if c.checked[info.Key] {
+			if number <= last { // it never changes
 				continue
 			}
-			c.checked[info.Key] = true
-			part, err := l.read(t.Context(), info.Key, func(e Entry) {
-				if e.Op == "removed" {
+			c.checked[box] = number
+			for _, e := range section.Changes {
+				switch e.Op {
+				case "removed":
 					delete(c.logged[box], e.Ref.ID)
+				case "added":
+					data, err := os.ReadFile(filepath.Join(c.dir, filepath.FromSlash(e.Key)))
+					if err != nil || int64(len(data)) != e.Size || mirrored.MessageKey(data) != e.Key {
+						t.Errorf("%s: the log is ahead of what is stored: %s: %d octets, %v", box, e.Key, len(data), err)
+					}
+					c.logged[box][e.Ref.ID] = e.Key
 				}
-				if e.Op != "added" {
-					return
-				}
-				data, err := os.ReadFile(filepath.Join(c.dir, filepath.FromSlash(e.Key)))
-				if err != nil || int64(len(data)) != e.Size || keyOf(data) != e.Key {
-					t.Errorf("%s: the log is ahead of what is stored: %s: %d octets, %v", box, e.Key, len(data), err)
-				}
-				c.logged[box][e.Ref.ID] = e.Key
-			})
-			if err != nil || part.Number != number || part.Checkpoint == "" {
-				t.Errorf("%s: part %d: got %+v, %v", box, number, part, err)
 			}
+		}
+		if number < last {
+			t.Errorf("%s: the log has lost its parts behind %d of %d", box, number, last)
 		}
 	}
 }
@@ -266,7 +264,7 @@ func (c *crash) whole(t *testing.T, box string) {
 	for _, folder := range []string{"Inbox", "Inbox/Sub"} {
 		for _, m := range c.srv.Messages(box, folder) {
 			count++
-			if c.logged[box][m.ID] != keyOf(m.Raw) {
+			if c.logged[box][m.ID] != mirrored.MessageKey(m.Raw) {
 				lost++
 			}
 		}

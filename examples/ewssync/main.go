@@ -4,8 +4,8 @@
 //	go run ./examples/ewssync -settings exchange.json -to ~/mail-archive -follow    ... again and again
 //	go run ./examples/ewssync -settings exchange.json -test                         see what would fail
 //
-// It is written to be copied: archive.go and log.go are an archive that connection.Mirror fills, job.go is what a program
-// does with this library, and the rest is the command line.
+// It is written to be copied: job.go is what a program does with this library, and the rest is the command line. The archive
+// that connection.Mirror fills is in examples/internal/mirrored.
 package main
 
 import (
@@ -18,6 +18,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/mailconn/mailconn/examples/internal/mirrored"
 )
 
 func main() {
@@ -101,7 +103,7 @@ func (o options) check(rest []string) error {
 	case o.workers < 1:
 		return fmt.Errorf("-workers %d: want at least 1", o.workers)
 	}
-	_, err := newSelection(o.mailboxes)
+	_, err := mirrored.NewSelection("mailboxes", o.mailboxes)
 	return err
 }
 
@@ -115,12 +117,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		_, _ = fmt.Fprintf(stderr, "ewssync: %v\nTry -help.\n", err) // nobody left to tell
 		return exitUsage
 	}
-	p := &printer{out: stdout, errs: stderr, asJSON: o.asJSON}
-	job := &job{options: o, printer: p, env: p.env(o.verbose), stdin: stdin}
+	p := &mirrored.Printer{Program: "ewssync", Source: "on the server", Out: stdout, Errs: stderr, JSON: o.asJSON}
+	job := &job{options: o, Printer: p, env: p.Env(o.verbose), stdin: stdin}
+	job.env.Observe = job.observe
 	noted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(noted)
-		p.note("stopping. Press Ctrl-C again to end at once.")
+		p.Note("stopping. Press Ctrl-C again to end at once.")
 	})
 	err = job.do(ctx)
 	if !stop() {
@@ -128,10 +131,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	switch {
 	case ctx.Err() != nil:
-		p.fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
+		p.Fail(fmt.Errorf("interrupted: %w", context.Cause(ctx)))
 		return exitInterrupted
 	case err != nil:
-		p.fail(err)
+		p.Fail(err)
 		return exitFailed
 	}
 	return exitOK

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews/ewstest"
+	"github.com/mailconn/mailconn/examples/internal/mirrored"
 	"github.com/mailconn/mailconn/objectstore/filestore"
 )
 
@@ -152,12 +152,23 @@ func fileStore(t *testing.T, dir string) connection.ObjectStore {
 	return s
 }
 
+// logged returns the parts of a mailbox's log and what is in them.
+func logged(t *testing.T, s connection.ObjectStore, mailbox string) (parts []mirrored.Part, all []mirrored.Entry) {
+	t.Helper()
+	for section, err := range mirrored.NewArchive(s).Log(t.Context(), mailbox) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts, all = append(parts, section.Part), append(all, section.Changes...)
+	}
+	return parts, all
+}
+
 // archived replays the log of a mailbox and returns the octets of what is in it now, by their ids at the server. Each is
 // read from the archive.
 func archived(t *testing.T, dir, mailbox string) map[string][]byte {
 	t.Helper()
-	s := fileStore(t, dir)
-	parts, entries := logged(t, s, mailbox)
+	parts, entries := logged(t, fileStore(t, dir), mailbox)
 	for i, part := range parts {
 		if part.Number != int64(i)+1 || part.Mailbox != mailbox || part.Checkpoint == "" {
 			t.Errorf("part %d of %s: got %+v", i+1, mailbox, part)
@@ -171,7 +182,7 @@ func archived(t *testing.T, dir, mailbox string) map[string][]byte {
 			if err != nil {
 				t.Errorf("%s: %v", mailbox, err)
 			}
-			if key := keyOf(data); key != e.Key {
+			if key := mirrored.MessageKey(data); key != e.Key {
 				t.Errorf("%s: its octets belong under %s", e.Key, key)
 			}
 			now[e.Ref.ID] = data
@@ -265,34 +276,6 @@ func TestSample(t *testing.T) {
 	_, err := (&job{options: options{settings: filepath.Join("settings", "exchange.json")}}).openServer()
 	if err != nil {
 		t.Error(err)
-	}
-}
-
-func TestSelection(t *testing.T) {
-	for list, want := range map[string]struct{ names, matches string }{
-		"":                               {"", "ann@a.test bob@b.test"},
-		" Ann@A.test , bob@b.test,":      {"ann@a.test bob@b.test", "ann@a.test bob@b.test"},
-		"*@B.test":                       {"", "bob@b.test"},
-		"ann@a.test,*@c.test":            {"", "ann@a.test"},
-		"nobody@a.test":                  {"nobody@a.test", ""},
-		"ann@a.test#archive, bob@b.test": {"ann@a.test#archive bob@b.test", "bob@b.test"},
-	} {
-		s, err := newSelection(list)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var matches []string
-		for _, name := range []string{"ann@a.test", "bob@b.test"} {
-			if s.match(&connection.Mailbox{Name: name}) {
-				matches = append(matches, name)
-			}
-		}
-		if got := strings.Join(s.names(), " "); got != want.names {
-			t.Errorf("%q: names: got %q, want %q", list, got, want.names)
-		}
-		if got := strings.Join(matches, " "); got != want.matches {
-			t.Errorf("%q: matches: got %q, want %q", list, got, want.matches)
-		}
 	}
 }
 
@@ -401,6 +384,40 @@ func TestFollow(t *testing.T) {
 	wantArchived(t, dir, srv, ann, "Inbox")
 }
 
+// A folder that is removed is a line of the log. Its messages stay in the archive.
+func TestFolderRemoved(t *testing.T) {
+	const ann = "ann@corp.test"
+	srv := newServer(t, nil, ann)
+	srv.boxes[ann].Deliver("Inbox", raws(ann, 0, 2)...)
+	srv.boxes[ann].Deliver("Inbox/Old", raws(ann, 2, 5)...)
+	args := []string{"-settings", exchange(t, srv, map[string]any{"mailboxes": []string{ann}}), "-to", t.TempDir()}
+	runArgs(t.Context(), args...).want(t, exitOK, "5 messages new")
+	srv.boxes[ann].Folder("Inbox/Old").Delete()
+	runArgs(t.Context(), args...).want(t, exitOK, "ann@corp.test: 0 new messages (0 B), 1 folder change; up to date", "0 messages new, 0 changed, 0 removed on the server")
+	_, entries := logged(t, fileStore(t, args[3]), ann)
+	if last := entries[len(entries)-1]; last.Op != "folder removed" || last.Folder != "Inbox/Old" {
+		t.Errorf("got %+v as the last entry", last)
+	}
+	if got := len(archived(t, args[3], ann)); got != 5 {
+		t.Errorf("got %d messages in the archive, want 5", got)
+	}
+}
+
+// Each retry is told. Of the many items that are no mail, or odd, only the log tells.
+func TestEvents(t *testing.T) {
+	var out, errOut bytes.Buffer
+	j := &job{Printer: &mirrored.Printer{Out: &out, Errs: &errOut}}
+	for range 2 {
+		j.observe(connection.Event{Kind: connection.EventRetry, Mailbox: "ann@corp.test", Detail: "the line was cut"})
+		j.observe(connection.Event{Kind: connection.EventSkipped, Mailbox: "ann@corp.test", Detail: "no mail"})
+		j.observe(connection.Event{Kind: connection.EventQuirk, Mailbox: "ann@corp.test", Detail: "odd"})
+	}
+	j.observe(connection.Event{Kind: connection.EventRestarted, Detail: "history lost"})
+	if got, want := errOut.String(), strings.Repeat("note: ann@corp.test: retry: the line was cut\n", 2)+"note: restarted: history lost\n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
 // patience is what no test needs on a machine that has time.
 const patience = 5 * time.Minute
 
@@ -419,37 +436,6 @@ func until(t *testing.T, ended <-chan struct{}, what string, ok func() bool) {
 			return
 		case <-limit.C:
 			t.Fatalf("after %s this is not true: %s", patience, what)
-		}
-	}
-}
-
-func TestPrinterKeepsTheTerminalSafe(t *testing.T) {
-	var out, errOut bytes.Buffer
-	p := &printer{out: &out, errs: &errOut}
-	p.problem("", errors.New("the server says \x1b[2J\x07\u009b31m hello"))
-	p.say("two\nlines")
-	if got, want := errOut.String(), "problem: the server says  [2J  31m hello\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	if got := out.String(); got != "two\nlines\n" {
-		t.Errorf("got %q", got)
-	}
-	for range 10 * maxProblems {
-		p.problem(box, errors.New("again"))
-	}
-	if got := strings.Count(errOut.String(), "again"); got != maxProblems-1 {
-		t.Errorf("got %d problems printed, want %d", got, maxProblems-1)
-	}
-}
-
-func TestWords(t *testing.T) {
-	for got, want := range map[string]string{
-		number(0): "0", number(999): "999", number(1000): "1,000", number(1234567): "1,234,567", number(-1000): "-1,000",
-		counted(1, "mailbox", "mailboxes"): "1 mailbox", counted(20000, "mailbox", "mailboxes"): "20,000 mailboxes",
-		octets(999): "999 B", octets(1500): "1.5 kB", octets(2_500_000): "2.5 MB", octets(3_000_000_000): "3.0 GB",
-	} {
-		if got != want {
-			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

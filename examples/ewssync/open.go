@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path"
-	"path/filepath"
-	"runtime"
 	"strings"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews"
+	"github.com/mailconn/mailconn/examples/internal/mirrored"
 	"github.com/mailconn/mailconn/objectstore/filestore"
 )
 
@@ -45,17 +42,18 @@ func (j *job) openServer() (server, error) {
 		}
 		config["server"], config["username"], config["password"] = j.server, j.username, password
 	}
-	chosen, err := newSelection(j.mailboxes)
+	chosen, err := mirrored.NewSelection("mailboxes", j.mailboxes)
 	if err != nil {
 		return nil, err
 	}
-	if names := chosen.names(); len(names) > 0 {
+	if names := chosen.Names(); len(names) > 0 {
 		config["mailboxes"] = names // no need to ask the server which there are
 	}
 	if settings.Config, err = withFields(settings.Config, config); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	c, err := openAs[server](settings, j.env)
+	// The program links these two drivers and no other.
+	c, err := mirrored.OpenAs[server](connection.NewRegistry(ews.Driver(), filestore.Driver()), settings, j.env)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -103,110 +101,4 @@ func withFields(config json.RawMessage, with map[string]any) (json.RawMessage, e
 		all[name] = raw
 	}
 	return json.Marshal(all)
-}
-
-// openStore opens what -to names: the settings file of a store, or a folder, which is made if it is new.
-func (j *job) openStore() (connection.ObjectStore, error) {
-	settings := connection.Settings{Driver: filestore.DriverName}
-	if info, err := os.Stat(j.to); err == nil && !info.IsDir() {
-		data, err := os.ReadFile(j.to)
-		if err != nil {
-			return nil, fmt.Errorf("-to: %w", err)
-		}
-		if settings, err = connection.ParseSettings(data); err != nil {
-			return nil, fmt.Errorf("-to %s: %w", j.to, err)
-		}
-	} else {
-		location, err := filepath.Abs(j.to)
-		if err == nil {
-			err = makeFolder(location)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("-to: %w: name a folder that you may make and write to", err)
-		}
-		if settings.Config, err = json.Marshal(map[string]string{"location": location}); err != nil {
-			return nil, fmt.Errorf("-to: %w", err)
-		}
-	}
-	store, err := openAs[connection.ObjectStore](settings, j.env)
-	if err != nil {
-		return nil, fmt.Errorf("-to: %w", err)
-	}
-	return store, nil
-}
-
-// openAs opens a connection and asserts that it can do what T says. The program links these two drivers and no other.
-func openAs[T connection.Connection](settings connection.Settings, env *connection.Env) (T, error) {
-	var none T
-	c, err := connection.NewRegistry(ews.Driver(), filestore.Driver()).Open(settings, env)
-	if err != nil {
-		return none, err
-	}
-	t, err := connection.As[T](c)
-	if err != nil {
-		return none, errors.Join(err, c.Close())
-	}
-	return t, nil
-}
-
-// makeFolder makes path and what is missing above it, for the user alone, durably.
-func makeFolder(path string) error {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return nil
-	}
-	above := filepath.Dir(path)
-	if above != path {
-		if err := makeFolder(above); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if runtime.GOOS == "windows" {
-		return nil // a folder cannot be synced there, and needs no sync
-	}
-	parent, err := os.Open(above)
-	if err != nil {
-		return err
-	}
-	return errors.Join(parent.Sync(), parent.Close())
-}
-
-// A selection is what -mailboxes asks for. An empty one is all mailboxes.
-type selection []string
-
-func newSelection(list string) (selection, error) {
-	var s selection
-	for pattern := range strings.SplitSeq(list, ",") {
-		pattern = strings.ToLower(strings.TrimSpace(pattern))
-		if pattern == "" {
-			continue
-		}
-		if _, err := path.Match(pattern, ""); err != nil {
-			return nil, fmt.Errorf("-mailboxes: %q: %w", pattern, err)
-		}
-		s = append(s, pattern)
-	}
-	return s, nil
-}
-
-// names returns the addresses asked for, none if there is a pattern among them.
-func (s selection) names() []string {
-	for _, pattern := range s {
-		if strings.ContainsAny(pattern, `*?[\`) {
-			return nil
-		}
-	}
-	return s
-}
-
-// match reports whether mb is asked for.
-func (s selection) match(mb *connection.Mailbox) bool {
-	for _, pattern := range s {
-		if ok, err := path.Match(pattern, strings.ToLower(mb.Name)); err == nil && ok {
-			return true
-		}
-	}
-	return len(s) == 0
 }

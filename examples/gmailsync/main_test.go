@@ -408,6 +408,32 @@ func TestHistoryForgotten(t *testing.T) {
 	}
 }
 
+// A label that is removed takes no message with it: they are in the mailbox still, and none is downloaded again, even where the
+// history is lost.
+func TestLabelRemoved(t *testing.T) {
+	g := newGoogle(t, nil, ann)
+	label := g.AddLabel(ann, "Work")
+	for _, id := range g.Deliver(ann, raws(ann, 0, 4)...)[:3] {
+		g.SetLabels(ann, id, []string{label}, []string{"INBOX"})
+	}
+	args := []string{"-once", "-settings", g.settings(t, nil), "-to", t.TempDir()}
+	runArgs(t.Context(), args...).want(t, exitOK, "4 messages new")
+	g.ResetLog()
+	g.RemoveLabel(ann, label)
+	for range 2 {
+		runArgs(t.Context(), args...).want(t, exitOK, "0 messages new", "0 removed at Google")
+		wantArchived(t, args[4], g, ann)
+		g.ExpireHistory(ann)
+	}
+	if calls := g.downloads(); calls != 0 {
+		t.Errorf("got %d downloads, want none", calls)
+	}
+	_, entries := logged(t, fileStore(t, args[4]), g.ids[ann])
+	if !slices.ContainsFunc(entries, func(e mirrored.Entry) bool { return e.Op == "folder removed" && e.Folder == "Work" }) {
+		t.Errorf("the log does not tell that the label is gone: %+v", entries)
+	}
+}
+
 // A mailbox that is off is told, and the others are mirrored. A suspended user is left out, and told once.
 func TestMailboxOff(t *testing.T) {
 	const eve, sam = "eve@corp.example", "sam@corp.example"

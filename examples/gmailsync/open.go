@@ -41,7 +41,7 @@ func (j *job) openGmail(memory *state) (*gmail.Conn, error) {
 		}
 		return gmail.New(config, env, &opts)
 	})
-	c, err := mirrored.OpenAs[*gmail.Conn](driver, settings, j.env)
+	c, err := mirrored.OpenAs[*gmail.Conn](connection.NewRegistry(driver), settings, j.env)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

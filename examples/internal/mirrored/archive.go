@@ -113,18 +113,7 @@ func (a *Archive) Known(ctx context.Context, mailbox string, refs []connection.R
 // Refs implements [connection.RefLister]. Together with Known it lets Sync find its way again where the server has forgotten
 // the history, without reading a message twice and without keeping one that is gone.
 func (a *Archive) Refs(ctx context.Context, mailbox string) iter.Seq2[connection.Ref, error] {
-	return func(yield func(connection.Ref, error) bool) {
-		refs, err := a.log(mailbox).all(ctx)
-		if err != nil {
-			yield(connection.Ref{}, err)
-			return
-		}
-		for _, ref := range refs {
-			if !yield(ref, nil) {
-				return
-			}
-		}
-	}
+	return a.log(mailbox).all(ctx)
 }
 
 // Finish notes that the mailbox was read to its end once.

@@ -131,6 +131,64 @@ func TestCrashBeforeTheCheckpoint(t *testing.T) {
 	}
 }
 
+// What is known and listed was added and not removed, whether a checkpoint came behind it or not, and whatever became of its
+// folder: the messages of a label that is removed are in the mailbox still.
+func TestPresent(t *testing.T) {
+	s := connectiontest.NewObjectStore()
+	a := NewArchive(s)
+	load(t, a)
+	ref := func(id string) connection.Ref { return connection.Ref{Mailbox: box, ID: id} }
+	removed := func(id string) *connection.Change { return &connection.Change{Op: connection.Removed, Ref: ref(id)} }
+	want := func(a *Archive, ids ...string) {
+		t.Helper()
+		var all []connection.Ref
+		for _, id := range []string{"1", "2", "3", "4", "5"} {
+			all = append(all, ref(id))
+		}
+		known, err := a.Known(t.Context(), box, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, is := range known {
+			if is != slices.Contains(ids, all[i].ID) {
+				t.Errorf("%s: known is %v, want what is of %v", all[i].ID, is, ids)
+			}
+		}
+		var listed []string
+		for r, err := range a.Refs(t.Context(), box) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r != ref(r.ID) {
+				t.Errorf("got %+v", r)
+			}
+			listed = append(listed, r.ID)
+		}
+		if slices.Sort(listed); !slices.Equal(listed, ids) {
+			t.Errorf("got %v listed, want %v", listed, ids)
+		}
+	}
+	store(t, a, added("1", "x"), added("2", "y"), added("2", "y"), added("3", "z"))
+	store(t, a, &connection.Change{Op: connection.FolderRemoved, Folder: &connection.Folder{Name: "Inbox"}})
+	want(a, "1", "2", "3")
+	save(t, a, "", "one")
+	store(t, a, removed("1"), removed("3"), added("3", "z"), added("4", "w"), removed("5"))
+	want(a, "2", "3", "4")
+	want(NewArchive(s), "1", "2", "3")
+	save(t, a, "one", "two")
+	want(a, "2", "3", "4")
+	want(NewArchive(s), "2", "3", "4")
+	for range a.Refs(t.Context(), box) { //nolint:errcheck // left at once
+		break
+	}
+	s.Inject(func(string, string) error { return connection.ErrNetwork })
+	for r, err := range a.Refs(t.Context(), box) {
+		if !errors.Is(err, connection.ErrNetwork) {
+			t.Errorf("got %v, %v from a store that fails", r, err)
+		}
+	}
+}
+
 func TestCompareAndSwap(t *testing.T) {
 	s := connectiontest.NewObjectStore()
 	first, second := NewArchive(s), NewArchive(s)

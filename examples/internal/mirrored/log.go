@@ -64,6 +64,24 @@ func newEntry(c *connection.Change) Entry {
 	return e
 }
 
+// digests is a set of Refs. A digest stands for a Ref, which may be long, where there are millions.
+type digests map[[sha256.Size]byte]struct{}
+
+func digest(ref connection.Ref) [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%d %d %s%s%s", len(ref.Mailbox), len(ref.Folder), ref.Mailbox, ref.Folder, ref.ID))
+}
+
+// apply does to the set what an entry tells. A folder that is removed takes nothing out of it: the messages of a Gmail label
+// are in the mailbox still, and those of an Exchange folder need not be downloaded again should it come back.
+func (d digests) apply(e *Entry) {
+	switch e.Op {
+	case connection.Added.String():
+		d[digest(e.Ref)] = struct{}{}
+	case connection.Removed.String():
+		delete(d, digest(e.Ref))
+	}
+}
+
 // A mailboxLog is the log of one mailbox.
 type mailboxLog struct {
 	store   connection.ObjectStore
@@ -73,8 +91,8 @@ type mailboxLog struct {
 	loaded     bool // the two below are what the store holds
 	number     int64
 	checkpoint connection.Checkpoint
-	pending    []Entry                     // since the checkpoint
-	present    map[connection.Ref]struct{} // added and not removed; nil until somebody asks
+	pending    []Entry // since the checkpoint
+	present    digests // of the Refs that were added and not removed; nil until somebody asks
 }
 
 // add notes a change. It becomes durable with the next commit.
@@ -83,17 +101,7 @@ func (l *mailboxLog) add(e Entry) {
 	defer l.mu.Unlock()
 	l.pending = append(l.pending, e)
 	if l.present != nil {
-		e.apply(l.present)
-	}
-}
-
-// apply does to present what the entry tells.
-func (e *Entry) apply(present map[connection.Ref]struct{}) {
-	switch e.Op {
-	case connection.Added.String():
-		present[e.Ref] = struct{}{}
-	case connection.Removed.String():
-		delete(present, e.Ref)
+		l.present.apply(&e)
 	}
 }
 
@@ -170,19 +178,53 @@ func (l *mailboxLog) has(ctx context.Context, refs []connection.Ref) ([]bool, er
 	}
 	out := make([]bool, len(refs))
 	for i, ref := range refs {
-		_, out[i] = l.present[ref]
+		_, out[i] = l.present[digest(ref)]
 	}
 	return out, nil
 }
 
-// all returns what was added and not removed.
-func (l *mailboxLog) all(ctx context.Context) ([]connection.Ref, error) {
+// all yields what was added and not removed, each Ref once. They are read from the log again, since only digests are kept.
+func (l *mailboxLog) all(ctx context.Context) iter.Seq2[connection.Ref, error] {
+	return func(yield func(connection.Ref, error) bool) {
+		left, pending, err := l.snapshot(ctx)
+		if err != nil {
+			yield(connection.Ref{}, err)
+			return
+		}
+		rest := func(entries []Entry) (more bool) {
+			for _, e := range entries {
+				sum := digest(e.Ref)
+				if _, ok := left[sum]; !ok || e.Op != connection.Added.String() {
+					continue
+				}
+				delete(left, sum)
+				if !yield(e.Ref, nil) {
+					return false
+				}
+			}
+			return true
+		}
+		for section, err := range l.sections(ctx) {
+			if err != nil {
+				yield(connection.Ref{}, err)
+				return
+			}
+			if !rest(section.Changes) {
+				return
+			}
+		}
+		rest(pending)
+	}
+}
+
+// snapshot returns what was added and not removed, and what is not in the store yet.
+func (l *mailboxLog) snapshot(ctx context.Context) (digests, []Entry, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.replay(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return slices.Collect(maps.Keys(l.present)), nil
+	return maps.Clone(l.present), slices.Clone(l.pending), nil
 }
 
 // replay reads the whole log, unless that was done. The caller holds mu.
@@ -190,17 +232,17 @@ func (l *mailboxLog) replay(ctx context.Context) error {
 	if l.present != nil {
 		return nil
 	}
-	present := make(map[connection.Ref]struct{})
+	present := make(digests)
 	for section, err := range l.sections(ctx) {
 		if err != nil {
 			return err
 		}
-		for _, e := range section.Changes {
-			e.apply(present)
+		for i := range section.Changes {
+			present.apply(&section.Changes[i])
 		}
 	}
-	for _, e := range l.pending {
-		e.apply(present)
+	for i := range l.pending {
+		present.apply(&l.pending[i])
 	}
 	l.present = present
 	return nil

@@ -38,17 +38,17 @@ func OpenStore(to string, env *connection.Env) (connection.ObjectStore, error) {
 			return nil, fmt.Errorf("-to: %w", err)
 		}
 	}
-	store, err := OpenAs[connection.ObjectStore](filestore.Driver(), settings, env)
+	store, err := OpenAs[connection.ObjectStore](connection.NewRegistry(filestore.Driver()), settings, env)
 	if err != nil {
 		return nil, fmt.Errorf("-to: %w", err)
 	}
 	return store, nil
 }
 
-// OpenAs opens a connection with the one driver that will do, and asserts that it can do what T says.
-func OpenAs[T connection.Connection](driver connection.Driver, settings connection.Settings, env *connection.Env) (T, error) {
+// OpenAs opens a connection with one of the drivers of registry, and asserts that it can do what T says.
+func OpenAs[T connection.Connection](registry *connection.Registry, settings connection.Settings, env *connection.Env) (T, error) {
 	var none T
-	c, err := connection.NewRegistry(driver).Open(settings, env)
+	c, err := registry.Open(settings, env)
 	if err != nil {
 		return none, err
 	}

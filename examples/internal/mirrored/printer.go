@@ -224,49 +224,52 @@ func (p *Printer) Fail(err error) {
 
 // Observe shows what a person who waits wants to know. It is for Env.Observe.
 func (p *Printer) Observe(ev connection.Event) {
-	name, worth := p.worth(ev)
-	if !worth {
-		return
-	}
-	switch ev.Kind {
-	case connection.EventThrottled, connection.EventRetry:
-		wait := ""
-		if d := time.Until(ev.Until).Round(100 * time.Millisecond); !ev.Until.IsZero() && d > 0 {
-			wait = fmt.Sprintf(", next try in %s", d)
-		}
-		p.Note("%s%s%s: %s", name, ev.Kind, wait, ev.Detail)
-	case connection.EventInsecure, connection.EventNotice, connection.EventPoisoned, connection.EventRestarted, connection.EventSkipped, connection.EventQuirk:
-		p.Note("%s%s: %s", name, ev.Kind, ev.Detail)
-	default: // what is stored tells the rest
+	if p.news(ev) {
+		p.Tell(ev)
 	}
 }
 
-// worth returns the mailbox of an event as people call it, and whether the event is news. In each round the same users are
-// skipped, and while the network is down every request is repeated.
-func (p *Printer) worth(ev connection.Event) (name string, worth bool) {
+// Tell prints an event, whatever it is.
+func (p *Printer) Tell(ev connection.Event) {
+	text := string(ev.Kind)
+	if ev.Mailbox != "" {
+		p.mu.Lock()
+		text = p.called(ev.Mailbox) + ": " + text
+		p.mu.Unlock()
+	}
+	if d := time.Until(ev.Until).Round(100 * time.Millisecond); !ev.Until.IsZero() && d > 0 {
+		text += fmt.Sprintf(", next try in %s", d)
+	}
+	p.Note("%s: %s", text, ev.Detail)
+}
+
+// news reports whether an event is worth a line. In each round the same users are skipped, and while the network is down every
+// request is repeated.
+func (p *Printer) news(ev connection.Event) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if ev.Mailbox != "" {
-		name = p.called(ev.Mailbox) + ": "
-	}
 	switch ev.Kind {
 	case connection.EventSkipped:
 		if p.skipped == nil {
 			p.skipped = make(map[string]bool)
 		}
-		worth = !p.skipped[ev.Mailbox+ev.Detail]
+		told := p.skipped[ev.Mailbox+ev.Detail]
 		p.skipped[ev.Mailbox+ev.Detail] = true
+		return !told
 	case connection.EventRetry:
 		if time.Until(ev.Until) > time.Minute { // somebody may wonder why nothing happens
-			return name, true
+			return true
 		}
-		if worth = time.Since(p.retried) >= pause; worth {
-			p.retried = time.Now()
+		if time.Since(p.retried) < pause {
+			return false
 		}
-	default:
-		worth = true
+		p.retried = time.Now()
+		return true
+	case connection.EventThrottled, connection.EventInsecure, connection.EventNotice, connection.EventPoisoned, connection.EventRestarted, connection.EventQuirk:
+		return true
+	default: // what is stored tells the rest
+		return false
 	}
-	return name, worth
 }
 
 // Report prints what a Test found.
