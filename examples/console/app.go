@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -73,16 +72,10 @@ func functions() template.FuncMap {
 			if t.IsZero() {
 				return "unknown"
 			}
-			return t.Format("2006-01-02 15:04")
+			return t.Local().Format("2006-01-02 15:04") // as the days to search by
 		},
 		"date": func(e mailarchive.Entry) time.Time { return date(&e) },
 		"sum":  func(e mailarchive.Entry) string { return sumOf(e.Key) },
-		"or": func(a, b string) string {
-			if a != "" {
-				return a
-			}
-			return b
-		},
 		"octets": func(n int64) string {
 			switch {
 			case n < 1e3:
@@ -195,5 +188,5 @@ func title(driver string) string {
 	if t, ok := titles[driver]; ok {
 		return t
 	}
-	return strings.ToUpper(driver[:1]) + driver[1:]
+	return driver
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,19 +52,23 @@ func date(e *mailarchive.Entry) time.Time {
 	return e.Received
 }
 
+func stored(e *mailarchive.Entry) time.Time { return e.Stored }
+
 // maxFound is how many messages a page shows.
 const maxFound = 200
 
-// A found page holds the newest stored of what was looked for.
+// A found page holds the newest of what was looked for.
 type found struct {
 	Entries []mailarchive.Entry
-	Total   int // places that messages came from, all that match
+	Total   int // messages, each counted once wherever it came from
 	Damaged int // parts of manifests that could not be read
 }
 
-// search reads the manifests. They are in the order of runs, so the last ones are the newest.
+// search reads the manifests. A message that came more than once, by two runs for instance, is found once. It holds the digest
+// of each message found, and no more than two pages of entries.
 func (v *vault) search(ctx context.Context, q query) (found, error) {
 	var f found
+	seen := make(map[[sha256.Size]byte]struct{})
 	for e, err := range mailarchive.Entries(ctx, v.store) {
 		switch {
 		case err != nil && keyOf(err) != "":
@@ -73,18 +79,23 @@ func (v *vault) search(ctx context.Context, q query) (found, error) {
 		case !q.matches(&e):
 			continue
 		}
-		f.Total++
-		if f.Entries = append(f.Entries, e); len(f.Entries) >= 2*maxFound {
-			f.Entries = append(f.Entries[:0], f.Entries[maxFound:]...)
+		digest := sha256.Sum256([]byte(e.Key))
+		if _, again := seen[digest]; again {
+			continue
+		}
+		seen[digest] = struct{}{}
+		if f.Entries = append(f.Entries, e); len(f.Entries) == 2*maxFound {
+			f.Entries = newest(f.Entries, maxFound, date)
 		}
 	}
-	if n := len(f.Entries) - maxFound; n > 0 {
-		f.Entries = f.Entries[n:]
-	}
-	for i, k := 0, len(f.Entries)-1; i < k; i, k = i+1, k-1 {
-		f.Entries[i], f.Entries[k] = f.Entries[k], f.Entries[i]
-	}
+	f.Total, f.Entries = len(seen), newest(f.Entries, maxFound, date)
 	return f, nil
+}
+
+// newest returns the n newest entries, the newest first. It sorts all in their place.
+func newest(all []mailarchive.Entry, n int, when func(*mailarchive.Entry) time.Time) []mailarchive.Entry {
+	slices.SortStableFunc(all, func(a, b mailarchive.Entry) int { return when(&b).Compare(when(&a)) })
+	return all[:min(n, len(all))]
 }
 
 func keyOf(err error) string {
@@ -95,17 +106,22 @@ func keyOf(err error) string {
 	return ""
 }
 
-// places returns where the message under key came from, the newest first.
+// maxPlaces is how many places a message's page shows: a message that is copied every night comes from very many.
+const maxPlaces = 20
+
+// places returns where the message under key came from: the last ones, the newest first.
 func (v *vault) places(ctx context.Context, key string) (all []mailarchive.Entry, err error) {
 	for e, err := range mailarchive.Entries(ctx, v.store) {
 		switch {
 		case err != nil && keyOf(err) == "":
 			return nil, err
 		case err == nil && e.Key == key:
-			all = append([]mailarchive.Entry{e}, all...)
+			if all = append(all, e); len(all) == 2*maxPlaces {
+				all = newest(all, maxPlaces, stored)
+			}
 		}
 	}
-	return all, nil
+	return newest(all, maxPlaces, stored), nil
 }
 
 // read opens the message with the SHA-256 given. Its octets are held against their digest while they are read.

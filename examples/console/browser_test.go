@@ -55,9 +55,15 @@ func startConsole(t *testing.T, dir string) (address string, out *lockedBuffer) 
 			t.Errorf("exit code %d\n%s", code, out)
 		}
 	})
+	return printed(t, out, done), out
+}
+
+// printed waits for the address that the console prints.
+func printed(t *testing.T, out *lockedBuffer, done <-chan int) string {
+	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		if _, after, found := strings.Cut(out.String(), "http://"); found && strings.Contains(after, "\n") {
-			return "http://" + strings.Fields(after)[0], out
+			return "http://" + strings.Fields(after)[0]
 		}
 		select {
 		case code := <-done:

@@ -33,6 +33,8 @@ type field struct {
 	Recommended string
 	Min, Max    string
 	Stored      bool   // a secret is kept that the page does not show
+	Clear       bool   // and somebody wants it forgotten
+	Again       bool   // a secret was typed that the page does not show and nobody has kept
 	When        string // JSON: the fields and values that this one matters with
 	Error       string
 
@@ -161,6 +163,11 @@ func (f *field) set(value any) {
 	}
 }
 
+// Opened reports whether somebody must see what else there is to set.
+func (f *form) Opened() bool {
+	return slices.ContainsFunc(f.More, func(one *field) bool { return one.Error != "" || one.Again })
+}
+
 // fields returns all of them.
 func (f *form) fields() []*field { return slices.Concat(f.Main, f.More) }
 
@@ -181,20 +188,30 @@ func (f *form) read(sent url.Values, old json.RawMessage) (json.RawMessage, erro
 	return json.Marshal(settings)
 }
 
+// forget says of the secrets that somebody has sent that they are to be typed again: settings that are refused are not kept,
+// and a page shows no secret.
+func (f *form) forget(sent url.Values) {
+	for _, one := range f.fields() {
+		if one.Kind == "secret" || one.Kind == "longsecret" {
+			one.Again = sent.Get("s."+one.Name) != ""
+		}
+	}
+}
+
 // read returns the value of one field, nil for none.
 func (f *field) read(sent url.Values, kept map[string]any) any {
 	text := strings.TrimSpace(sent.Get("s." + f.Name))
 	switch f.Kind {
 	case "secret", "longsecret":
+		value, _ := lookup(kept, strings.Split(f.Name, "."))
+		f.Stored, f.Clear = value != nil, sent.Get("clear."+f.Name) != ""
 		text = sent.Get("s." + f.Name) // a blank may be part of it
 		switch {
 		case text != "":
 			return text
-		case sent.Get("clear."+f.Name) != "":
+		case f.Clear:
 			return nil
 		}
-		value, _ := lookup(kept, strings.Split(f.Name, "."))
-		f.Stored = value != nil
 		return value
 	case "checkbox":
 		if f.Checked = text != ""; f.Checked == f.defaultChecked {

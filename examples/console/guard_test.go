@@ -72,7 +72,7 @@ func TestGuard(t *testing.T) {
 	wants("by another name", elsewhere, http.StatusMisdirectedRequest)
 	local := request(t, "GET", base+"/", "")
 	local.Host = "localhost:" + strings.Split(base, ":")[2]
-	local.AddCookie(&http.Cookie{Name: cookieName, Value: g.token})
+	local.AddCookie(&http.Cookie{Name: g.cookie, Value: g.token})
 	wants("as localhost", local, http.StatusOK)
 
 	wants("a form", request(t, "POST", base+"/", "form="+g.form), http.StatusOK)
@@ -86,7 +86,7 @@ func TestGuard(t *testing.T) {
 	foreign.Header.Set("Origin", "http://evil.example")
 	wants("a form of another origin", foreign, http.StatusForbidden)
 	large := request(t, "POST", base+"/", "x="+strings.Repeat("y", 2<<20)+"&form="+g.form)
-	wants("a form that is too large", large, http.StatusForbidden)
+	wants("a form that is too large", large, http.StatusRequestEntityTooLarge)
 
 	u, err := url.Parse(base)
 	if err != nil {
@@ -94,6 +94,51 @@ func TestGuard(t *testing.T) {
 	}
 	if cookies := client.Jar.Cookies(u); len(cookies) != 1 || g.form == g.token || strings.Contains(g.form, g.token) {
 		t.Errorf("cookies %v, token of forms %q", cookies, g.form)
+	}
+}
+
+// Browsers tell the ports of a host apart neither for cookies nor, at port 80, in a request.
+func TestGuardsSideBySide(t *testing.T) {
+	none := func(string) http.Handler { return http.NotFoundHandler() }
+	first, second := newGuard("ONE", "127.0.0.1:8025", none), newGuard("TWO", "127.0.0.1:8026", none)
+	if first.cookie == second.cookie {
+		t.Errorf("both consoles have the cookie %s: the second one ends the first one's session", first.cookie)
+	}
+	for address, hosts := range map[string][]string{
+		"127.0.0.1:80":   {"127.0.0.1", "localhost", "127.0.0.1:80", "localhost:80"},
+		"[::1]:80":       {"[::1]", "localhost"},
+		"127.0.0.1:8025": {"127.0.0.1:8025", "localhost:8025"},
+	} {
+		g := newGuard("ONE", address, none)
+		for _, host := range hosts {
+			if !g.knows(host) {
+				t.Errorf("at %s: %s is not answered", address, host)
+			}
+		}
+		for _, host := range []string{"evil.example", "evil.example:80", "127.0.0.1.evil.example", ""} {
+			if g.knows(host) {
+				t.Errorf("at %s: %s is answered", address, host)
+			}
+		}
+	}
+	if first.knows("127.0.0.1") {
+		t.Error("another port's host is answered")
+	}
+}
+
+// Whatever stands in the address beside the token, the browser goes on at the console.
+func TestTokenLeadsNowhereElse(t *testing.T) {
+	base, _, client := newGuarded(t)
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := client.Do(request(t, "GET", base+"//evil.example/?token=TOKEN", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Error(err)
+	}
+	if to := resp.Header.Get("Location"); to != "/" {
+		t.Errorf("it goes on at %q", to)
 	}
 }
 

@@ -91,8 +91,14 @@ func (j *job) end(err error, text string) {
 	})
 }
 
+// maxSentence is how many octets of an error are told: one may join those of many messages, and quote what a server says.
+const maxSentence = 2000
+
 func sentence(err error) string {
 	text := err.Error()
+	if len(text) > maxSentence {
+		text = strings.ToValidUTF8(text[:maxSentence], "") + "…"
+	}
 	var e *connection.Error
 	if errors.As(err, &e) && e.Hint != "" && !strings.Contains(text, e.Hint) {
 		text += " (" + e.Hint + ")"
@@ -107,7 +113,20 @@ func (j *job) since(n int) (lines []line, progress line, ended bool, news <-chan
 	return slices.Clone(j.lines[min(n, len(j.lines)):]), j.progress, j.ended, j.news
 }
 
-// Lines, Progress, Ended and Failed are for pages.
+// A jobView is a job as it is at one moment, for its page, which then follows it from there on.
+type jobView struct {
+	*job
+	Lines    []line
+	Progress string
+	Ended    bool
+}
+
+func (j *job) view() jobView {
+	lines, progress, ended, _ := j.since(0)
+	return jobView{job: j, Lines: lines, Progress: progress.Text, Ended: ended}
+}
+
+// Lines, Progress, Ended and Failed are for lists.
 func (j *job) Lines() []line {
 	lines, _, _, _ := j.since(0)
 	return lines
@@ -200,6 +219,17 @@ func (s *jobs) of(kind, connectionID string) *job {
 	return nil
 }
 
+// cancel ends what runs for a connection. It does not wait.
+func (s *jobs) cancel(connectionID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, j := range s.all {
+		if j.Connection == connectionID {
+			j.cancel()
+		}
+	}
+}
+
 // close ends all jobs and waits for them.
 func (s *jobs) close() {
 	s.stop()
@@ -208,17 +238,23 @@ func (s *jobs) close() {
 
 // runTest is the work of a test.
 func runTest(ctx context.Context, j *job, c connection.Connection) {
+	text := "Everything works."
 	_, err := c.Test(ctx, &connection.TestOptions{Progress: func(s connection.Step) {
+		if s.Status == connection.StatusWarned {
+			text = "It works, with the warnings above."
+		}
 		l := line{Kind: "step", OK: s.Status != connection.StatusFailed, Step: &step{
 			Name: s.Name, Status: string(s.Status), Detail: s.Detail, Hint: s.Hint, Took: s.Elapsed.Round(time.Millisecond).String(),
 		}}
 		if s.Err != nil {
-			l.Step.Error = s.Err.Error()
+			l.Step.Error = sentence(s.Err)
 		}
 		j.say(l)
 	}})
-	err = errors.Join(err, c.Close())
-	j.end(err, "Everything works.")
+	if ctx.Err() != nil {
+		err = errors.New("stopped before the end")
+	}
+	j.end(errors.Join(err, c.Close()), text)
 }
 
 // runArchive is the work of a run: what sink stores leaves source, unless it is to be kept.
@@ -230,13 +266,15 @@ func runArchive(ctx context.Context, j *job, source connection.Source, sink conn
 			j.say(line{Kind: "progress", OK: true, Text: words(s), Stats: &s})
 		},
 	})
+	if ctx.Err() != nil {
+		err = errStopped // but what Close says is told all the same: it may concern what was to be deleted
+	}
 	err = errors.Join(err, source.Close())
 	j.say(line{Kind: "progress", OK: err == nil, Text: words(stats), Stats: &stats})
-	if errors.Is(err, context.Canceled) {
-		err = fmt.Errorf("stopped: %w", context.Canceled)
-	}
 	j.end(err, "Done: "+words(stats)+".")
 }
+
+var errStopped = errors.New("stopped before the end; what is not in the archive is still at the source")
 
 func words(s connection.DrainStats) string {
 	text := fmt.Sprintf("%d stored, %.1f MB, %d deleted at the source", s.Stored, float64(s.Bytes)/1e6, s.Deleted)

@@ -97,7 +97,9 @@ func serve(ctx context.Context, listen, dir string, stdout io.Writer) (err error
 	if err != nil {
 		return err
 	}
-	stopped := context.AfterFunc(ctx, func() {
+	settled := make(chan struct{}) // Serve returns as soon as Shutdown begins, and requests still use the archive then
+	stop := context.AfterFunc(ctx, func() {
+		defer close(settled)
 		app.stop() // ends what runs, so that its pages end
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
@@ -105,10 +107,11 @@ func serve(ctx context.Context, listen, dir string, stdout io.Writer) (err error
 			_ = server.Close() // a browser that does not let go
 		}
 	})
-	defer stopped()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	err = server.Serve(listener)
+	if stop() { // nobody has asked for the end
+		return errors.Join(err, server.Close())
 	}
+	<-settled
 	return nil
 }
 

@@ -47,6 +47,16 @@ type row struct {
 	Run      *job
 }
 
+// endpoint returns where a connection goes, as far as that can be told.
+func (a *app) endpoint(e entry) string {
+	conn, err := a.registry.Open(e.Settings, nil)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = conn.Close() }() // it was never used
+	return conn.Info().Endpoint
+}
+
 func (a *app) row(e entry) row {
 	r := row{entry: e, Kind: title(e.Driver), Test: a.jobs.of("test", e.ID), Run: a.jobs.of("run", e.ID)}
 	conn, err := a.registry.Open(e.Settings, nil)
@@ -62,12 +72,14 @@ func (a *app) row(e entry) row {
 
 func (a *app) home(w http.ResponseWriter, _ *http.Request) {
 	var data struct {
-		Rows []row
-		Demo bool
+		Rows    []row
+		Demo    bool
+		Archive bool // something can be archived
 	}
 	for _, e := range a.state.all() {
 		data.Rows = append(data.Rows, a.row(e))
 		data.Demo = data.Demo || e.Demo != ""
+		data.Archive = data.Archive || data.Rows[len(data.Rows)-1].Can.Archive
 	}
 	a.show(w, http.StatusOK, "home.html", page{Title: "Connections", Data: data})
 }
@@ -142,6 +154,9 @@ func (a *app) edit(w http.ResponseWriter, r *http.Request) {
 	p := page{Title: e.Name, Data: editor{entry: e, Kind: title(e.Driver), form: f, Row: a.row(e)}}
 	if r.URL.Query().Get("saved") != "" {
 		p.Note = "The settings are saved."
+		if j := a.jobs.of("run", e.ID); j != nil && !j.Ended() {
+			p.Note += " The run that is going on keeps to those it began with."
+		}
 	}
 	a.show(w, http.StatusOK, "edit.html", p)
 }
@@ -171,6 +186,7 @@ func (a *app) save(w http.ResponseWriter, r *http.Request) {
 		a.problem(w, http.StatusInternalServerError, err.Error())
 		return
 	}
+	endpoint := a.endpoint(e)
 	e.Config, e.Name = config, strings.TrimSpace(r.PostFormValue("name"))
 	if e.Name == "" {
 		e.Name = title(e.Driver)
@@ -178,6 +194,7 @@ func (a *app) save(w http.ResponseWriter, r *http.Request) {
 	conn, err := a.registry.Open(e.Settings, nil)
 	if err != nil {
 		kind := title(e.Driver)
+		f.forget(r.PostForm)
 		data := editor{entry: e, Kind: kind, form: f, New: isNew}
 		if !isNew {
 			data.Row = a.row(e)
@@ -186,30 +203,40 @@ func (a *app) save(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_ = conn.Close() // it was never used
-	id, err := a.state.put(e)
+	if isNew {
+		e.ID, err = a.state.put(e)
+	} else {
+		err = a.state.change(e.ID, func(now *entry) {
+			now.Name, now.Config = e.Name, e.Config
+			if endpoint != a.endpoint(e) {
+				now.Demo = "" // it is somebody's own server now, which the demonstration must not replace
+			}
+		})
+	}
 	if err != nil {
-		a.problem(w, http.StatusInternalServerError, err.Error())
+		a.problem(w, statusOf(err), err.Error())
 		return
 	}
-	http.Redirect(w, r, "/connections/"+id+"?saved=1", http.StatusSeeOther)
+	http.Redirect(w, r, "/connections/"+e.ID+"?saved=1", http.StatusSeeOther)
 }
 
+// toggle switches a connection on or off: to what the form says, since another tab may have been quicker.
 func (a *app) toggle(w http.ResponseWriter, r *http.Request) {
 	e, ok := a.entry(w, r)
 	if !ok {
 		return
 	}
-	e.Disabled = !e.Disabled
-	if _, err := a.state.put(e); err != nil {
-		a.problem(w, http.StatusInternalServerError, err.Error())
+	to := r.PostFormValue("to")
+	if to != "on" && to != "off" {
+		a.problem(w, http.StatusBadRequest, "Say whether to switch the connection on or off.")
 		return
 	}
-	if e.Disabled {
-		for _, kind := range []string{"run", "test"} {
-			if j := a.jobs.of(kind, e.ID); j != nil {
-				j.cancel()
-			}
-		}
+	if err := a.state.change(e.ID, func(e *entry) { e.Disabled = to == "off" }); err != nil {
+		a.problem(w, statusOf(err), err.Error())
+		return
+	}
+	if to == "off" {
+		a.jobs.cancel(e.ID)
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
@@ -227,6 +254,7 @@ func (a *app) remove(w http.ResponseWriter, r *http.Request) {
 		a.problem(w, http.StatusInternalServerError, err.Error())
 		return
 	}
+	a.jobs.cancel(e.ID) // one that began in this moment
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
@@ -248,10 +276,10 @@ func (a *app) browse(w http.ResponseWriter, r *http.Request) {
 	a.show(w, http.StatusOK, "archive.html", p)
 }
 
-// status is what a browser is told about err.
-func status(err error) int {
+// statusOf is what a browser is told about err.
+func statusOf(err error) int {
 	switch {
-	case errors.Is(err, connection.ErrNotFound):
+	case errors.Is(err, connection.ErrNotFound), errors.Is(err, errGone):
 		return http.StatusNotFound
 	case errors.Is(err, connection.ErrInvalid):
 		return http.StatusBadRequest

@@ -40,7 +40,11 @@ func (a *app) archive(w http.ResponseWriter, r *http.Request) {
 	}
 	keep := r.PostFormValue("then") != "delete"
 	archive := mailarchive.New(a.vault.store, source.Info())
-	a.begin(w, r, "run", e, "Archive run from "+e.Name, func(ctx context.Context, j *job) { runArchive(ctx, j, source, archive.Store, keep) }, source)
+	title := "Moving into the archive: "
+	if keep {
+		title = "Copying into the archive: "
+	}
+	a.begin(w, r, "run", e, title+e.Name, func(ctx context.Context, j *job) { runArchive(ctx, j, source, archive.Store, keep) }, source)
 }
 
 // begin starts a job and shows it.
@@ -52,6 +56,9 @@ func (a *app) begin(w http.ResponseWriter, r *http.Request, kind string, e entry
 	if j == nil {
 		a.problem(w, http.StatusServiceUnavailable, err.Error())
 		return
+	}
+	if now, ok := a.state.get(e.ID); !ok || now.Disabled {
+		j.cancel() // it was switched off or removed between the click and the start
 	}
 	http.Redirect(w, r, "/jobs/"+j.ID, http.StatusSeeOther)
 }
@@ -67,9 +74,12 @@ func (a *app) jobOf(w http.ResponseWriter, r *http.Request) *job {
 
 func (a *app) job(w http.ResponseWriter, r *http.Request) {
 	if j := a.jobOf(w, r); j != nil {
-		a.show(w, http.StatusOK, "job.html", page{Title: j.Title, Data: j})
+		a.show(w, http.StatusOK, "job.html", page{Title: j.Title, Data: j.view()})
 	}
 }
+
+// stopWait is how long a browser waits for the page after Stop.
+const stopWait = 3 * time.Second
 
 func (a *app) stopJob(w http.ResponseWriter, r *http.Request) {
 	j := a.jobOf(w, r)
@@ -77,12 +87,17 @@ func (a *app) stopJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	j.cancel()
+	ctx, cancel := context.WithTimeout(r.Context(), stopWait)
+	defer cancel()
 	select {
 	case <-j.done:
-	case <-r.Context().Done():
+	case <-ctx.Done(): // the page follows it to its end
 	}
 	http.Redirect(w, r, "/jobs/"+j.ID, http.StatusSeeOther)
 }
+
+// eventPause is the least time between two looks at what a job tells.
+const eventPause = 100 * time.Millisecond
 
 // events sends a job's lines from number ?from on, as server-sent events, until it ends.
 func (a *app) events(w http.ResponseWriter, r *http.Request) {
@@ -97,6 +112,10 @@ func (a *app) events(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	next = max(0, next)
+	if _, _, ended, _ := j.since(0); ended && next >= len(j.Lines()) {
+		w.WriteHeader(http.StatusNoContent) // else the browser would ask again and again
+		return
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	flush := http.NewResponseController(w)
 	told := ""
@@ -124,6 +143,12 @@ func (a *app) events(w http.ResponseWriter, r *http.Request) {
 		}
 		select {
 		case <-news:
+		case <-r.Context().Done():
+			return
+		}
+		select { // a run tells of each message, and nobody reads that fast
+		case <-time.After(eventPause):
+		case <-j.done:
 		case <-r.Context().Done():
 			return
 		}
@@ -157,7 +182,7 @@ type letter struct {
 	Places  []mailarchive.Entry
 	Senders []entry
 	Header  string // the beginning of the message as text: nothing of it is interpreted
-	To      string
+	To, Via string // of the form that was sent
 }
 
 // maxShown is how much of a message its page shows.
@@ -186,10 +211,10 @@ func (a *app) message(w http.ResponseWriter, r *http.Request) {
 func (a *app) showLetter(w http.ResponseWriter, r *http.Request, code int, p page) {
 	l, err := a.letter(r.Context(), r.PathValue("sum"))
 	if err != nil {
-		a.problem(w, status(err), err.Error())
+		a.problem(w, statusOf(err), err.Error())
 		return
 	}
-	l.To = r.PostFormValue("to")
+	l.To, l.Via = r.PostFormValue("to"), r.PostFormValue("via")
 	p.Title, p.Data = "Message", l
 	if len(l.Places) > 0 && l.Places[0].Summary.Subject != "" {
 		p.Title = l.Places[0].Summary.Subject
@@ -202,7 +227,7 @@ func (a *app) download(w http.ResponseWriter, r *http.Request) {
 	sum := r.PathValue("sum")
 	body, size, err := a.vault.read(r.Context(), sum)
 	if err != nil {
-		a.problem(w, status(err), err.Error())
+		a.problem(w, statusOf(err), err.Error())
 		return
 	}
 	defer func() { _ = body.Close() }() // it was only read
@@ -233,17 +258,23 @@ func (a *app) replay(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (a *app) send(ctx context.Context, via entry, to, sum string) (_ *connection.Receipt, err error) {
+// An outgoing is a connection that sends.
+type outgoing interface {
+	connection.Connection
+	connection.Sender
+}
+
+func (a *app) send(ctx context.Context, via entry, to, sum string) (*connection.Receipt, error) {
 	body, size, err := a.vault.read(ctx, sum)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = body.Close() }() // it was only read
-	sender, err := open[connection.Sender](a, via)
+	sender, err := open[outgoing](a, via)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, sender.(connection.Connection).Close()) }()
+	defer func() { _ = sender.Close() }() // whether the message was sent does not hang on it
 	from := ""
 	if own, ok := sender.(interface{ From() string }); ok {
 		from = own.From()

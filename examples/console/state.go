@@ -36,6 +36,9 @@ func loadState(dir string) (*state, error) {
 		return nil, fmt.Errorf("-state: %w", err)
 	}
 	s := &state{path: filepath.Join(dir, "connections.json")}
+	if err := os.Chmod(s.path, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) { // a copy may have lost its mode
+		return nil, fmt.Errorf("-state: %w", err)
+	}
 	data, err := os.ReadFile(s.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
@@ -108,6 +111,22 @@ func (s *state) put(e entry) (string, error) {
 		next = append(next, e)
 	}
 	return e.ID, s.save(next)
+}
+
+// errGone says that somebody has removed a connection meanwhile: in another tab, for instance.
+var errGone = errors.New("this connection is gone: it was removed meanwhile")
+
+// change changes one, whatever else is changed at the same time.
+func (s *state) change(id string, change func(e *entry)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := slices.Clone(s.entries)
+	i := slices.IndexFunc(next, func(e entry) bool { return e.ID == id })
+	if i < 0 {
+		return errGone
+	}
+	change(&next[i])
+	return s.save(next)
 }
 
 // remove forgets one.

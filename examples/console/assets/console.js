@@ -11,7 +11,7 @@ function watchSettings() {
   const update = () => {
     for (const one of dependent) {
       const when = JSON.parse(one.dataset.when);
-      one.hidden = !Object.entries(when).every(([name, values]) => values.includes(valueOf(name)));
+      one.hidden = !one.querySelector(".wrong") && !Object.entries(when).every(([name, values]) => values.includes(valueOf(name)));
     }
   };
   document.addEventListener("input", update);
@@ -39,29 +39,50 @@ function addLine(list, line) {
   }
 }
 
-// A job's page follows it.
+// A job's page follows it: only while it can be seen, since a browser has few connections to one server.
 function followJob() {
   const page = document.getElementById("job");
   if (!page || page.dataset.ended === "true") return;
-  const list = document.getElementById("lines");
-  const progress = document.getElementById("progress");
-  const outcome = document.getElementById("outcome");
-  const source = new EventSource("/jobs/" + page.dataset.job + "/events?from=" + page.dataset.lines);
-  for (const kind of ["step", "note", "problem"]) {
-    source.addEventListener(kind, (e) => addLine(list, JSON.parse(e.data)));
-  }
-  source.addEventListener("progress", (e) => { progress.textContent = JSON.parse(e.data).text; });
-  source.addEventListener("end", (e) => {
+  const [list, progress, spoken, outcome, lost] = ["lines", "progress", "spoken", "outcome", "lost"].map((id) => document.getElementById(id));
+  let source = null;
+  let next = Number(page.dataset.lines);
+  let lastSpoken = Date.now();
+
+  const onLine = (e) => {
+    next++;
+    addLine(list, JSON.parse(e.data));
+  };
+  const onProgress = (e) => {
+    progress.textContent = JSON.parse(e.data).text;
+    if (Date.now() - lastSpoken > 15000) { // a screen reader is not to talk all the time
+      lastSpoken = Date.now();
+      spoken.textContent = progress.textContent;
+    }
+  };
+  const onEnd = (e) => {
     const line = JSON.parse(e.data);
     source.close();
+    page.dataset.ended = "true";
     outcome.textContent = line.text;
     outcome.className = "message " + (line.ok ? "good" : "bad");
-    outcome.hidden = false;
-    page.dataset.ended = "true";
     const stop = document.getElementById("stop");
-    if (stop) stop.hidden = true;
-    document.getElementById("after").hidden = false;
-  });
+    const after = document.getElementById("after");
+    after.hidden = false;
+    if (stop.contains(document.activeElement)) after.querySelector("a").focus();
+    stop.hidden = true;
+  };
+  const follow = () => {
+    if (source) source.close();
+    if (document.hidden || page.dataset.ended === "true") return;
+    source = new EventSource("/jobs/" + page.dataset.job + "/events?from=" + next);
+    for (const kind of ["step", "note", "problem"]) source.addEventListener(kind, onLine);
+    source.addEventListener("progress", onProgress);
+    source.addEventListener("end", onEnd);
+    source.onopen = () => { lost.hidden = true; };
+    source.onerror = () => { lost.hidden = false; };
+  };
+  document.addEventListener("visibilitychange", follow);
+  follow();
 }
 
 watchSettings();
