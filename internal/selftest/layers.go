@@ -34,11 +34,14 @@ func Layers() map[string][]string {
 		"internal/httpx":      {"connection", "internal/netx", "internal/probe"},
 		"internal/doctest":    {},
 		"internal/doubles":    {"connection"},
-		"internal/drivertest": {"connection"},
+		"internal/drivertest": {"connection", "internal/rss"},
+		"internal/rss":        {},
 		"internal/utf7":       {},
 		"internal/saslx":      {"connection", emersionSASL, "github.com/Azure/go-ntlmssp", "github.com/xdg-go/stringprep"},
 		"internal/peertest":   {},
 		"internal/selftest":   {},
+
+		"internal/drivertest/reader": {"connection"},
 
 		"internal/saslx/saslserver": {},
 		"internal/selftest/apilist": {"internal/selftest"},
