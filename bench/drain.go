@@ -17,6 +17,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/connection/alldrivers"
+	"github.com/mailconn/mailconn/internal/rss"
 )
 
 // A task is what a child is to do.
@@ -59,7 +60,7 @@ func child(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if peak, err := peakOf("self"); err == nil {
+	if peak, err := rss.Peak(os.Getpid()); err == nil {
 		done.PeakRSS = peak
 	}
 	return json.NewEncoder(out).Encode(done)
