@@ -4,6 +4,7 @@ package recorder
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,9 +31,14 @@ func (r *Recorder) Record(ctx context.Context, src connection.Source) (connectio
 
 // store is the sink: it returns nil only when m is safe.
 func (r *Recorder) store(ctx context.Context, m *connection.Message) error {
-	key := strings.NewReplacer(":", "-", "/", "-").Replace(m.Folder+"-"+m.Ref.ID) + ".eml"
-	_, err := r.Vault.Put(ctx, key, m.Body, nil)
+	_, err := r.Vault.Put(ctx, key(m.Ref), m.Body, nil)
 	return err
+}
+
+// key is the name of a message in the vault. Two messages must never share one, or the second takes the place of the first,
+// which is deleted at the source by then: so nothing of a Ref is left out or made alike, and the digest fits any store.
+func key(ref connection.Ref) string {
+	return fmt.Sprintf("%x.eml", sha256.Sum256(fmt.Appendf(nil, "%q %q %q", ref.Mailbox, ref.Folder, ref.ID)))
 }
 
 func (r *Recorder) summarize(ctx context.Context, from connection.Info, stats connection.DrainStats, problem error) error {

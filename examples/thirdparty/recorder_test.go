@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -127,6 +128,42 @@ func TestRecordFromExchangeAndNotify(t *testing.T) {
 		t.Errorf("got the notifications %+v", mails)
 	}
 }
+
+// Folders that are called alike: no message takes the place of another, which would be gone at the source by then.
+func TestMessagesOfFoldersThatAreCalledAlike(t *testing.T) {
+	src := alike{connectiontest.NewMailbox(), make(map[connection.Ref][]byte)}
+	var sent [][]byte
+	for i, ref := range []connection.Ref{
+		{Folder: "a/b", ID: "1"}, {Folder: "a-b", ID: "1"}, {Folder: "a", ID: "b-1"}, {Folder: "a:b", ID: "1"}, {Mailbox: "a", Folder: "b", ID: "1"},
+	} {
+		raw := fmt.Appendf(nil, "Subject: message %d\r\n\r\n", i)
+		src.messages[ref] = raw
+		sent = append(sent, raw)
+	}
+	vault := connectiontest.NewObjectStore()
+	if stats, err := (&recorder.Recorder{Vault: vault}).Record(t.Context(), src); err != nil || stats.Stored != int64(len(sent)) {
+		t.Fatalf("%+v, error %v", stats, err)
+	}
+	wantStored(t, vault, sent)
+}
+
+// An alike is a source of the messages given.
+type alike struct {
+	*connectiontest.Mailbox
+	messages map[connection.Ref][]byte
+}
+
+func (a alike) Fetch(context.Context, *connection.FetchOptions) iter.Seq2[*connection.Message, error] {
+	return func(yield func(*connection.Message, error) bool) {
+		for ref, raw := range a.messages {
+			if !yield(&connection.Message{Ref: ref, Folder: ref.Folder, Size: int64(len(raw)), Body: bytes.NewReader(raw)}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (a alike) Delete(context.Context, ...connection.Ref) error { return nil }
 
 // A vault that fails: nothing may leave the mailbox.
 func TestNothingIsDeletedUnstored(t *testing.T) {
