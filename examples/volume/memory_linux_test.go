@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/rss"
 	"github.com/mailconn/mailconn/objectstore/objecttest"
 )
 
@@ -52,7 +52,7 @@ func TestMemory(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
-			peak := 0
+			peak := int64(0)
 			look := time.NewTicker(10 * time.Millisecond)
 			defer look.Stop()
 			for running := true; running; {
@@ -63,7 +63,9 @@ func TestMemory(t *testing.T) {
 					}
 					running = false
 				case <-look.C:
-					peak = max(peak, residentPeak(cmd.Process.Pid))
+					if now, err := rss.Peak(cmd.Process.Pid); err == nil { // it may have ended
+						peak = max(peak, now)
+					}
 				}
 			}
 			t.Logf("peak %.1f MiB", float64(peak)/(1<<20))
@@ -75,19 +77,4 @@ func TestMemory(t *testing.T) {
 			}
 		})
 	}
-}
-
-// residentPeak is the kernel's own count of a process that runs: 0 for one that has ended.
-func residentPeak(pid int) int {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	kib := 0
-	for line := range strings.Lines(string(status)) {
-		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
-			break
-		}
-	}
-	return kib << 10
 }
