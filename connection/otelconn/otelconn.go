@@ -11,7 +11,9 @@
 //	mailconn.wait.duration      histogram, s          how long a retry or a throttling server makes a connection wait
 //
 // Attributes are mailconn.connection (Settings.ID, or the driver's name), mailconn.event, mailconn.operation, and
-// error.type (the text of the error's [connection.Kind]) where something failed. Mailboxes, folders, keys and texts are no
+// error.type (the text of the error's [connection.Kind]) where something failed. mailconn.connection is empty for what Drain
+// and Mirror tell by their own options: Drain's "deleted" counts again what most connections tell, and is all there is for
+// those that do not, so sum it over one or the other. Mailboxes, folders, keys and texts are no
 // attributes of metrics: there may be too many of them.
 //
 // An event that took time is a span, "mailconn put" for instance, under the span of the context given to

@@ -82,6 +82,7 @@ func TestEventsBecomeMetricsAndSpans(t *testing.T) {
 		{Kind: connection.EventFetched, Connection: "journal", Mailbox: "bob@example.org", Count: 2, Bytes: 200},
 		{Kind: connection.EventStored, Connection: "journal", Count: 1, Bytes: 100},
 		{Kind: connection.EventDeleted, Connection: "journal", Count: 5},
+		{Kind: connection.EventDeleted, Count: 4}, // Drain's own
 		{Kind: connection.EventSkipped, Connection: "journal", Detail: "too large"},
 		{Kind: connection.EventOperation, Connection: "store", Detail: "put", Count: 2, Bytes: 50, Elapsed: 2 * time.Second, Time: now},
 		{Kind: connection.EventOperation, Connection: "store", Detail: "put", Count: 1, Elapsed: time.Second, Time: now, Err: busy},
@@ -99,6 +100,7 @@ func TestEventsBecomeMetricsAndSpans(t *testing.T) {
 		"mailconn.io [By] {mailconn.connection=journal mailconn.event=fetched} 500",
 		"mailconn.io [By] {mailconn.connection=journal mailconn.event=stored} 100",
 		"mailconn.io [By] {mailconn.connection=store mailconn.event=operation} 50",
+		"mailconn.messages [{message}] {mailconn.connection= mailconn.event=deleted} 4",
 		"mailconn.messages [{message}] {mailconn.connection=journal mailconn.event=deleted} 5",
 		"mailconn.messages [{message}] {mailconn.connection=journal mailconn.event=fetched} 5",
 		"mailconn.messages [{message}] {mailconn.connection=journal mailconn.event=skipped} 1",
@@ -112,8 +114,8 @@ func TestEventsBecomeMetricsAndSpans(t *testing.T) {
 	if got := measured(t, reader); !slices.Equal(got, want) {
 		t.Errorf("measured\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if len(passed) != 9 {
-		t.Errorf("%d events were passed on, want 9", len(passed))
+	if len(passed) != 10 {
+		t.Errorf("%d events were passed on, want 10", len(passed))
 	}
 	checkSpans(t, spans.GetSpans(), now)
 }
@@ -138,7 +140,7 @@ func checkSpans(t *testing.T, spans tracetest.SpanStubs, now time.Time) {
 				names = append(names, e.Name)
 			}
 			want := []string{
-				"mailconn fetched", "mailconn fetched", "mailconn stored", "mailconn deleted", "mailconn skipped", "mailconn throttled",
+				"mailconn fetched", "mailconn fetched", "mailconn stored", "mailconn deleted", "mailconn deleted", "mailconn skipped", "mailconn throttled",
 				"mailconn something new",
 			}
 			if !slices.Equal(names, want) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -32,6 +33,7 @@ type telemetry struct {
 	tracers *trace.TracerProvider
 	ctx     context.Context // holds the run's span
 	span    api.Span
+	limit   time.Duration // how long a collector that does not answer may hold up the end of the program
 }
 
 // newTelemetry begins what -otel asks for: nothing if it is not given.
@@ -61,6 +63,7 @@ func newTelemetry(ctx context.Context, kind string, stdout io.Writer) (*telemetr
 		return nil, fmt.Errorf("-otel: OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
 	t := &telemetry{
+		limit:   10 * time.Second,
 		meters:  metric.NewMeterProvider(metric.WithResource(about), metric.WithReader(metric.NewPeriodicReader(measured))),
 		tracers: trace.NewTracerProvider(trace.WithResource(about), trace.WithBatcher(traced)),
 	}
@@ -79,13 +82,14 @@ func (t *telemetry) observe(next func(connection.Event)) func(connection.Event) 
 	return t.adapter.Observe(t.ctx, next)
 }
 
-// stop sends what is left.
+// stop sends what is left, for at most t.limit.
 func (t *telemetry) stop() error {
 	if t == nil {
 		return nil
 	}
 	t.span.End()
-	ctx := context.WithoutCancel(t.ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), t.limit)
+	defer cancel()
 	if err := errors.Join(t.meters.Shutdown(ctx), t.tracers.Shutdown(ctx)); err != nil {
 		return fmt.Errorf("-otel: not everything was sent: %w", err)
 	}
