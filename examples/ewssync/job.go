@@ -102,8 +102,8 @@ func (j *job) mirror(ctx context.Context, source server, archive *mirrored.Archi
 	return err
 }
 
-// observe shows what a person who waits wants to know. What is skipped or odd is one item among many that Exchange keeps in a
-// mailbox, and is left to the log.
+// observe shows what a person who waits wants to know. What is skipped or odd is not told: Exchange keeps many items that are no
+// mail.
 func (j *job) observe(ev connection.Event) {
 	switch ev.Kind {
 	case connection.EventRetry, connection.EventThrottled, connection.EventInsecure, connection.EventNotice, connection.EventPoisoned, connection.EventRestarted:

@@ -403,7 +403,7 @@ func TestFolderRemoved(t *testing.T) {
 	}
 }
 
-// Each retry is told. Of the many items that are no mail, or odd, only the log tells.
+// Each retry is told. Of the many items that are no mail, or odd, none is.
 func TestEvents(t *testing.T) {
 	var out, errOut bytes.Buffer
 	j := &job{Printer: &mirrored.Printer{Out: &out, Errs: &errOut}}

@@ -191,10 +191,10 @@ func (l *mailboxLog) all(ctx context.Context) iter.Seq2[connection.Ref, error] {
 			yield(connection.Ref{}, err)
 			return
 		}
-		rest := func(entries []Entry) (more bool) {
+		tell := func(entries []Entry) (more bool) {
 			for _, e := range entries {
 				sum := digest(e.Ref)
-				if _, ok := left[sum]; !ok || e.Op != connection.Added.String() {
+				if _, ok := left[sum]; !ok {
 					continue
 				}
 				delete(left, sum)
@@ -209,11 +209,11 @@ func (l *mailboxLog) all(ctx context.Context) iter.Seq2[connection.Ref, error] {
 				yield(connection.Ref{}, err)
 				return
 			}
-			if !rest(section.Changes) {
+			if !tell(section.Changes) {
 				return
 			}
 		}
-		rest(pending)
+		tell(pending)
 	}
 }
 
