@@ -41,7 +41,8 @@ type place struct {
 	Cursor    string `json:"cursor,omitempty"`
 	FullAt    int64  `json:"full_at,omitempty"` // when the listing was last done; Unix seconds
 
-	Labels    map[string]string `json:"labels"` // those that were told: paths by id; nil if none were told yet
+	Folders   []string          `json:"folders,omitempty"` // ids of the labels that the folders asked for were, sorted
+	Labels    map[string]string `json:"labels"`            // those that were told: paths by id; nil if none were told yet
 	Expired   int               `json:"expired,omitempty"`
 	ExpiredAt int64             `json:"expired_at,omitempty"` // when the history was last found lost; Unix seconds
 	Pending   []pending         `json:"pending,omitempty"`
@@ -51,6 +52,8 @@ type place struct {
 type pending struct {
 	ID       string `json:"id"`
 	Attempts int    `json:"n"`
+	Labels   bool   `json:"labels,omitempty"` // nothing but its labels
+	Held     bool   `json:"held,omitempty"`   // the host has it
 }
 
 // Limits of a Checkpoint. Labels are most of it: Gmail permits 10,000 of them with names of up to 225 characters.

@@ -12,7 +12,7 @@ import (
 func samplePlace(labels int) *place {
 	p := &place{
 		User: "1001", Email: "ann@corp.example", Scope: "TRASH SPAM", Phase: phaseDelta, Cursor: strings.Repeat("9", 21), FullAt: 1_790_000_000,
-		Labels: make(map[string]string), Expired: 1, ExpiredAt: 1_790_000_001, Pending: []pending{{"18c0a1", 2}, {"msg_12/ab", 1}},
+		Labels: make(map[string]string), Expired: 1, ExpiredAt: 1_790_000_001, Pending: []pending{{ID: "18c0a1", Attempts: 2}, {ID: "msg_12/ab", Attempts: 1, Labels: true, Held: true}}, Folders: []string{"Label_1"},
 	}
 	for i := range labels {
 		p.Labels[fmt.Sprintf("Label_%d", i)] = fmt.Sprintf("Customers/%d/%s", i, strings.Repeat("ü", 100))

@@ -78,7 +78,7 @@ type fetch struct {
 
 	// With Follow.
 	cursor string    // place in the history up to which everything was looked at; "" = nothing was
-	failed []string  // messages that could not be read
+	failed []string  // messages that could not be read, and are tried again in this order
 	tried  time.Time // when they were tried last
 }
 
@@ -228,6 +228,7 @@ func (f *fetch) got(g got) error {
 	if err != nil {
 		return err
 	}
+	f.settle(g.id)
 	if !f.wanted(g, set) {
 		f.passed.add(g.id)
 		return nil
@@ -258,10 +259,11 @@ func (f *fetch) wanted(g got, set *labelSet) bool {
 // unread decides about a message that could not be read.
 func (f *fetch) unread(g got) error {
 	blame, err := f.trouble.judge(f.ctx, f.conn, f.box, g.err)
-	if blame == blameMailbox {
+	if blame == blameMailbox || blame == blameMany {
 		return err
 	}
 	f.seen.add(g.id)
+	f.settle(g.id)
 	if blame == blameNobody {
 		return nil
 	}

@@ -2,6 +2,7 @@ package gmail
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
@@ -102,6 +103,9 @@ func (f *fetch) happened() ([]string, error) {
 	var guard pageGuard
 	for token := ""; ; {
 		page, err := f.conn.history(f.ctx, f.box, f.cursor, token)
+		if expiredPage(err, token) {
+			return nil, &connection.Error{Kind: connection.ErrStale, Err: err}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -136,10 +140,19 @@ func (f *fetch) again() error {
 	if len(f.failed) == 0 || f.conn.now().Sub(f.tried) < max(idle, time.Minute) {
 		return nil
 	}
-	ids := f.failed
-	f.failed, f.tried = nil, f.conn.now()
+	f.tried = f.conn.now()
 	if f.passed == nil {
 		f.passed = newIDSet()
 	}
-	return f.deliver(ids)
+	f.trouble.over()
+	err := f.deliver(slices.Clone(f.failed))
+	if errors.As(err, new(tooMany)) {
+		return nil // the others have their turn later
+	}
+	return err
+}
+
+// settle forgets that a message was to be tried again.
+func (f *fetch) settle(id string) {
+	f.failed = slices.DeleteFunc(f.failed, func(other string) bool { return other == id })
 }

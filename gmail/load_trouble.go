@@ -17,6 +17,7 @@ const (
 	blameMessage              // for ever
 	blameMoment               // this message, for now
 	blameNobody               // it is gone
+	blameMany                 // this message as so many before it: there may be no end of them
 )
 
 // trouble tells messages that cannot be read from mailboxes that cannot. The zero value is ready.
@@ -24,13 +25,19 @@ type trouble struct {
 	row int // messages in a row that could not be read, though the mailbox answered
 }
 
+// tooMany is the error of blameMany.
+type tooMany struct{ error }
+
+func (e tooMany) Unwrap() error { return e.error }
+
 // mostInARow messages may fail while the mailbox itself answers. After that it is no matter of messages.
 const mostInARow = 10
 
 // over is told of a message that was read.
 func (t *trouble) over() { t.row = 0 }
 
-// judge decides what an error of load means for the others. With blameMailbox the error returned is the one that ends all.
+// judge decides what an error of load means for the others. With blameMailbox and blameMany the error returned is the one that
+// ends all.
 func (t *trouble) judge(ctx context.Context, c *Conn, b *box, err error) (blame, error) {
 	if ctx.Err() != nil {
 		return blameMailbox, ctx.Err()
@@ -61,7 +68,7 @@ func (t *trouble) probed(ctx context.Context, c *Conn, b *box, err error, then b
 		return blameMailbox, errors.Join(ctx.Err(), err)
 	}
 	if t.row++; t.row > mostInARow {
-		return blameMailbox, fmt.Errorf("%d messages in a row cannot be read: %w", t.row, err)
+		return blameMany, tooMany{named(fmt.Sprintf("%d messages in a row cannot be read", t.row), err)}
 	}
 	return then, nil
 }

@@ -164,8 +164,9 @@ func TestG06DailyBudget(t *testing.T) {
 		if err := newHostCopy().sync(t, c, ben); !errors.Is(err, gmail.ErrQuotaDaily) || !strings.Contains(err.Error(), "daily_budget") {
 			t.Errorf("got %v, want %v that names daily_budget", err, gmail.ErrQuotaDaily)
 		}
-		if got := c.Usage().Day; got > 400 || got < 380 || got != r.Units("") {
-			t.Errorf("%d units were spent, want 400; the server says %d", got, r.Units(""))
+		// What was under way when the budget ended was given up, perhaps before the server heard of it.
+		if got := c.Usage().Day; got > 400 || got < 380 || got < r.Units("") {
+			t.Errorf("%d units were spent, want up to 400; the server says %d", got, r.Units(""))
 		}
 		r.SetLabels(ann, ids[0], []string{"STARRED"}, nil)
 		if err := h.sync(t, c, ann); err != nil {

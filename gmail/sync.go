@@ -131,10 +131,15 @@ func (s *syncing) run(since connection.Checkpoint) error {
 			}
 		}
 		err := s.delta()
-		if connection.KindOf(err) != connection.ErrStale {
+		switch {
+		case errors.Is(err, errOtherLabels):
+			err = s.lost(err)
+		case connection.KindOf(err) == connection.ErrStale:
+			err = s.expired(err)
+		default:
 			return err
 		}
-		if err := s.expired(err); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -270,6 +275,9 @@ func (s *syncing) folders() error {
 	var missing []string
 	if s.labels == nil {
 		missing = s.scope.resolve(set)
+		if err := s.sameFolders(); err != nil {
+			return err
+		}
 	}
 	if err := s.tellFolders(set); err != nil {
 		return err

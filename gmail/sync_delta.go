@@ -1,8 +1,10 @@
 package gmail
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/gmail/internal/quota"
@@ -25,9 +27,7 @@ func (s *syncing) delta() error {
 			return err
 		}
 	}
-	if err := s.retry(); err != nil {
-		return err
-	}
+	old := s.place.Pending
 	for moved {
 		if err := s.tellWindow(w); err != nil {
 			return err
@@ -44,16 +44,29 @@ func (s *syncing) delta() error {
 			return err
 		}
 	}
+	// What is new does not wait for this: what could not be read for long takes long, and may never be.
+	if err := s.retry(old); err != nil {
+		return err
+	}
 	return s.checkpoint()
 }
 
-// retry tries again what could not be read before.
-func (s *syncing) retry() error {
-	wants := make([]want, len(s.place.Pending))
-	for i, m := range s.place.Pending {
-		wants[i] = want{id: m.ID}
+// retry tries again what could not be read before, if it still is to be.
+func (s *syncing) retry(old []pending) error {
+	s.trouble.over()
+	// Those that were tried least go first, as this may end before all had their turn.
+	old = slices.SortedStableFunc(slices.Values(old), func(a, b pending) int { return cmp.Compare(a.Attempts, b.Attempts) })
+	var wants []want
+	for _, m := range old {
+		if s.pending(m.ID) >= 0 {
+			wants = append(wants, want{id: m.ID, labels: m.Labels, held: m.Held})
+		}
 	}
-	return s.read(wants, quota.Delta)
+	err := s.read(wants, quota.Delta)
+	if errors.As(err, new(tooMany)) {
+		return nil
+	}
+	return err
 }
 
 // A walk reads the history from a place to its end. All pages are asked for by the same startHistoryId, and the history id
@@ -62,6 +75,7 @@ func (s *syncing) retry() error {
 type walk struct {
 	*syncing
 	guard    pageGuard
+	start    string // the history id that all pages are asked for by
 	token    string
 	first    string // the history id that the first page gave
 	newest   string // id of the last record seen
@@ -82,7 +96,10 @@ func (h *walk) window() (*window, error) {
 	w := newWindow()
 	w.newest = h.newest
 	for {
-		page, err := h.conn.history(h.ctx, h.box, h.place.Cursor, h.token)
+		if h.token == "" {
+			h.start = h.place.Cursor
+		}
+		page, err := h.conn.history(h.ctx, h.box, h.start, h.token)
 		if expiredPage(err, h.token) && h.restarts < mostRestarts {
 			h.restarts++
 			h.token, h.first, h.newest, h.guard = "", "", "", pageGuard{}
@@ -169,7 +186,8 @@ func (s *syncing) tellWindow(w *window) error {
 			}
 			s.settle(f.id)
 			err = s.tell(&connection.Change{Op: connection.Removed, Ref: s.box.ref(f.id)})
-		case s.told(f.id, f.record), s.pending(f.id) >= 0: // it was read, or tried, after the history was
+		case s.told(f.id, f.record): // it was read after the history was
+		case s.pending(f.id) >= 0: // it is still to be read
 		case s.arrives(f, has):
 			if f.labels == nil || s.scope.holds(f.labels, s.labels) {
 				wants = append(wants, want{id: f.id})

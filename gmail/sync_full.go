@@ -2,6 +2,7 @@ package gmail
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/mailconn/mailconn/connection"
@@ -29,7 +30,7 @@ func (s *syncing) listing() error {
 	lists := s.scope.listings(quota.Full, "")
 	resumed := p.List > 0 || p.PageToken != ""
 	for i, token := p.List, p.PageToken; i < len(lists); i, token = i+1, "" {
-		if err := r.list(i, lists[i], token); err != nil {
+		if err := r.list(i, &lists[i], token); err != nil {
 			return err
 		}
 	}
@@ -88,19 +89,19 @@ func newReview(s *syncing) *review {
 }
 
 // list reads one of the scope's listings from a page token on.
-func (r *review) list(i int, l listing, token string) error {
+func (r *review) list(i int, l *listing, token string) error {
 	p := r.place
 	var guard pageGuard
 	for restarts := 0; ; {
-		ids, next, err := r.conn.list(r.ctx, r.box, l, token)
+		ids, next, err := r.conn.list(r.ctx, r.box, *l, token)
 		if expiredPage(err, token) && restarts < mostRestarts {
 			// The base stays: what came since is in the history behind it.
 			restarts++
 			token, guard = "", pageGuard{}
 			continue
 		}
-		if err == nil && token == "" && next == "" && len(ids) == 0 && l.query != "" {
-			ids, next, err = r.unfiltered(&l)
+		if err == nil && guard == (pageGuard{}) && next == "" && len(ids) == 0 && l.query != "" {
+			ids, next, err = r.unfiltered(l, token)
 		}
 		if err != nil {
 			return err
@@ -138,11 +139,16 @@ func (r *review) sweep(lists []listing) error {
 	return nil
 }
 
-// unfiltered lists without the query, for a server that finds nothing at all with it: one that does not know Gmail's
+// unfiltered lists a page without the query, for a server that finds nothing at all with it: one that does not know Gmail's
 // operators would leave the archive empty without a word.
-func (r *review) unfiltered(l *listing) (ids []string, next string, err error) {
+func (r *review) unfiltered(l *listing, token string) (ids []string, next string, err error) {
 	if total, err := r.profile.Messages.Int64(); err == nil && total == 0 {
 		return nil, "", nil
+	}
+	if token != "" { // an earlier Sync may have found out that the query is to be left, or this is but the last page
+		if ids, next, err = r.conn.list(r.ctx, r.box, *l, ""); err != nil || len(ids) > 0 || next != "" {
+			return nil, "", err
+		}
 	}
 	l.query = ""
 	err = r.conn.leftOut(r.ctx, r.box, r.scope, func(ids []string) {
@@ -153,25 +159,36 @@ func (r *review) unfiltered(l *listing) (ids []string, next string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	return r.conn.list(r.ctx, r.box, *l, "")
+	return r.conn.list(r.ctx, r.box, *l, token)
 }
 
 // leftOut lists what a scope leaves out, by label.
 func (c *Conn) leftOut(ctx context.Context, b *box, s *scope, found func(ids []string)) error {
 	for _, label := range s.out {
-		err := c.each(ctx, b, listing{labels: []string{label}, spamTrash: true, work: quota.Full}, func(ids []string) error {
+		err := c.eachOf(ctx, b, label, func(ids []string) error {
 			found(ids)
 			return nil
 		})
-		if err != nil && !noLabel(err, label) {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// noLabel reports whether err of a listing says that the server has no such label, or not any more.
-func noLabel(err error, label string) bool { return expiredPage(err, label) || missing(err) }
+// eachOf is each for the messages of a label. That the server has no such label, or not any more, is no error.
+func (c *Conn) eachOf(ctx context.Context, b *box, label string, fn func(ids []string) error) error {
+	begun := false // then the server knew the label, and refuses something else
+	err := c.each(ctx, b, listing{labels: []string{label}, spamTrash: true, work: quota.Full}, func(ids []string) error {
+		begun = true
+		return fn(ids)
+	})
+	var e *connection.Error
+	if !begun && (missing(err) || errors.As(err, &e) && e.Kind == connection.ErrRejected) {
+		return nil
+	}
+	return err
+}
 
 // page tells the messages of a page that the host does not have.
 func (r *review) page(ids []string) error {
@@ -191,9 +208,10 @@ func (r *review) page(ids []string) error {
 	}
 	var wants []want
 	for _, id := range fresh {
-		if has[id] {
+		switch {
+		case has[id]:
 			r.has(id)
-		} else {
+		case r.pending(id) < 0: // else it is tried again with the history
 			wants = append(wants, want{id: id})
 		}
 	}
@@ -222,10 +240,19 @@ func (r *review) reconcile() error {
 			}
 		}
 	}
+	var doubtful []want
 	for i, id := range r.known {
-		if err := r.update(id, r.combos.labels(r.under[i]), true); err != nil {
+		labels := r.combos.labels(r.under[i])
+		if !r.scope.inFolders(labels, r.labels) { // to say so removes it: the pages of a label may have shifted
+			doubtful = append(doubtful, want{id: id, labels: true, held: true})
+			continue
+		}
+		if err := r.update(id, labels, true); err != nil {
 			return err
 		}
+	}
+	if err := r.read(doubtful, quota.Full); err != nil {
+		return err
 	}
 	return r.removed()
 }
@@ -243,9 +270,8 @@ func (r *review) labelIDs() []string {
 
 // survey notes which of the messages that the host has are under a label.
 func (r *review) survey(label string) error {
-	l := listing{labels: []string{label}, spamTrash: true, work: quota.Full}
-	err := r.conn.each(r.ctx, r.box, l, func(ids []string) error {
-		if r.scope.leavesOut(l.labels) { // the scope's listings have not named these
+	return r.conn.eachOf(r.ctx, r.box, label, func(ids []string) error {
+		if r.scope.leavesOut([]string{label}) { // the scope's listings have not named these
 			var fresh []string
 			for _, id := range ids {
 				if _, ok := r.index[id]; !ok && !r.done.has(id) {
@@ -269,10 +295,6 @@ func (r *review) survey(label string) error {
 		}
 		return nil
 	})
-	if noLabel(err, label) {
-		return nil
-	}
-	return err
 }
 
 // removed tells what the host has and the mailbox has not, in whatever folder. Nothing is told unless the listing went to

@@ -57,11 +57,17 @@ func (c *Conn) list(ctx context.Context, b *box, l listing, token string) (ids [
 	return ids, page.NextPageToken, nil
 }
 
-// each calls fn with every page of a listing, from the top.
+// each calls fn with every page of a listing, from the top; with some of them again if the server forgets its page tokens.
 func (c *Conn) each(ctx context.Context, b *box, l listing, fn func(ids []string) error) error {
 	var guard pageGuard
+	restarts := 0
 	for token := ""; ; {
 		ids, next, err := c.list(ctx, b, l, token)
+		if expiredPage(err, token) && restarts < mostRestarts {
+			restarts++
+			token, guard = "", pageGuard{}
+			continue
+		}
 		if err == nil {
 			err = fn(ids)
 		}

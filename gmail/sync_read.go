@@ -28,7 +28,11 @@ func (s *syncing) got(g got) error {
 		s.seen[g.id] = h
 	}
 	if g.labels {
-		return s.update(g.id, g.msg.Labels, g.held)
+		if err := s.update(g.id, g.msg.Labels, g.held); err != nil {
+			return err
+		}
+		s.settle(g.id)
+		return nil
 	}
 	set, err := s.labelled(g.msg.Labels)
 	if err != nil {
@@ -81,7 +85,7 @@ func (s *syncing) update(id string, labels []string, held bool) error {
 func (s *syncing) failed(g got) error {
 	e := s.conn.fail("sync", s.box.ref(g.id), g.err)
 	e.Settled = true // if it is told at all
-	blame, err := s.trouble.judge(s.ctx, s.conn, s.box, g.err)
+	blame, verdict := s.trouble.judge(s.ctx, s.conn, s.box, g.err)
 	switch blame {
 	case blameNobody:
 		s.settle(g.id)
@@ -91,25 +95,36 @@ func (s *syncing) failed(g got) error {
 		s.conn.emit(connection.Event{Kind: connection.EventSkipped, Mailbox: s.box.shown(), Ref: e.Ref, Count: 1, Detail: e.Err.Error(), Err: e})
 		return s.report(e)
 	case blameMoment:
-		if err := s.postpone(g.id); err != nil {
+		if err := s.postpone(g.want); err != nil {
 			return err
 		}
 		return s.report(e)
+	case blameMany:
+		// The next Sync must come further than this one, or messages that nobody can read would hold up all others for ever.
+		if err := s.postpone(g.want); err != nil {
+			return err
+		}
+		if err := s.report(e); err != nil {
+			return err
+		}
+		if err := s.checkpoint(); err != nil {
+			return err
+		}
 	}
-	return err
+	return verdict
 }
 
 // postpone keeps a message to be tried again by the next Sync.
-func (s *syncing) postpone(id string) error {
+func (s *syncing) postpone(w want) error {
 	p := s.place
-	if i := s.pending(id); i >= 0 {
+	if i := s.pending(w.id); i >= 0 {
 		p.Pending[i].Attempts++
 		return nil
 	}
 	if len(p.Pending) >= maxPending {
 		return &connection.Error{Kind: connection.ErrCorrupt, Err: fmt.Errorf("more than %d messages of the mailbox cannot be read", maxPending)}
 	}
-	p.Pending = append(p.Pending, pending{ID: id, Attempts: 1})
+	p.Pending = append(p.Pending, pending{ID: w.id, Attempts: 1, Labels: w.labels, Held: w.held})
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package gmail
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -52,6 +53,28 @@ func (s *scope) resolve(set *labelSet) (missing []string) {
 		s.out = minus(s.out, []string{id})
 	}
 	return missing
+}
+
+var errOtherLabels = errors.New("the folders asked for are other labels than before")
+
+// sameFolders notes which labels the folders asked for are now. One that was there before under another name brings messages of
+// which the history says nothing: then the history cannot be followed, and the error is errOtherLabels.
+func (s *syncing) sameFolders() error {
+	p, now := s.place, sortedSet(s.scope.ids)
+	switch {
+	case slices.Equal(p.Folders, now):
+		return nil
+	case p.Phase == phaseFull:
+		p.List, p.PageToken = 0, "" // of the former labels
+	case p.Phase == phaseDelta:
+		for _, id := range now {
+			if _, old := p.Labels[id]; old && !slices.Contains(p.Folders, id) {
+				return errOtherLabels
+			}
+		}
+	}
+	p.Folders = now
+	return nil
 }
 
 // leavesOut reports whether a message with these labels is left out wherever it is.
