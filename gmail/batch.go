@@ -186,7 +186,7 @@ var errNoBatches = errors.New("the server knows no batches")
 func (r *refresh) batch(ctx context.Context, refs []connection.Ref, open []int, found []state) (left []int, err error) {
 	c := r.conn
 	err = c.do(ctx, r.box, refreshCall(len(open)), func(ctx context.Context) error {
-		request := newBatch(r.box.id)
+		request := newBatch(quotaUser(r.box.id))
 		for _, i := range open {
 			request.add(i, refs[i].ID)
 		}
@@ -212,7 +212,7 @@ func (r *refresh) batch(ctx context.Context, refs []connection.Ref, open []int, 
 				found[i] = a.state(refs[i].ID)
 				continue
 			}
-			v := c.read(a.status, a.header, a.body)
+			v := c.read(a.status, a.header, a.body).Hide(exchangeOf(ctx).token)
 			switch err := v.Err(c.now()); {
 			case v.Retry, a.status == http.StatusUnauthorized:
 				left, refused, refusal = append(left, i), a, v

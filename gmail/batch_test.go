@@ -232,3 +232,25 @@ func TestRefreshLabelsOnce(t *testing.T) {
 		}
 	})
 }
+
+// A user's id that is too long for the parameter quotaUser is shortened within a batch as it is everywhere.
+func TestBatchQuotaUser(t *testing.T) {
+	inBubble(t, nil, nil, func(t *testing.T, r *syncRig) {
+		const bob = "bob@corp.example"
+		id := r.AddUser(gmailtest.User{Email: bob, ID: strings.Repeat("1234567890", 5)})
+		if got := refresh(t, r.conn, refsIn(id, r.Deliver(bob, mail(2)...))...); len(got.messages) != 2 {
+			t.Fatalf("got %+v", got)
+		}
+		users := make(map[string]bool)
+		for _, q := range r.Requests() {
+			if q.Method == "messages.get" || q.Method == "batch" {
+				users[q.QuotaUser] = true
+			}
+		}
+		for user := range users {
+			if len(users) != 1 || len(user) != 40 {
+				t.Errorf("charged to %q (%d octets), one of %d", user, len(user), len(users))
+			}
+		}
+	})
+}

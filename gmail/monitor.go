@@ -263,10 +263,14 @@ func (c *Conn) soundDestination(ctx context.Context) (*user, error) {
 func (c *Conn) feed(ctx context.Context, method string, fn func(ctx context.Context, f *audit.Client) error) error {
 	f := &audit.Client{HTTP: c.client, Base: c.sites.audit, Domain: c.cfg.feedDomain()}
 	return c.do(ctx, c.admin, call{method: method, scope: scopeAudit, safe: true, work: quota.Other}, func(ctx context.Context) error {
-		if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
-			x.pages = true // they are a sign that the feed is no more
+		x := exchangeOf(ctx)
+		x.pages = true // they are a sign that the feed is no more
+		err := fn(ctx, f)
+		var r *audit.Refusal
+		if errors.As(err, &r) { // which may echo the token
+			r.Text, r.Reason, r.Input = x.clean(r.Text), x.clean(r.Reason), x.clean(r.Input)
 		}
-		return fn(ctx, f)
+		return err
 	})
 }
 
