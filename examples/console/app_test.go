@@ -211,6 +211,51 @@ func TestRemovesNoConnectionThatARunReads(t *testing.T) {
 	}
 }
 
+// A click that was under way while the connection was switched off, or removed, starts nothing that goes on.
+func TestNoRunBesideTheSwitch(t *testing.T) {
+	r := newRig(t)
+	for name, meanwhile := range map[string]func(e entry) error{
+		"switched off": func(e entry) error { return r.state.change(e.ID, func(e *entry) { e.Disabled = true }) },
+		"removed":      func(e entry) error { return r.state.remove(e.ID) },
+	} {
+		e := r.keep(here, name)
+		if err := meanwhile(e); err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		r.app.begin(w, request(t, http.MethodPost, r.base, ""), "run", e, "A run", func(ctx context.Context, j *job) {
+			<-ctx.Done()
+			j.end(errStopped, "")
+		}, nil)
+		ended(t, r.jobs.of("run", e.ID))
+	}
+}
+
+// A connection of the demonstration that somebody has pointed at a server of their own is theirs from then on.
+func TestDemonstrationReplacesNothingOfOthers(t *testing.T) {
+	r := newRig(t)
+	r.post("/demo", http.StatusOK)
+	var mailbox, outbox entry
+	for _, e := range r.state.all() {
+		if e.Demo == demoMailbox {
+			mailbox = e
+		} else {
+			outbox = e
+		}
+	}
+	r.post("/connections/"+mailbox.ID, http.StatusOK, "name", "Mine", "s.server", "mail.example.org", "s.username", "ann")
+	r.post("/connections/"+outbox.ID, http.StatusOK, "name", "Still the demonstration's", "s.server", r.demo.outbox.Addr(), "s.from_address", "ann@example.org", "s.username", "ann")
+	if err := r.demo.resume(r.state); err != nil { // as the next start does
+		t.Fatal(err)
+	}
+	if now, _ := r.state.get(mailbox.ID); now.Name != "Mine" || !strings.Contains(string(now.Config), "mail.example.org") {
+		t.Errorf("the connection is %+v", now)
+	}
+	if now, _ := r.state.get(outbox.ID); now.Demo != demoOutbox {
+		t.Errorf("the connection is %+v", now)
+	}
+}
+
 func TestSavesDuringARunSayWhatHolds(t *testing.T) {
 	r := newRig(t)
 	e := r.keep(here, "Journal")

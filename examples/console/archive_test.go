@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -147,6 +150,62 @@ func TestDamagedArchive(t *testing.T) {
 				t.Errorf("%s%s: %d\n%s", name, page, status, body)
 			}
 		}
+	}
+}
+
+// A courier sends, warns when it is tested, and complains when it is closed.
+type courier struct {
+	connection.Connection
+	sent    int
+	trouble error // of Close
+}
+
+type courierConfig struct{}
+
+func (courierConfig) Validate() error { return nil }
+
+func (c *courier) Info() connection.Info { return connection.Info{Driver: "courier"} }
+func (c *courier) Close() error          { return c.trouble }
+
+func (c *courier) Test(_ context.Context, o *connection.TestOptions) (*connection.Report, error) {
+	o.Progress(connection.Step{Name: "tls", Status: connection.StatusWarned, Hint: "the certificate ends soon"})
+	return &connection.Report{}, nil
+}
+
+func (c *courier) Send(_ context.Context, _ connection.Envelope, body io.Reader, _ *connection.SendOptions) (*connection.Receipt, error) {
+	c.sent++
+	_, err := io.Copy(io.Discard, body)
+	return &connection.Receipt{Reply: "250 taken", Rewritten: []string{"a line was wrapped"}}, err
+}
+
+// What the server has taken is never called unsent, or it would be sent twice; and what is not the archived message is told.
+func TestReplayThatEndsBadly(t *testing.T) {
+	r := newRig(t)
+	c := &courier{trouble: errors.New("the line broke")}
+	d := connection.NewDriver("courier", func(courierConfig, *connection.Env) (*courier, error) { return c, nil })
+	r.registry = connection.NewRegistry(append(r.registry.Drivers(), d)...)
+	via := r.keep(connection.Settings{Driver: "courier", Config: []byte("{}")}, "Courier")
+	sum := r.store(dated(1, time.Now()), connection.Message{})
+	page := r.post("/archive/"+sum+"/replay", http.StatusOK, "to", "bob@example.org", "via", via.ID)
+	r.wants(page, "Sent to bob@example.org. The server said: 250 taken")
+	r.wants(page, "a line was wrapped")
+	if c.sent != 1 {
+		t.Errorf("sent %d times", c.sent)
+	}
+
+	r.get("/connections/"+via.ID, http.StatusOK)
+	for _, tc := range []struct {
+		trouble error
+		text    string
+	}{{c.trouble, "the line broke"}, {nil, "It works, with the warnings above."}} {
+		c.trouble = tc.trouble
+		r.post("/connections/"+via.ID+"/test", http.StatusOK)
+		j := r.jobs.of("test", via.ID)
+		ended(t, j)
+		if end := outcome(j); end.OK != (tc.trouble == nil) || !strings.Contains(end.Text, tc.text) {
+			t.Errorf("the test says %+v", end)
+		}
+		r.wants(r.get("/jobs/"+j.ID, http.StatusOK), "the certificate ends soon")
 	}
 }
 

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -109,6 +111,60 @@ func TestLongErrorsAreCut(t *testing.T) {
 	text := sentence(&connection.Error{Hint: "look at this", Err: errors.New(strings.Repeat("é", maxSentence))})
 	if len(text) > maxSentence+100 || !strings.Contains(text, "look at this") || strings.Contains(text, "\ufffd") {
 		t.Errorf("%d octets: %.100s", len(text), text)
+	}
+}
+
+// What is being downloaded is downloaded to its end, and the archive stays open until then.
+func TestEndsAfterADownload(t *testing.T) {
+	dir := t.TempDir()
+	a, err := newApp(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := bytes.Repeat([]byte("a line of a large message\r\n"), 1<<20)
+	sum := (&rig{app: a, t: t}).store(raw, connection.Message{})
+	if err := a.close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var out lockedBuffer
+	done := make(chan int, 1)
+	go func() { done <- run(ctx, []string{"-listen", "127.0.0.1:0", "-state", dir}, &out, &out) }()
+	address := printed(t, &out, done)
+	base, _, _ := strings.Cut(address, "/?")
+	client := newClient(t)
+	if status, _ := answer(t, client, request(t, "GET", address, "")); status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	resp, err := client.Do(request(t, "GET", base+"/archive/"+sum+"/raw", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
+		if err != nil {
+			break // it takes no more
+		}
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the console does not end")
+		}
+	}
+	select {
+	case <-done:
+		t.Error("the console has ended while something is being downloaded")
+		done <- 0
+	case <-time.After(200 * time.Millisecond):
+	}
+	got, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil || !bytes.Equal(got, raw) {
+		t.Errorf("downloaded %d octets of %d, error %v", len(got), len(raw), err)
+	}
+	if code := <-done; code != 0 {
+		t.Errorf("exit code %d\n%s", code, &out)
 	}
 }
 

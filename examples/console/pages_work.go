@@ -254,7 +254,11 @@ func (a *app) replay(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		a.showLetter(w, r, http.StatusBadGateway, page{Error: "The message was not sent: " + sentence(err)})
 	default:
-		a.showLetter(w, r, http.StatusOK, page{Note: fmt.Sprintf("Sent to %s. The server said: %s", to, receipt.Reply)})
+		note := fmt.Sprintf("Sent to %s. The server said: %s", to, receipt.Reply)
+		if len(receipt.Rewritten) > 0 {
+			note += ". What was sent differs from the archive: " + strings.Join(receipt.Rewritten, "; ") + "."
+		}
+		a.showLetter(w, r, http.StatusOK, page{Note: note})
 	}
 }
 

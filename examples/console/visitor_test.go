@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/emulation"
 	cdplog "github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -163,18 +164,37 @@ func (v *visitor) look(name string) {
 	v.pages = append(v.pages, ask[string](v, "reading "+name, `document.documentElement.outerHTML`))
 	v.mu.Unlock()
 	ask[int](v, "judging "+name, v.axe+";0")
-	violations := ask[string](v, "judging "+name, `axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify(r.violations.filter(
-		v => v.impact === "serious" || v.impact === "critical").map(v => ({id: v.id, help: v.help, nodes: v.nodes.map(n => n.html)}))))`, chromedp.EvalAwaitPromise)
-	if violations != "[]" {
-		v.t.Errorf("%s: people cannot use this: %s", name, violations)
-	}
+	v.judge(name, `{resultTypes: ["violations"]}`)
 	v.picture(name)
+	v.do("darkening "+name, scheme("dark"))
+	v.judge(name+" in the dark", `{resultTypes: ["violations"], runOnly: ["color-contrast"]}`)
+	v.do("lighting "+name, scheme("light"))
 	v.do("narrowing "+name, chromedp.EmulateViewport(380, 800))
 	if width := ask[int](v, "measuring "+name, `document.documentElement.scrollWidth`); width > 380 {
 		v.t.Errorf("%s: %d pixels wide on a telephone of 380", name, width)
 	}
 	v.picture(name + "-narrow")
 	v.do("widening "+name, chromedp.EmulateViewport(1100, 900))
+}
+
+// judge looks for what people cannot use.
+func (v *visitor) judge(name, options string) {
+	v.t.Helper()
+	violations := ask[string](v, "judging "+name, fmt.Sprintf(`axe.run(document, %s).then(r => JSON.stringify(r.violations.filter(
+		v => v.impact === "serious" || v.impact === "critical").map(v => ({id: v.id, help: v.help, nodes: v.nodes.map(n => n.html)}))))`, options), chromedp.EvalAwaitPromise)
+	if violations != "[]" {
+		v.t.Errorf("%s: people cannot use this: %s", name, violations)
+	}
+}
+
+// scheme is what the visitor's system prefers: "light" or "dark".
+func scheme(value string) deed {
+	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
+		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}},
+		})
+		return err
+	})
 }
 
 func (v *visitor) picture(name string) {
