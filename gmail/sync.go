@@ -31,8 +31,12 @@ import (
 // with Ref.Folder. FolderRemoved means a label that is gone: the messages that had it are still in the mailbox, so a sink
 // must not drop them.
 //
-// A message that cannot be read is an error with its Ref, and is tried again by each Sync from the Checkpoints that follow, but
-// for one that is too large or that Gmail gives nobody (ErrNoRaw). One that is gone before it is read is Removed.
+// A message that cannot be read is an error with its Ref, and is tried again by each Sync from the Checkpoints that follow, once
+// what is new was told, but for one that is too large or that Gmail gives nobody (ErrNoRaw). Of very many some wait for a
+// later Sync. One that is gone before it is read is Removed.
+//
+// A listing that was interrupted goes on by the server's page token. Where pages shift when messages go, which is not known of
+// Google, only a Sync with Known finds those that slipped past meanwhile.
 //
 // A Checkpoint is lost when the server's history does not reach back to it (Google keeps a week, sometimes hours), and when
 // the settings or SyncOptions.Folders mean other messages than before. With SyncOptions.Known Sync then goes on by itself:

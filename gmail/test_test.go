@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +225,25 @@ func TestReportOfWriting(t *testing.T) {
 		if left := len(srv.Messages("ann@corp.example")); left != test.left {
 			t.Errorf("%s: %d messages are left", name, left)
 		}
+	}
+}
+
+// A token source of the host gives tokens that lack what only the API notices.
+func TestReportOfWritingWithASmallToken(t *testing.T) {
+	srv := gmailtest.NewServer(t, nil)
+	srv.AddUser(gmailtest.User{Email: "ann@corp.example"})
+	token := srv.Token("ann@corp.example", readScope, modifyScope, "https://www.googleapis.com/auth/gmail.insert", "https://www.googleapis.com/auth/gmail.labels")
+	cfg := gmail.Config{Endpoint: srv.URL(), CustomEndpoints: true, Verbs: []string{"append", "delete"}}
+	r, err := openConn(t, srv, cfg, func(_ *gmail.Config, env *connection.Env) {
+		env.Token = func(context.Context, connection.TokenRequest) (connection.Secret, error) {
+			return connection.NewSecret(token), nil
+		}
+	}).Test(t.Context(), &connection.TestOptions{Write: true})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, r)
+	}
+	if left := srv.Messages("ann@corp.example"); len(left) != 1 || !slices.Contains(left[0].Labels, "TRASH") {
+		t.Errorf("left are %v, want one in the trash", left)
 	}
 }
 

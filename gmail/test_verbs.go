@@ -12,7 +12,6 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/gmail/internal/quota"
-	"github.com/mailconn/mailconn/gmail/internal/token"
 )
 
 // verbs adds the steps verbs, write and remove.
@@ -95,22 +94,18 @@ func (d *draft) write() (detail, hint string, err error) {
 // remove deletes the message for good, or puts it into the trash where that is all that the account may.
 func (d *draft) remove() (detail, hint string, err error) {
 	c := d.conn
-	k, trash := call{method: "messages.delete", scope: scopeFull, safe: true, work: quota.Other}, false
-	if _, err := c.tokens.Token(d.ctx, token.Key{Subject: d.box.email(), Scope: scopeFull}); err != nil && c.cfg.deleteMode() == DeleteTrash {
-		k, trash = call{method: "messages.trash", scope: scopeModify, safe: true, work: quota.Other}, true
-	}
-	err = c.do(d.ctx, d.box, k, func(ctx context.Context) error {
-		if !trash {
-			return c.gmail.Users.Messages.Delete("me", d.id).Context(ctx).Do()
-		}
-		_, err := c.gmail.Users.Messages.Trash("me", d.id).Fields("id").Context(ctx).Do()
-		return err
+	err = c.do(d.ctx, d.box, call{method: "messages.delete", scope: scopeFull, safe: true, work: quota.Other}, func(ctx context.Context) error {
+		return c.gmail.Users.Messages.Delete("me", d.id).Context(ctx).Do()
 	})
+	if err != nil && c.cfg.deleteMode() == DeleteTrash {
+		detail = "in the trash"
+		err = c.do(d.ctx, d.box, call{method: "messages.trash", scope: scopeModify, safe: true, work: quota.Other}, func(ctx context.Context) error {
+			_, err := c.gmail.Users.Messages.Trash("me", d.id).Fields("id").Context(ctx).Do()
+			return err
+		})
+	}
 	if err != nil {
 		return "", "the message " + d.id + " stays in the mailbox", err
 	}
-	if trash {
-		return "in the trash", "", nil
-	}
-	return "", "", nil
+	return detail, "", nil
 }
