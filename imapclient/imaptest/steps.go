@@ -1,15 +1,10 @@
 package imaptest
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"regexp"
 	"strings"
-
-	"github.com/mailconn/mailconn/internal/doubles"
 )
 
 // A Step is one act of a [Script].
@@ -20,21 +15,21 @@ type Step struct {
 
 // Send sends lines, each with CRLF. $TAG stands for the tag of the last command.
 func Send(lines ...string) Step {
-	return Step{"send", func(p *player) error { return p.send(lines) }}
+	return Step{"send", func(p *player) error { return p.Send(lines...) }}
 }
 
 // SendRaw sends octets as they are, in one write; only $TAG is replaced.
 func SendRaw(octets string) Step {
-	return Step{"send raw", func(p *player) error { return p.write([]byte(p.fill(octets))) }}
+	return Step{"send raw", func(p *player) error { return p.SendRaw(octets) }}
 }
 
 // Drip sends lines as Send does, but one octet at a time.
 func Drip(lines ...string) Step {
 	return Step{"drip", func(p *player) error {
-		before := p.meter.MaxWrite
-		defer func() { p.meter.MaxWrite = before }()
-		p.meter.MaxWrite = 1
-		return p.send(lines)
+		before := p.Meter.MaxWrite
+		defer func() { p.Meter.MaxWrite = before }()
+		p.Meter.MaxWrite = 1
+		return p.Send(lines...)
 	}}
 }
 
@@ -42,7 +37,7 @@ func Drip(lines ...string) Step {
 // "FETCH" (with or without UID), "UID STORE 4 +FLAGS.SILENT". Literals of the command are asked for and read.
 func Expect(pattern string) Step {
 	return Step{"expect " + pattern, func(p *player) error {
-		return p.expect(func(c Command) bool { return c.matches(pattern) })
+		return p.Expect(func(c Command) bool { return c.matches(pattern) })
 	}}
 }
 
@@ -51,7 +46,7 @@ func Expect(pattern string) Step {
 func ExpectRegexp(expr string) Step {
 	re := regexp.MustCompile(expr)
 	return Step{"expect " + expr, func(p *player) error {
-		return p.expect(func(c Command) bool { return re.MatchString(strings.TrimSpace(c.Name + " " + c.Args)) })
+		return p.Expect(func(c Command) bool { return re.MatchString(strings.TrimSpace(c.Name + " " + c.Args)) })
 	}}
 }
 
@@ -61,20 +56,20 @@ func ExpectRegexp(expr string) Step {
 func ExpectLine(expr string) Step {
 	re := regexp.MustCompile(expr)
 	return Step{"expect line " + expr, func(p *player) error {
-		defer p.hurry()()
-		line, err := readLine(p.r, maxLine)
+		defer p.Hurry()()
+		line, err := readLine(p.R, maxLine)
 		if err != nil {
-			return p.absent(err)
+			return p.Absent(err)
 		}
 		c := &command{line: line}
 		if c.head() == nil {
 			p.tag = c.tag
-			p.server.journal.record(describe(p.meter.ID, c))
+			p.journal.record(describe(p.Meter.ID, c))
 		} else {
-			p.server.journal.record(Command{Conn: p.meter.ID, Args: string(line)})
+			p.journal.record(Command{Conn: p.Meter.ID, Args: string(line)})
 		}
 		if !re.Match(line) {
-			return fmt.Errorf("unexpected line: %s", p.server.journal.secrets.Replace(string(line)))
+			return fmt.Errorf("unexpected line: %s", p.journal.secrets.Replace(string(line)))
 		}
 		return nil
 	}}
@@ -83,100 +78,63 @@ func ExpectLine(expr string) Step {
 // Answer gives, from here to the end of the script, the same answer to every command that matches pattern (as for
 // [Expect]) and is not the one expected. It waits for nothing.
 func Answer(pattern string, lines ...string) Step {
-	return Step{"answer " + pattern, func(p *player) error {
-		p.answers = append(p.answers, reflex{pattern, lines})
-		return nil
-	}}
+	return Step{"answer " + pattern, func(p *player) error { return p.Answer(pattern, lines) }}
 }
 
 // Read reads so many octets of whatever the client sends, and forgets them.
 func Read(octets int64) Step {
 	return Step{"read", func(p *player) error {
-		defer p.hurry()()
-		if _, err := io.CopyN(io.Discard, p.r, octets); err != nil {
-			return p.absent(err)
+		defer p.Hurry()()
+		if _, err := io.CopyN(io.Discard, p.R, octets); err != nil {
+			return p.Absent(err)
 		}
 		return nil
 	}}
 }
 
 // Cut closes the connection without a word. What was sent before still arrives.
-func Cut() Step {
-	return Step{"cut", func(p *player) error {
-		p.meter.Cut()
-		return errEnd
-	}}
-}
+func Cut() Step { return Step{"cut", (*player).Cut} }
 
 // Reset resets the connection; what was sent before may be lost.
-func Reset() Step {
-	return Step{"reset", func(p *player) error {
-		if tcp, ok := p.meter.Raw.(*net.TCPConn); ok {
-			if err := tcp.SetLinger(0); err != nil {
-				return err
-			}
-		}
-		_ = p.meter.Raw.Close() // reset, however it goes
-		return errEnd
-	}}
-}
+func Reset() Step { return Step{"reset", (*player).Reset} }
 
 // Stall stays silent, and takes what the client sends, until the connection ends.
-func Stall() Step {
-	return Step{"stall", func(p *player) error {
-		p.meter.Silence()
-		return errEnd
-	}}
-}
+func Stall() Step { return Step{"stall", (*player).Stall} }
 
 // Wait waits until gate is closed, or the server. It makes two scripts, or a script and a test, take turns.
 func Wait(gate <-chan struct{}) Step {
-	return Step{"wait", func(p *player) error {
-		select {
-		case <-gate:
-			return nil
-		case <-p.server.done:
-			return errEnd
-		}
-	}}
+	return Step{"wait", func(p *player) error { return p.Wait(gate) }}
 }
 
 // StartTLS expects STARTTLS, says OK and shakes hands. Lines that are given go out in the clear, in the same segment
 // behind the OK: what somebody on the path may inject. A client that refuses to go on ends the script.
 func StartTLS(injected ...string) Step {
 	return Step{"starttls", func(p *player) error {
-		if err := p.expect(func(c Command) bool { return c.matches("STARTTLS") }); err != nil {
+		if err := p.Expect(func(c Command) bool { return c.matches("STARTTLS") }); err != nil {
 			return err
 		}
-		if err := p.send(append([]string{"$TAG OK begin TLS now"}, injected...)); err != nil {
+		if err := p.Send(append([]string{"$TAG OK begin TLS now"}, injected...)...); err != nil {
 			return err
 		}
-		return Handshake().play(p)
+		return p.Handshake()
 	}}
 }
 
 // Handshake shakes hands at once, behind a consent to STARTTLS that the script has sent by itself: in another form, late,
 // with codes in it. A client that refuses to go on ends the script.
-func Handshake() Step {
-	return Step{"handshake", func(p *player) error {
-		if p.secure() != nil {
-			return errEnd
-		}
-		return nil
-	}}
-}
+func Handshake() Step { return Step{"handshake", (*player).Handshake} }
 
 // Compress expects COMPRESS DEFLATE, says OK and speaks raw DEFLATE from there on (RFC 4978).
 func Compress() Step {
 	return Step{"compress", func(p *player) error {
-		if err := p.expect(func(c Command) bool { return c.matches("COMPRESS DEFLATE") }); err != nil {
+		if err := p.Expect(func(c Command) bool { return c.matches("COMPRESS DEFLATE") }); err != nil {
 			return err
 		}
-		if err := p.send([]string{"$TAG OK begin DEFLATE now"}); err != nil {
+		if err := p.Send("$TAG OK begin DEFLATE now"); err != nil {
 			return err
 		}
-		deflate(p.meter)
-		p.r = bufio.NewReaderSize(p.meter, 16<<10)
+		deflate(p.Meter)
+		p.Renew()
 		return nil
 	}}
 }
@@ -188,17 +146,7 @@ func TakeLogin() Step {
 
 // Do is several steps as one.
 func Do(steps ...Step) Step {
-	return Step{"steps", func(p *player) error {
-		for i, step := range steps {
-			if err := step.play(p); err != nil {
-				if errors.Is(err, errEnd) || errors.Is(err, doubles.ErrCut) {
-					return err
-				}
-				return fmt.Errorf("%d, %s: %w", i+1, step.label, err)
-			}
-		}
-		return nil
-	}}
+	return Step{"steps", func(p *player) error { return p.Do(p.acts(steps)) }}
 }
 
 // Welcome greets with capabilities, answers CAPABILITY, ID and NOOP from then on, and accepts whatever login the
@@ -220,12 +168,12 @@ func (p *player) acceptLogin(capabilities string) error {
 	if err := p.takeLogin(); err != nil {
 		return err
 	}
-	return p.send([]string{"$TAG OK [CAPABILITY " + capabilities + "] welcome"})
+	return p.Send("$TAG OK [CAPABILITY " + capabilities + "] welcome")
 }
 
 func (p *player) takeLogin() error {
 	var login Command
-	err := p.expect(func(c Command) bool {
+	err := p.Expect(func(c Command) bool {
 		login = c
 		return c.Name == "LOGIN" || c.Name == "AUTHENTICATE"
 	})
@@ -233,11 +181,11 @@ func (p *player) takeLogin() error {
 		return err
 	}
 	if login.Name == "AUTHENTICATE" && !strings.Contains(login.Args, " ") { // no initial response
-		if err := p.send([]string{"+ "}); err != nil {
+		if err := p.Send("+ "); err != nil {
 			return err
 		}
-		if _, err := readLine(p.r, maxLine); err != nil {
-			return p.absent(err)
+		if _, err := readLine(p.R, maxLine); err != nil {
+			return p.Absent(err)
 		}
 	}
 	return nil
@@ -247,7 +195,7 @@ func (p *player) takeLogin() error {
 func Select(exists, uidValidity, uidNext uint32) Step {
 	return Step{"select", func(p *player) error {
 		code := "READ-WRITE"
-		err := p.expect(func(c Command) bool {
+		err := p.Expect(func(c Command) bool {
 			if c.Name == "EXAMINE" {
 				code = "READ-ONLY"
 			}
@@ -256,14 +204,14 @@ func Select(exists, uidValidity, uidNext uint32) Step {
 		if err != nil {
 			return err
 		}
-		return p.send([]string{
+		return p.Send(
 			`* FLAGS (\Answered \Flagged \Deleted \Seen \Draft)`,
 			`* OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft \*)] kept`,
 			fmt.Sprintf("* %d EXISTS", exists),
 			"* 0 RECENT",
 			fmt.Sprintf("* OK [UIDVALIDITY %d] valid", uidValidity),
 			fmt.Sprintf("* OK [UIDNEXT %d] next", uidNext),
-			"$TAG OK [" + code + "] selected",
-		})
+			"$TAG OK ["+code+"] selected",
+		)
 	}}
 }

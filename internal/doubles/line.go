@@ -1,5 +1,5 @@
 // Package doubles is what the server doubles of this module (imaptest, pop3test, smtptest) have in common: they listen, count the
-// octets of each connection above TLS, cut and stall connections at an octet, and have certificates of their own.
+// octets of each connection above TLS, cut and stall connections at an octet, have certificates of their own, and play scripts.
 package doubles
 
 import (

@@ -1,13 +1,8 @@
 package pop3test
 
 import (
-	"bufio"
 	"crypto/tls"
-	"errors"
-	"fmt"
-	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -35,27 +30,19 @@ type ScriptOptions struct {
 	Lenient  bool            // scripts that are not played to their end do not fail the test
 }
 
-const defaultPatience = 10 * time.Second
-
 // A ScriptServer plays one Script on each connection, in the order of acceptance. A connection for which there is no
 // script, and a script without a connection, fail the test. All its methods may be called from several goroutines.
 type ScriptServer struct {
 	wire
-	t       testing.TB
 	opts    ScriptOptions
-	scripts []Script
-	tls     *tls.Config
-	caPEM   string
+	stage   *doubles.Stage
 	journal *journal
-	done    chan struct{} // closed by Close
-	end     func()        // closes it, once
 }
 
 // NewScript starts a server that plays scripts. It is closed when the test ends. opts may be nil.
 func NewScript(t testing.TB, opts *ScriptOptions, scripts ...Script) *ScriptServer {
 	t.Helper()
-	s := &ScriptServer{t: t, scripts: scripts, done: make(chan struct{})}
-	s.end = sync.OnceFunc(func() { close(s.done) })
+	s := &ScriptServer{}
 	if opts != nil {
 		s.opts = *opts
 	}
@@ -67,24 +54,13 @@ func NewScript(t testing.TB, opts *ScriptOptions, scripts ...Script) *ScriptServ
 	if o.Password == "" {
 		o.Password = DefaultPassword
 	}
-	if o.Patience == 0 {
-		o.Patience = defaultPatience
-	}
 	s.journal = newJournal(o.Username, o.Password)
-	if o.Mode != connection.ModeInsecure {
-		var err error
-		if s.tls, s.caPEM, err = doubles.ServerTLS("pop3test", o.TLS); err != nil {
-			t.Fatalf("pop3test: %v", err)
-		}
-	}
-	if err := s.line.Listen("127.0.0.1:0", o.MaxWrite, s.serve); err != nil {
-		t.Fatalf("pop3test: %v", err)
-	}
-	t.Cleanup(func() {
-		s.Close()
-		if n := len(s.Sent()); n < len(scripts) && !o.Lenient {
-			t.Errorf("pop3test: %d of %d scripts were played: the client made no more connections", n, len(scripts))
-		}
+	s.stage = doubles.NewStage(t, &s.line, doubles.StageOptions{
+		Name: "pop3test", Mode: o.Mode, TLS: o.TLS, MaxWrite: o.MaxWrite, Patience: o.Patience, Repeat: o.Repeat, Lenient: o.Lenient,
+	}, len(scripts), func(stage *doubles.Stage, m *doubles.Meter, script int) {
+		p := &player{journal: s.journal}
+		p.Player = doubles.NewPlayer(stage, m, maxLine, p)
+		p.Play(p.acts(scripts[script]))
 	})
 	return s
 }
@@ -94,11 +70,11 @@ func (s *ScriptServer) Addr() string { return s.line.Addr() }
 
 // Config returns driver settings that fit the server, as [Server.Config] does.
 func (s *ScriptServer) Config() pop3client.Config {
-	return config(s.Addr(), s.opts.Mode, s.caPEM, s.opts.Username, s.opts.Password)
+	return config(s.Addr(), s.opts.Mode, s.stage.CAPEM(), s.opts.Username, s.opts.Password)
 }
 
 // Env returns an environment that trusts the server's certificate.
-func (s *ScriptServer) Env() *connection.Env { return doubles.Env(s.caPEM) }
+func (s *ScriptServer) Env() *connection.Env { return doubles.Env(s.stage.CAPEM()) }
 
 // Settings returns Config as JSON with the password in it, as a host stores it.
 func (s *ScriptServer) Settings() connection.Settings { return settings(s.Config()) }
@@ -107,162 +83,46 @@ func (s *ScriptServer) Settings() connection.Settings { return settings(s.Config
 func (s *ScriptServer) Transcript(patterns ...string) []Command { return s.journal.all(patterns) }
 
 // Close ends all connections and the server, at once. A second Close does nothing.
-func (s *ScriptServer) Close() {
-	s.end()
-	s.line.Close()
-}
-
-func (s *ScriptServer) serve(m *doubles.Meter) {
-	if m.ID > len(s.scripts) && !s.opts.Repeat || len(s.scripts) == 0 {
-		s.t.Errorf("pop3test: connection %d: there is no script for it", m.ID)
-		m.Cut()
-		return
-	}
-	p := &player{server: s, meter: m, r: bufio.NewReaderSize(m, maxLine)}
-	p.play(s.scripts[min(m.ID, len(s.scripts))-1])
-}
+func (s *ScriptServer) Close() { s.stage.Close() }
 
 // player plays one script on one connection.
 type player struct {
-	server  *ScriptServer
-	meter   *doubles.Meter
-	r       *bufio.Reader
-	answers []reflex // see Answer
+	*doubles.Player[Command]
+	journal *journal
 }
 
-type reflex struct {
-	pattern string
-	lines   []string
-}
-
-// errEnd ends a script before its last step, as the script or the test wants it.
-var errEnd = errors.New("end of script")
-
-func (p *player) play(script Script) {
-	if p.server.opts.Mode == connection.ModeTLS && p.secure() != nil {
-		return // a client that refuses our certificate
+func (p *player) acts(steps []Step) []doubles.Act {
+	acts := make([]doubles.Act, len(steps))
+	for i, step := range steps {
+		acts[i] = doubles.Act{Label: step.label, Play: func() error { return step.play(p) }}
 	}
-	for i, step := range script {
-		switch err := step.play(p); {
-		case err == nil:
-		case errors.Is(err, errEnd), errors.Is(err, doubles.ErrCut):
-			return
-		default:
-			p.fail("step %d, %s: %v", i+1, step.label, err)
-			return
-		}
-	}
-	p.finish()
+	return acts
 }
 
-func (p *player) fail(format string, args ...any) {
-	p.server.t.Errorf("pop3test: script of connection %d: "+format, append([]any{p.meter.ID}, args...)...)
-}
-
-// finish waits for the client to go.
-func (p *player) finish() {
-	for {
-		c, err := p.read()
-		switch {
-		case err != nil:
-			return
-		case c.Name == "QUIT":
-			_ = p.send([]string{"+OK bye"}) // the client may not want to know
-			return
-		}
-		reply, ok := p.reflex(c)
-		if !ok {
-			p.fail("unexpected command after the last step: %s", c)
-			return
-		}
-		if p.send(reply) != nil {
-			return
-		}
-	}
-}
-
-func (p *player) secure() error {
-	if err := p.meter.Secure(p.server.tls); err != nil {
-		return err
-	}
-	p.r = bufio.NewReaderSize(p.meter, maxLine)
-	return nil
-}
-
-// send sends lines. That the client is gone is no error here.
-func (p *player) send(lines []string) error {
-	var octets []byte
-	for _, line := range lines {
-		octets = append(append(octets, line...), "\r\n"...)
-	}
-	return p.write(octets)
-}
-
-func (p *player) write(octets []byte) error {
-	if _, err := p.meter.Write(octets); errors.Is(err, doubles.ErrCut) {
-		return err
+// Farewell implements [doubles.Language].
+func (*player) Farewell(c Command) []string {
+	if c.Name == "QUIT" {
+		return []string{"+OK bye"}
 	}
 	return nil
 }
 
-// reflex returns the standing answer to c.
-func (p *player) reflex(c Command) ([]string, bool) {
-	for i := len(p.answers) - 1; i >= 0; i-- {
-		if c.matches(p.answers[i].pattern) {
-			return p.answers[i].lines, true
-		}
-	}
-	return nil, false
-}
+// Matches implements [doubles.Language].
+func (*player) Matches(c Command, pattern string) bool { return c.matches(pattern) }
 
-// hurry gives what is read from now on as long as ScriptOptions.Patience, until the function returned is called.
-func (p *player) hurry() (relax func()) {
-	d := p.server.opts.Patience
-	if d < 0 {
-		return func() {}
-	}
-	// An error means that the connection is closed, which the next read says as well.
-	_ = p.meter.Raw.SetReadDeadline(time.Now().Add(d))
-	return func() { _ = p.meter.Raw.SetReadDeadline(time.Time{}) }
-}
+// Fill implements [doubles.Language].
+func (*player) Fill(text string) string { return text }
 
 // expect reads commands, answering those that have a standing answer, until one matches.
 func (p *player) expect(pattern string) error {
-	defer p.hurry()()
-	for {
-		c, err := p.read()
-		if err != nil {
-			return p.absent(err)
-		}
-		if c.matches(pattern) {
-			return nil
-		}
-		reply, ok := p.reflex(c)
-		if !ok {
-			return fmt.Errorf("unexpected command: %s", c)
-		}
-		if err := p.send(reply); err != nil {
-			return err
-		}
-	}
+	return p.Expect(func(c Command) bool { return c.matches(pattern) })
 }
 
-// absent says why no command came.
-func (p *player) absent(err error) error {
-	if p.server.opts.Lenient {
-		return errEnd
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return fmt.Errorf("nothing came within %v", p.server.opts.Patience)
-	}
-	return fmt.Errorf("the connection ended instead: %w", err)
-}
-
-// read reads one command.
-func (p *player) read() (Command, error) {
-	line, err := p.r.ReadSlice('\n')
+// Read implements [doubles.Language].
+func (p *player) Read() (Command, error) {
+	line, err := p.R.ReadSlice('\n')
 	if err != nil {
 		return Command{}, err
 	}
-	return p.server.journal.note(p.meter.ID, strings.TrimRight(string(line), "\r\n")), nil
+	return p.journal.note(p.Meter.ID, strings.TrimRight(string(line), "\r\n")), nil
 }

@@ -1,12 +1,8 @@
 package pop3test
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"strings"
-
-	"github.com/mailconn/mailconn/internal/doubles"
 )
 
 // A Step is one act of a [Script].
@@ -17,12 +13,12 @@ type Step struct {
 
 // Send sends lines, each with CRLF.
 func Send(lines ...string) Step {
-	return Step{"send", func(p *player) error { return p.send(lines) }}
+	return Step{"send", func(p *player) error { return p.Send(lines...) }}
 }
 
 // SendRaw sends octets as they are, in one write.
 func SendRaw(octets string) Step {
-	return Step{"send raw", func(p *player) error { return p.write([]byte(octets)) }}
+	return Step{"send raw", func(p *player) error { return p.SendRaw(octets) }}
 }
 
 // Expect waits for a command. Its pattern is a name, perhaps with first arguments, without regard to case: "RETR 2".
@@ -33,10 +29,10 @@ func Expect(pattern string) Step {
 // ExpectLine waits for one line that is this, whatever it means: a line of a SASL exchange, say. It is in no transcript.
 func ExpectLine(want string) Step {
 	return Step{"expect line", func(p *player) error {
-		defer p.hurry()()
-		line, err := p.r.ReadSlice('\n')
+		defer p.Hurry()()
+		line, err := p.R.ReadSlice('\n')
 		if err != nil {
-			return p.absent(err)
+			return p.Absent(err)
 		}
 		if got := strings.TrimRight(string(line), "\r\n"); got != want {
 			return fmt.Errorf("got %q, want %q", got, want)
@@ -48,51 +44,21 @@ func ExpectLine(want string) Step {
 // Answer gives, from here to the end of the script, the same answer to every command that matches pattern (as for
 // [Expect]) and is not the one expected. It waits for nothing.
 func Answer(pattern string, lines ...string) Step {
-	return Step{"answer " + pattern, func(p *player) error {
-		p.answers = append(p.answers, reflex{pattern, lines})
-		return nil
-	}}
+	return Step{"answer " + pattern, func(p *player) error { return p.Answer(pattern, lines) }}
 }
 
 // Cut closes the connection without a word. What was sent before still arrives.
-func Cut() Step {
-	return Step{"cut", func(p *player) error {
-		p.meter.Cut()
-		return errEnd
-	}}
-}
+func Cut() Step { return Step{"cut", (*player).Cut} }
 
 // Reset resets the connection; what was sent before may be lost.
-func Reset() Step {
-	return Step{"reset", func(p *player) error {
-		if tcp, ok := p.meter.Raw.(*net.TCPConn); ok {
-			if err := tcp.SetLinger(0); err != nil {
-				return err
-			}
-		}
-		_ = p.meter.Raw.Close() // reset, however it goes
-		return errEnd
-	}}
-}
+func Reset() Step { return Step{"reset", (*player).Reset} }
 
 // Stall stays silent, and takes what the client sends, until the connection ends.
-func Stall() Step {
-	return Step{"stall", func(p *player) error {
-		p.meter.Silence()
-		return errEnd
-	}}
-}
+func Stall() Step { return Step{"stall", (*player).Stall} }
 
 // Wait waits until gate is closed, or the server. It makes two scripts, or a script and a test, take turns.
 func Wait(gate <-chan struct{}) Step {
-	return Step{"wait", func(p *player) error {
-		select {
-		case <-gate:
-			return nil
-		case <-p.server.done:
-			return errEnd
-		}
-	}}
+	return Step{"wait", func(p *player) error { return p.Wait(gate) }}
 }
 
 // StartTLS expects STLS, says +OK and shakes hands. Lines that are given go out in the clear, in the same segment behind
@@ -102,29 +68,16 @@ func StartTLS(injected ...string) Step {
 		if err := p.expect("STLS"); err != nil {
 			return err
 		}
-		if err := p.send(append([]string{"+OK begin TLS now"}, injected...)); err != nil {
+		if err := p.Send(append([]string{"+OK begin TLS now"}, injected...)...); err != nil {
 			return err
 		}
-		if p.secure() != nil {
-			return errEnd
-		}
-		return nil
+		return p.Handshake()
 	}}
 }
 
 // Do is several steps as one.
 func Do(steps ...Step) Step {
-	return Step{"steps", func(p *player) error {
-		for i, step := range steps {
-			if err := step.play(p); err != nil {
-				if errors.Is(err, errEnd) || errors.Is(err, doubles.ErrCut) {
-					return err
-				}
-				return fmt.Errorf("%d, %s: %w", i+1, step.label, err)
-			}
-		}
-		return nil
-	}}
+	return Step{"steps", func(p *player) error { return p.Do(p.acts(steps)) }}
 }
 
 // Welcome greets, answers CAPA with these capabilities and NOOP from then on, and accepts a login by USER and PASS,
