@@ -3,6 +3,7 @@ package gmail
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/mailconn/mailconn/connection"
@@ -329,6 +330,9 @@ func (r *review) removed() error {
 			return err
 		}
 		gone = slices.DeleteFunc(gone, func(ref connection.Ref) bool { return there.has(ref.ID) })
+	}
+	if total, err := r.profile.Messages.Int64(); err == nil && total > 0 && len(there.set) == 0 && len(gone) > 0 {
+		return &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("messages.list names none of the mailbox's %d messages", total)}
 	}
 	for _, ref := range gone {
 		r.settle(ref.ID)

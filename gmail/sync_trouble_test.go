@@ -203,6 +203,25 @@ func TestReconcilingKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
+// A server that names no messages, and says that there are some, does not empty the copy.
+func TestReconcilingWithAnEmptyList(t *testing.T) {
+	inBubble(t, nil, nil, func(t *testing.T, r *syncRig) {
+		r.Deliver(ann, mail(3)...)
+		h := newHostCopy()
+		h.lends = true
+		h.mustSync(t, r)
+		r.ExpireHistory(ann)
+		r.Deliver(ann, mail(4)[3])
+		r.Fail(gmailtest.On("messages.list"), gmailtest.Status(200, "{}"))
+		if err := h.sync(t, r.conn, ann); connection.KindOf(err) != connection.ErrProtocol || len(h.messages) != 3 {
+			t.Errorf("got %v, and %d messages are left of 3", err, len(h.messages))
+		}
+		r.Heal()
+		h.mustSync(t, r)
+		h.wantAll(t, r)
+	})
+}
+
 // A server that does not know the query is asked without it also when a listing goes on.
 func TestResumeAtAServerWithoutOperators(t *testing.T) {
 	inBubble(t, nil, func(c *gmail.Config) { c.PageSize = 2 }, func(t *testing.T, r *syncRig) {
