@@ -501,7 +501,10 @@ func TestMirrorLendsWhatTheSinkKnows(t *testing.T) {
 						t.Errorf("Refs is lent: %t", o.Refs != nil)
 					}
 					if o.Refs != nil && o.Mailbox == "carol" {
-						for ref := range o.Refs(t.Context()) {
+						for ref, err := range o.Refs(t.Context()) {
+							if err != nil {
+								t.Error(err)
+							}
 							held = append(held, ref)
 						}
 					}
