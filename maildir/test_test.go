@@ -88,7 +88,7 @@ func TestReportOfWhatIsMissing(t *testing.T) {
 		"path":         {filepath.Join(t.TempDir(), "none"), "does not exist"},
 		"cur and new":  {partial, "cur, new missing"},
 		"match":        {filepath.Join(partial, "*"), "no directory matches"},
-		"no directory": {"selftest_test.go", "is not a directory"},
+		"no directory": {"test_test.go", "is not a directory"},
 	} {
 		r, err := open(t, maildir.Config{Path: test.path}).Test(t.Context(), nil)
 		if !errors.Is(err, connection.ErrConfig) || r.OK() {
