@@ -29,7 +29,8 @@ type app struct {
 	jobs     *jobs
 	demo     demo
 	pages    *template.Template
-	form     string // the token of forms
+	form     string         // the token of forms
+	zone     *time.Location // of the days to search by, and of the times that pages show
 }
 
 // newApp opens the state in dir, which it makes if it is new.
@@ -37,7 +38,7 @@ func newApp(ctx context.Context, dir string) (_ *app, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return nil, fmt.Errorf("-state: %w", err)
 	}
-	a := &app{registry: alldrivers.New()}
+	a := &app{registry: alldrivers.New(), zone: time.Local}
 	if a.state, err = loadState(dir); err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func newApp(ctx context.Context, dir string) (_ *app, err error) {
 	if a.vault, err = openVault(filepath.Join(dir, "archive"), nil); err != nil {
 		return nil, err
 	}
-	if a.pages, err = template.New("").Funcs(functions()).ParseFS(assets, "assets/*.html"); err != nil {
+	if a.pages, err = template.New("").Funcs(a.functions()).ParseFS(assets, "assets/*.html"); err != nil {
 		return nil, errors.Join(err, a.vault.store.Close())
 	}
 	if err := a.demo.resume(a.state); err != nil {
@@ -66,13 +67,13 @@ func (a *app) close() error {
 	return a.vault.store.Close()
 }
 
-func functions() template.FuncMap {
+func (a *app) functions() template.FuncMap {
 	return template.FuncMap{
 		"when": func(t time.Time) string {
 			if t.IsZero() {
 				return "unknown"
 			}
-			return t.Local().Format("2006-01-02 15:04") // as the days to search by
+			return t.In(a.zone).Format("2006-01-02 15:04")
 		},
 		"date": func(e mailarchive.Entry) time.Time { return date(&e) },
 		"sum":  func(e mailarchive.Entry) string { return sumOf(e.Key) },

@@ -20,23 +20,15 @@ import (
 	"github.com/mailconn/mailconn/smtpclient/smtptest"
 )
 
-// in runs a test in another time zone than that of mail servers.
-func in(t *testing.T, zone *time.Location) {
-	t.Helper()
-	old := time.Local
-	time.Local = zone
-	t.Cleanup(func() { time.Local = old })
-}
-
 func dated(n int, date time.Time) []byte {
 	return fmt.Appendf(nil, "From: ann@example.org\r\nSubject: message %d\r\nDate: %s\r\n\r\n", n, date.Format(time.RFC1123Z))
 }
 
 // The days of a search are whole days of this machine, and the page shows the times of the same days.
 func TestSearchByDays(t *testing.T) {
-	in(t, time.FixedZone("far east", 9*3600))
 	r := newRig(t)
-	midnight := time.Date(2026, 3, 10, 0, 0, 0, 0, time.Local)
+	r.app.zone = time.FixedZone("far east", 9*3600) // another than that of mail servers
+	midnight := time.Date(2026, 3, 10, 0, 0, 0, 0, r.app.zone)
 	for i, at := range []time.Time{midnight.Add(-time.Second), midnight, midnight.Add(24*time.Hour - time.Second), midnight.Add(24 * time.Hour)} {
 		r.store(dated(i, at.UTC()), connection.Message{})
 	}

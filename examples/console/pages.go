@@ -265,7 +265,7 @@ func (a *app) browse(w http.ResponseWriter, r *http.Request) {
 		Found                        found
 	}{From: form.Get("from"), Subject: form.Get("subject"), After: form.Get("after"), Before: form.Get("before")}
 	p := page{Title: "Archive"}
-	q, err := newQuery(data.From, data.Subject, data.After, data.Before)
+	q, err := a.newQuery(data.From, data.Subject, data.After, data.Before)
 	if err == nil {
 		data.Found, err = a.vault.search(r.Context(), q)
 	}

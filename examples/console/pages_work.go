@@ -156,7 +156,7 @@ func (a *app) events(w http.ResponseWriter, r *http.Request) {
 }
 
 // newQuery reads what somebody looks for. The days are whole ones, in the time zone of this machine.
-func newQuery(from, subject, after, before string) (query, error) {
+func (a *app) newQuery(from, subject, after, before string) (query, error) {
 	q := query{From: strings.TrimSpace(from), Subject: strings.TrimSpace(subject)}
 	for _, day := range []struct {
 		name, text string
@@ -166,7 +166,7 @@ func newQuery(from, subject, after, before string) (query, error) {
 		if day.text == "" {
 			continue
 		}
-		t, err := time.ParseInLocation("2006-01-02", day.text, time.Local)
+		t, err := time.ParseInLocation("2006-01-02", day.text, a.zone)
 		if err != nil {
 			return q, fmt.Errorf("the day %q: want one like 2026-01-31", day.text)
 		}
