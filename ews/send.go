@@ -10,6 +10,7 @@ import (
 
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews/internal/soap"
+	"github.com/mailconn/mailconn/internal/mailheader"
 )
 
 // Send implements [connection.Sender] by CreateItem with the message's octets, from the mailbox of env.From if that is one
@@ -136,7 +137,7 @@ func (s *sending) address(u *upload) (soap.Content, error) {
 	if err != nil {
 		return soap.Content{}, &connection.Error{Kind: connection.ErrUnsupported, Hint: smtpHint, Err: err}
 	}
-	return u.content(front, int64(len(head.raw))), nil
+	return u.content(front, int64(len(head.Raw))), nil
 }
 
 // domain is that of a new Message-ID.
@@ -160,7 +161,7 @@ func (u *upload) header() (*header, error) {
 			}
 			return nil, err
 		}
-		end, ok := headerEnd(raw, size == u.size)
+		end, ok := mailheader.End(raw, size == u.size)
 		switch {
 		case ok:
 			return parseHeader(raw[:end:end]), nil

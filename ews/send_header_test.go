@@ -7,10 +7,11 @@ import (
 	"testing"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/mailheader"
 )
 
 func split(raw string) (*header, string) {
-	end, _ := headerEnd([]byte(raw), true)
+	end, _ := mailheader.End([]byte(raw), true)
 	return parseHeader([]byte(raw[:end])), raw[end:]
 }
 
@@ -143,7 +144,7 @@ func FuzzHeaderEdit(f *testing.F) {
 		f.Add([]byte(raw))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		end, _ := headerEnd(raw, true)
+		end, _ := mailheader.End(raw, true)
 		h := parseHeader(raw[:end])
 		if got, err := h.edit("", nil); err != nil || !bytes.Equal(got, raw[:end]) {
 			t.Fatalf("nothing to edit: got %q, error %v, want %q", got, err, raw[:end])
@@ -161,7 +162,7 @@ func FuzzHeaderEdit(f *testing.F) {
 			return
 		}
 		out = append(out, raw[end:]...)
-		end, _ = headerEnd(out, true)
+		end, _ = mailheader.End(out, true)
 		again := parseHeader(out[:end])
 		if got := again.messageID(); got != "<new@id>" {
 			t.Errorf("%q became %q, whose Message-ID is %q", raw, out, got)
@@ -175,16 +176,16 @@ func FuzzHeaderEdit(f *testing.F) {
 				t.Errorf("%q became %q, which does not name %q: %q", raw, out, address, sure)
 			}
 		}
-		if !slices.ContainsFunc(h.lines, func(l headerLine) bool { return l.name != "" }) {
+		if !slices.ContainsFunc(h.Lines, func(l mailheader.Line) bool { return l.Name != "" }) {
 			if !bytes.HasSuffix(out, raw) {
 				t.Errorf("%q became %q, which does not end in it", raw, out)
 			}
 			return
 		}
 		others := func(h *header) (octets []byte) {
-			for _, l := range h.lines {
-				if l.name != "bcc" && l.name != "message-id" && l.name != "x-original-message-id" {
-					octets = append(octets, h.raw[l.start:l.end]...)
+			for _, l := range h.Lines {
+				if l.Name != "bcc" && l.Name != "message-id" && l.Name != "x-original-message-id" {
+					octets = append(octets, h.Raw[l.Start:l.End]...)
 				}
 			}
 			return octets

@@ -72,11 +72,11 @@ func namesRecipients(field string) bool { return field == "to" || field == "cc" 
 // fields, behind a bare CR, and behind a byte order mark.
 func (h *header) named() []string {
 	var all []string
-	loose := parseHeader([]byte(strings.ReplaceAll(strings.ReplaceAll(string(h.raw), "\r\n", "\n"), "\r", "\n")))
-	for _, l := range loose.lines {
-		name, _, ok := strings.Cut(string(loose.raw[l.start:l.end]), ":")
+	loose := parseHeader([]byte(strings.ReplaceAll(strings.ReplaceAll(string(h.Raw), "\r\n", "\n"), "\r", "\n")))
+	for _, l := range loose.Lines {
+		name, _, ok := strings.Cut(string(loose.Raw[l.Start:l.End]), ":")
 		if ok && namesRecipients(strings.ToLower(strings.Trim(name, " \t\x00\ufeff"))) {
-			all = append(all, addressesIn(loose.valueOf(l))...)
+			all = append(all, addressesIn(loose.Value(l))...)
 		}
 	}
 	return all
@@ -88,18 +88,18 @@ func (h *header) sure() ([]string, error) {
 	lists := make(map[string][]string)
 	seen := make(map[string]int)
 	sound := true
-	for _, l := range h.lines {
-		sound = sound && l.name != ""
-		if !namesRecipients(l.name) {
+	for _, l := range h.Lines {
+		sound = sound && l.Name != ""
+		if !namesRecipients(l.Name) {
 			continue
 		}
-		list, err := parseList(h.valueOf(l))
-		seen[l.name]++
-		if l.name == "bcc" && (err != nil || !sound || seen["bcc"] > 1) {
+		list, err := parseList(h.Value(l))
+		seen[l.Name]++
+		if l.Name == "bcc" && (err != nil || !sound || seen["bcc"] > 1) {
 			return nil, errors.New("the header's Bcc is not understood, or there is more than one")
 		}
 		if sound && err == nil {
-			lists[l.name] = list
+			lists[l.Name] = list
 		}
 	}
 	var all []string

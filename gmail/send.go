@@ -124,7 +124,7 @@ func (s *sending) address(u *upload) error {
 	if u.front, err = head.withMessageID(id); err != nil {
 		return &connection.Error{Kind: connection.ErrUnsupported, Err: err}
 	}
-	u.from = int64(len(head.raw))
+	u.from = int64(len(head.Raw))
 	if u.length() > maxSend {
 		return tooLarge(maxSend)
 	}

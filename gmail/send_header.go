@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	netmail "net/mail"
-	"strings"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/internal/mailheader"
 )
 
 // maxHeader bounds the header section of a message that is sent or appended: it is held in memory.
@@ -23,19 +23,6 @@ const (
 // newMessageID makes a Message-ID of 130 random bits.
 func newMessageID(domain string) string { return "<" + rand.Text() + "@" + domain + ">" }
 
-// A header is the header section of a message, cut into lines. Each is a field with its folding, or something else that
-// stands where a field should.
-type header struct {
-	raw   []byte // without the empty line that ends it
-	lines []headerLine
-}
-
-type headerLine struct {
-	start, end int    // of its octets, line ends included
-	name       string // of the field, in lower case; "" if it is none
-	value      int    // where the octets behind the colon begin
-}
-
 // header reads the message's header section. One that is too long is ErrTooLarge.
 func (u *upload) header() (*header, error) {
 	r := u.spool.Reader()
@@ -48,7 +35,7 @@ func (u *upload) header() (*header, error) {
 		if _, err := io.ReadFull(r, raw); err != nil {
 			return nil, err
 		}
-		end, ok := headerEnd(raw, size == u.size)
+		end, ok := mailheader.End(raw, size == u.size)
 		switch {
 		case ok:
 			return parseHeader(raw[:end:end]), nil
@@ -58,88 +45,17 @@ func (u *upload) header() (*header, error) {
 	}
 }
 
-// headerEnd returns how long the header section of raw is, without the empty line behind it. ok is false if its end is
-// not in raw, unless raw is the whole message.
-func headerEnd(raw []byte, whole bool) (end int, ok bool) {
-	for at := 0; at < len(raw); {
-		next := lineEnd(raw, at)
-		if raw[next-1] != '\n' {
-			break
-		}
-		if next-at == 1 || next-at == 2 && raw[at] == '\r' {
-			return at, true
-		}
-		at = next
-	}
-	return len(raw), whole
-}
+// A header is the header section of a message that is sent.
+type header struct{ *mailheader.Header }
 
-// lineEnd returns where the line that begins at a place ends, its LF included.
-func lineEnd(raw []byte, at int) int {
-	if i := bytes.IndexByte(raw[at:], '\n'); i >= 0 {
-		return at + i + 1
-	}
-	return len(raw)
-}
-
-func parseHeader(raw []byte) *header {
-	h := &header{raw: raw}
-	for at := 0; at < len(raw); {
-		end := lineEnd(raw, at)
-		if n := len(h.lines); (raw[at] == ' ' || raw[at] == '\t') && n > 0 {
-			h.lines[n-1].end = end // RFC 5322, 2.2.3: folded
-			at = end
-			continue
-		}
-		line := headerLine{start: at, end: end, value: at}
-		if colon := bytes.IndexByte(raw[at:end], ':'); colon >= 0 {
-			line.name, line.value = fieldName(raw[at:at+colon]), at+colon+1
-		}
-		h.lines = append(h.lines, line)
-		at = end
-	}
-	return h
-}
-
-// fieldName returns the name of a field in lower case, "" if it cannot be one. White space before the colon is of an older
-// standard (RFC 5322, 4.5.3).
-func fieldName(name []byte) string {
-	name = bytes.TrimRight(name, " \t")
-	for _, c := range name {
-		if c <= ' ' || c > '~' {
-			return ""
-		}
-	}
-	return strings.ToLower(string(name))
-}
-
-// valueOf returns the value of a field in one line.
-func (h *header) valueOf(l headerLine) string {
-	unfold := func(r rune) rune {
-		if r == '\r' || r == '\n' {
-			return ' '
-		}
-		return r
-	}
-	return strings.TrimSpace(strings.Map(unfold, string(h.raw[l.value:l.end])))
-}
-
-// first returns the value of the first field of a name, "" if there is none.
-func (h *header) first(name string) string {
-	for _, l := range h.lines {
-		if l.name == name {
-			return h.valueOf(l)
-		}
-	}
-	return ""
-}
+func parseHeader(raw []byte) *header { return &header{mailheader.Parse(raw)} }
 
 // messageID returns the message's id with its angle brackets, "" if it has none.
-func (h *header) messageID() string { return h.first("message-id") }
+func (h *header) messageID() string { return h.First("message-id") }
 
 // date returns what the Date field says, the zero time if it says nothing.
 func (h *header) date() time.Time {
-	t, err := netmail.ParseDate(h.first("date"))
+	t, err := netmail.ParseDate(h.First("date"))
 	if err != nil {
 		return time.Time{}
 	}
@@ -150,26 +66,26 @@ func (h *header) date() time.Time {
 // without one gets it in front; one in front of which nothing can be put is an error. All other octets are the same.
 func (h *header) withMessageID(id string) ([]byte, error) {
 	eol := "\r\n"
-	if i := bytes.IndexByte(h.raw, '\n'); i == 0 || i > 0 && h.raw[i-1] != '\r' {
+	if i := bytes.IndexByte(h.Raw, '\n'); i == 0 || i > 0 && h.Raw[i-1] != '\r' {
 		eol = "\n"
 	}
 	var out []byte
 	placed := false
-	for _, l := range h.lines {
-		if l.name != "message-id" {
-			out = append(out, h.raw[l.start:l.end]...)
+	for _, l := range h.Lines {
+		if l.Name != "message-id" {
+			out = append(out, h.Raw[l.Start:l.End]...)
 			continue
 		}
 		if !placed {
 			placed = true
 			out = append(out, messageIDName+": "+id+eol...)
 		}
-		out = append(append(append(out, originalName...), ':'), h.raw[l.value:l.end]...)
+		out = append(append(append(out, originalName...), ':'), h.Raw[l.Value:l.End]...)
 	}
 	if placed {
 		return out, nil
 	}
-	if len(h.lines) == 0 || h.lines[0].name == "" {
+	if len(h.Lines) == 0 || h.Lines[0].Name == "" {
 		return nil, fmt.Errorf("the message does not begin with a header field, so that no %s can be added", messageIDName)
 	}
 	return append([]byte(messageIDName+": "+id+eol), out...), nil

@@ -37,28 +37,28 @@ func mailboxAddress(s string) (string, error) {
 // recipients returns the addresses to which Gmail sends a message with this header, as they are compared. What another
 // parser may read in another way is an error.
 func (h *header) recipients() ([]string, error) {
-	if i := bytes.IndexByte(bytes.ReplaceAll(h.raw, []byte("\r\n"), []byte("\n")), '\r'); i >= 0 || bytes.IndexByte(h.raw, 0) >= 0 {
+	if i := bytes.IndexByte(bytes.ReplaceAll(h.Raw, []byte("\r\n"), []byte("\n")), '\r'); i >= 0 || bytes.IndexByte(h.Raw, 0) >= 0 {
 		return nil, errors.New("the header holds a bare CR or a NUL")
 	}
 	var all []string
 	seen := make(map[string]bool)
-	for _, l := range h.lines {
+	for _, l := range h.Lines {
 		switch {
-		case l.name == "":
+		case l.Name == "":
 			return nil, errors.New("the header holds a line that is no field")
-		case l.name != "to" && l.name != "cc" && l.name != "bcc":
+		case l.Name != "to" && l.Name != "cc" && l.Name != "bcc":
 			continue
-		case seen[l.name]:
-			return nil, fmt.Errorf("the header has two %s fields", l.name)
+		case seen[l.Name]:
+			return nil, fmt.Errorf("the header has two %s fields", l.Name)
 		}
-		seen[l.name] = true
-		value := strings.ToValidUTF8(h.valueOf(l), "\ufffd")
+		seen[l.Name] = true
+		value := strings.ToValidUTF8(h.Value(l), "\ufffd")
 		if strings.Trim(value, ", \t") == "" {
 			continue
 		}
 		list, err := addressParser.ParseList(value)
 		if err != nil {
-			return nil, fmt.Errorf("the header's %s field is not understood", l.name)
+			return nil, fmt.Errorf("the header's %s field is not understood", l.Name)
 		}
 		for _, a := range list {
 			all = append(all, strings.ToLower(a.Address))

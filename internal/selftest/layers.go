@@ -33,6 +33,7 @@ func Layers() map[string][]string {
 		"internal/probe":      {"connection"},
 		"internal/httpx":      {"connection", "internal/netx", "internal/probe"},
 		"internal/doctest":    {},
+		"internal/mailheader": {},
 		"internal/doubles":    {"connection"},
 		"internal/drivertest": {"connection", "internal/rss"},
 		"internal/rss":        {},
@@ -58,8 +59,8 @@ func Layers() map[string][]string {
 		"smtpclient/smtptest": {"connection", "internal/doubles", "smtpclient", "internal/saslx", "internal/saslx/saslserver"},
 
 		"ews": {
-			"connection", "connection/journal", "internal/backoff", "internal/httpx", "internal/netx", "internal/probe", "internal/saslx", "internal/wirelog",
-			"ews/internal/autodiscover", "ews/internal/ewshttp", "ews/internal/soap",
+			"connection", "connection/journal", "internal/backoff", "internal/httpx", "internal/mailheader", "internal/netx", "internal/probe", "internal/saslx",
+			"internal/wirelog", "ews/internal/autodiscover", "ews/internal/ewshttp", "ews/internal/soap",
 		},
 		"ews/ewstest":               {"connection", "ews", "internal/doubles", "internal/saslx/saslserver"},
 		"ews/internal/autodiscover": {"connection", "internal/backoff", "golang.org/x/net"},
@@ -67,7 +68,7 @@ func Layers() map[string][]string {
 		"ews/internal/soap":         {"connection"},
 
 		"gmail": {
-			"connection", "internal/backoff", "internal/httpx", "internal/netx", "internal/probe", "internal/wirelog",
+			"connection", "internal/backoff", "internal/httpx", "internal/mailheader", "internal/netx", "internal/probe", "internal/wirelog",
 			"gmail/internal/audit", "gmail/internal/quota", "gmail/internal/raw", "gmail/internal/token", googleAPI, "golang.org/x/oauth2",
 		},
 		"gmail/gmailtest":      {"connection", "gmail", "internal/doubles"},
