@@ -41,13 +41,13 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path, query, body string) {
 		u, err := url.Parse(srv.URL() + "/" + path)
 		if err != nil {
-			t.Skip("no URL")
+			return // not a URL: nothing that a client could ask for
 		}
 		u.RawQuery = query
 		for _, verb := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			req, err := http.NewRequestWithContext(t.Context(), verb, u.String(), strings.NewReader(body))
 			if err != nil {
-				t.Skip("no request")
+				return // nor a request
 			}
 			kind := "application/json"
 			switch {
