@@ -39,6 +39,7 @@ type SwiftServer struct {
 	opts    SwiftOptions
 	dir     string
 	python  string
+	ports   map[string]int
 	servers []*process
 }
 
@@ -52,11 +53,12 @@ func Swift(t testing.TB, opts *SwiftOptions) *SwiftServer {
 	s, err := StartSwift(t.Context(), opts)
 	Require(t, err)
 	t.Cleanup(func() {
+		log := s.Log() // gone with Close
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
-			t.Logf("swift's log:\n%s", s.Log())
+			t.Logf("swift's log:\n%s", log)
 		}
 	})
 	return s
@@ -120,6 +122,7 @@ func (s *SwiftServer) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.ports = ports
 	if err := s.configure(host, ports); err != nil {
 		return err
 	}
@@ -169,12 +172,15 @@ func (s *SwiftServer) buildRings(ctx context.Context, ports map[string]int) erro
 	return nil
 }
 
-// wait returns when the servers have made the containers.
+// wait returns when all servers take connections and have made the containers: the proxy says 503 in place of one that is not up.
 func (s *SwiftServer) wait(ctx context.Context) error {
 	retry := time.NewTicker(100 * time.Millisecond)
 	defer retry.Stop()
 	for {
-		err := s.makeContainers(ctx)
+		err := s.connect(ctx)
+		if err == nil {
+			err = s.makeContainers(ctx)
+		}
 		if err == nil {
 			return nil
 		}
@@ -189,6 +195,20 @@ func (s *SwiftServer) wait(ctx context.Context) error {
 			return errors.Join(ctx.Err(), err, errors.New(s.Log()))
 		}
 	}
+}
+
+// connect reports whether each server takes a connection.
+func (s *SwiftServer) connect(ctx context.Context) error {
+	for name, port := range s.ports {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := conn.Close(); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func (s *SwiftServer) makeContainers(ctx context.Context) error {

@@ -174,6 +174,9 @@ func (t *trip) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	if err == io.EOF { //nolint:errorlint // only a bare io.EOF is the end
+		if t.resp.ContentLength < 0 && t.ctx.Err() != nil { // a server that sees us leave may end what it has not said whole
+			return n, t.explain(t.ctx.Err())
+		}
 		t.eof = true
 		return n, io.EOF
 	}
