@@ -15,6 +15,7 @@ import (
 	"github.com/mailconn/mailconn/connection"
 	"github.com/mailconn/mailconn/ews/internal/ewshttp"
 	"github.com/mailconn/mailconn/internal/netx"
+	"github.com/mailconn/mailconn/internal/probe"
 )
 
 // Test implements [connection.Connection]. Its steps are resolve, connect, tls and http (the server of the settings, asked as
@@ -24,15 +25,12 @@ import (
 // a draft is stored and read back (write), and removed (remove). A step that fails keeps only those from being tried
 // that need it. A login that was refused before is tried again.
 func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connection.Report, error) {
-	var o connection.TestOptions
-	if opts != nil {
-		o = *opts
-	}
-	t := &tester{conn: c, ctx: ctx, report: &connection.Report{Info: c.info, Started: time.Now()}, progress: o.Progress, without: make(map[string]string)}
+	t := &tester{conn: c, ctx: ctx, Tree: probe.NewTree(c.info, opts)}
+	t.Explain, t.Hint = t.failed, generalHint
 	ctx, leave, err := c.enter(ctx, opTest)
 	if err != nil {
 		t.step("open", nil, func() (string, string, error) { return "", "", err })
-		return t.report, t.report.Err()
+		return t.Report()
 	}
 	defer leave()
 	t.ctx = ctx
@@ -51,19 +49,17 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 		t.transport(t.found)
 	}
 	t.login()
-	t.mailboxes(o.Write)
-	return t.report, t.report.Err()
+	t.mailboxes(opts != nil && opts.Write)
+	return t.Report()
 }
 
 const opTest = "test"
 
 // A tester makes one report.
 type tester struct {
-	conn     *Conn
-	ctx      context.Context
-	report   *connection.Report
-	progress func(connection.Step)
-	without  map[string]string // steps that have no result others can build on, and why
+	*probe.Tree
+	conn *Conn
+	ctx  context.Context
 
 	plain    bool     // https was refused, and http is permitted
 	found    *url.URL // what autodiscover gave
@@ -71,43 +67,9 @@ type tester struct {
 	refused  error    // autodiscover's servers refuse the login
 }
 
-// step runs one step, unless one of those that it needs did not succeed.
+// step runs one step, unless one of those that it needs has no result.
 func (t *tester) step(name string, needs []string, run func() (detail, hint string, err error)) {
-	s := connection.Step{Name: name, Status: connection.StatusOK}
-	if i := slices.IndexFunc(needs, func(need string) bool { return t.without[need] != "" }); i >= 0 {
-		s.Status, s.Detail = connection.StatusSkipped, t.without[needs[i]]
-		t.without[name] = s.Detail
-		t.add(s)
-		return
-	}
-	began := time.Now()
-	s.Detail, s.Hint, s.Err = run()
-	s.Elapsed = time.Since(began)
-	if s.Err == nil && t.ctx.Err() != nil {
-		s.Err = t.ctx.Err() // what a step found while it was being ended is not to be relied on
-	}
-	switch {
-	case s.Err != nil:
-		e := t.failed(s.Err)
-		s.Status, s.Err, s.Hint = connection.StatusFailed, e, or(or(s.Hint, e.Hint), generalHint(e.Kind))
-		t.without[name] = "step " + name + " failed"
-	case s.Hint != "":
-		s.Status = connection.StatusWarned
-	}
-	t.add(s)
-}
-
-// skip adds a step that is not tried.
-func (t *tester) skip(name, why string) {
-	t.without[name] = why
-	t.add(connection.Step{Name: name, Status: connection.StatusSkipped, Detail: why})
-}
-
-func (t *tester) add(s connection.Step) {
-	t.report.Steps = append(t.report.Steps, s)
-	if t.progress != nil {
-		t.progress(s)
-	}
+	t.Step(t.ctx, name, needs, run)
 }
 
 // failed returns the error of a step. The end of the context is the cause of all that goes wrong with it.
@@ -137,13 +99,13 @@ func generalHint(kind connection.Kind) string {
 func (t *tester) transport(base *url.URL) {
 	if base == nil {
 		for _, name := range []string{"resolve", "connect", "tls", "http"} {
-			t.skip(name, "nothing says which server to connect to")
+			t.Lack(name, "nothing says which server to connect to")
 		}
 		return
 	}
 	if t.hostsOwn() {
 		for _, name := range []string{"resolve", "connect", "tls"} {
-			t.add(connection.Step{Name: name, Status: connection.StatusSkipped, Detail: "the host program's HTTP client connects in its own way"})
+			t.Skip(name, "the host program's HTTP client connects in its own way")
 		}
 	} else {
 		t.connect(base)

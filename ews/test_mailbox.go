@@ -17,12 +17,12 @@ func (t *tester) autodiscover() {
 	const name = "autodiscover"
 	c := t.conn
 	if c.finder == nil {
-		t.add(connection.Step{Name: name, Status: connection.StatusSkipped, Detail: "disable_autodiscover: every mailbox lies on server"})
+		t.Skip(name, "disable_autodiscover: every mailbox lies on server")
 		return
 	}
 	own, sample := t.addresses()
 	if own == "" && sample == "" {
-		t.add(connection.Step{Name: name, Status: connection.StatusSkipped, Detail: "neither username nor test_mailbox is an address to look for"})
+		t.Skip(name, "neither username nor test_mailbox is an address to look for")
 		return
 	}
 	t.step(name, nil, func() (detail, hint string, err error) {
@@ -155,7 +155,7 @@ func (t *tester) mailboxes(write bool) {
 	own, err := c.target("")
 	switch {
 	case err != nil:
-		t.add(connection.Step{Name: "open", Status: connection.StatusSkipped, Detail: "an application has no mailbox of its own"})
+		t.Skip("open", "an application has no mailbox of its own")
 	case t.homeless:
 		t.step("open", []string{"auth"}, func() (string, string, error) {
 			return "autodiscover knows no mailbox of the account", hintHomeless, nil
@@ -175,9 +175,9 @@ func (t *tester) mailboxes(write bool) {
 	other, err := c.target(sample)
 	switch {
 	case err == nil && other.address == own.address && other.as == own.as && sample != "":
-		t.add(connection.Step{Name: "impersonate", Status: connection.StatusSkipped, Detail: "test_mailbox is the account's own"})
+		t.Skip("impersonate", "test_mailbox is the account's own")
 	case sample == "":
-		t.add(connection.Step{Name: "impersonate", Status: connection.StatusSkipped, Detail: "there is no mailbox to try it with; name one in test_mailbox"})
+		t.Skip("impersonate", "there is no mailbox to try it with; name one in test_mailbox")
 	default:
 		t.step("impersonate", t.needs(other, "auth"), func() (detail, hint string, _ error) {
 			if err != nil {
@@ -193,12 +193,12 @@ func (t *tester) mailboxes(write bool) {
 	}
 	if open == nil {
 		why := "no mailbox could be opened"
-		t.add(connection.Step{Name: "read", Status: connection.StatusSkipped, Detail: why})
+		t.Skip("read", why)
 		if !write {
 			why = "not asked for"
 		}
-		t.add(connection.Step{Name: "write", Status: connection.StatusSkipped, Detail: why})
-		t.add(connection.Step{Name: "remove", Status: connection.StatusSkipped, Detail: why})
+		t.Skip("write", why)
+		t.Skip("remove", why)
 		return
 	}
 	t.step("read", nil, func() (string, string, error) { return t.read(open) })

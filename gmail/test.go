@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,15 +21,12 @@ import (
 // its own in that mailbox), monitors, and quota (how long a first synchronization takes). What single-mailbox use has no need
 // of is skipped. A step that fails keeps only those from being tried that need it. It costs a few dozen quota units.
 func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connection.Report, error) {
-	var o connection.TestOptions
-	if opts != nil {
-		o = *opts
-	}
-	t := &tester{conn: c, ctx: ctx, report: &connection.Report{Info: c.info, Started: time.Now()}, progress: o.Progress, without: make(map[string]string)}
+	t := &tester{conn: c, ctx: ctx, Tree: probe.NewTree(c.info, opts)}
+	t.Explain, t.Hint = t.failed, generalHint
 	ctx, leave, err := c.enter(ctx, opTest)
 	if err != nil {
 		t.step("key", nil, func() (string, string, error) { return "", "", err })
-		return t.report, t.report.Err()
+		return t.Report()
 	}
 	defer leave()
 	t.ctx = ctx
@@ -46,31 +42,28 @@ func (c *Conn) Test(ctx context.Context, opts *connection.TestOptions) (*connect
 		t.step("domain", []string{"directory"}, t.domain)
 	} else {
 		for _, name := range []string{"token", "directory", "domain"} {
-			t.skip(name, "these credentials open one mailbox, without a directory")
-			delete(t.without, name)
+			t.Skip(name, "these credentials open one mailbox, without a directory")
 		}
 	}
 	t.step("mailbox", []string{"tls", "clock", "domain"}, t.mailbox)
 	t.step("read", []string{"mailbox"}, t.read)
-	t.verbs(o.Write)
+	t.verbs(opts != nil && opts.Write)
 	if c.cfg.monitored() {
 		t.step("monitors", []string{"domain"}, t.monitors)
 	} else {
-		t.skip("monitors", "retrieval: they are not asked for")
+		t.Lack("monitors", "retrieval: they are not asked for")
 	}
 	t.step("quota", []string{"mailbox"}, t.estimate)
-	return t.report, t.report.Err()
+	return t.Report()
 }
 
 const opTest = "test"
 
 // A tester makes one report.
 type tester struct {
-	conn     *Conn
-	ctx      context.Context
-	report   *connection.Report
-	progress func(connection.Step)
-	without  map[string]string // steps that have no result others can build on, and why
+	*probe.Tree
+	conn *Conn
+	ctx  context.Context
 
 	box     *box    // the sample
 	profile profile // of it
@@ -78,41 +71,9 @@ type tester struct {
 	more    bool    // there are more
 }
 
-// step runs one step, unless one of those that it needs did not succeed.
+// step runs one step, unless one of those that it needs has no result.
 func (t *tester) step(name string, needs []string, run func() (detail, hint string, err error)) {
-	s := connection.Step{Name: name, Status: connection.StatusOK}
-	if i := slices.IndexFunc(needs, func(need string) bool { return t.without[need] != "" }); i >= 0 {
-		t.skip(name, t.without[needs[i]])
-		return
-	}
-	began := time.Now()
-	s.Detail, s.Hint, s.Err = run()
-	s.Elapsed = time.Since(began)
-	if s.Err == nil && t.ctx.Err() != nil {
-		s.Err = t.ctx.Err() // what a step found while it was being ended is not to be relied on
-	}
-	switch {
-	case s.Err != nil:
-		e := t.failed(s.Err)
-		s.Status, s.Err, s.Hint = connection.StatusFailed, e, or(or(s.Hint, e.Hint), generalHint(e.Kind))
-		t.without[name] = "step " + name + " failed"
-	case s.Hint != "":
-		s.Status = connection.StatusWarned
-	}
-	t.add(s)
-}
-
-// skip adds a step that is not tried.
-func (t *tester) skip(name, why string) {
-	t.without[name] = why
-	t.add(connection.Step{Name: name, Status: connection.StatusSkipped, Detail: why})
-}
-
-func (t *tester) add(s connection.Step) {
-	t.report.Steps = append(t.report.Steps, s)
-	if t.progress != nil {
-		t.progress(s)
-	}
+	t.Step(t.ctx, name, needs, run)
 }
 
 // failed returns the error of a step. The end of the context is the cause of all that goes wrong with it.
@@ -164,8 +125,7 @@ func (t *tester) transport() {
 	}
 	skip := func(why string) {
 		for _, name := range []string{"resolve", "connect", "tls"} {
-			t.skip(name, why)
-			delete(t.without, name)
+			t.Skip(name, why)
 		}
 	}
 	if c.env != nil && c.env.HTTPClient != nil && c.env.HTTPClient.Transport != nil {
@@ -183,14 +143,14 @@ func (t *tester) transport() {
 	client.Probe(t.ctx, p, at.Host)
 	found, _ := p.Report() // the error is in its step
 	for _, s := range found.Steps {
-		switch {
-		case s.Err != nil:
-			s.Err = t.failed(s.Err)
-			t.without[s.Name], t.without["tls"] = "step "+s.Name+" failed", "step "+s.Name+" failed"
-		case s.Status == connection.StatusSkipped:
-			t.without[s.Name] = s.Detail
+		if s.Status == connection.StatusSkipped {
+			t.Lack(s.Name, s.Detail)
+			continue
 		}
-		t.add(s)
+		if s.Err != nil {
+			s.Err = t.failed(s.Err)
+		}
+		t.Add(s)
 	}
 }
 

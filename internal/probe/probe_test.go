@@ -3,7 +3,9 @@ package probe_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,5 +83,43 @@ func TestBucket(t *testing.T) {
 				t.Errorf("left behind: %s, %v", info.Key, err)
 			}
 		})
+	}
+}
+
+func TestTree(t *testing.T) {
+	var told []string
+	tree := probe.NewTree(connection.Info{Driver: "d"}, &connection.TestOptions{Progress: func(s connection.Step) {
+		told = append(told, fmt.Sprintf("%s %s %s|%s", s.Name, s.Status, s.Detail, s.Hint))
+	}})
+	tree.Explain = func(err error) *connection.Error {
+		return &connection.Error{Driver: "d", Kind: connection.KindOf(err), Err: err}
+	}
+	tree.Hint = func(kind connection.Kind) string { return "in general: " + kind.Error() }
+	well := func() (string, string, error) { return "well", "", nil }
+	ctx, cancel := context.WithCancel(t.Context())
+	tree.Step(ctx, "a", nil, func() (string, string, error) { return "", "", connection.ErrNetwork })
+	tree.Step(ctx, "b", []string{"a"}, well)
+	tree.Step(ctx, "c", []string{"b"}, well)
+	tree.Step(ctx, "d", nil, func() (string, string, error) { return "well", "look", nil })
+	tree.Skip("e", "not needed")
+	tree.Step(ctx, "f", []string{"d", "e"}, well)
+	tree.Lack("g", "not asked for")
+	tree.Step(ctx, "h", []string{"d", "g"}, well)
+	tree.Add(connection.Step{Name: "i", Status: connection.StatusFailed})
+	cancel()
+	tree.Step(ctx, "j", nil, well)
+	want := []string{
+		"a failed |in general: network failure", "b skipped step a failed|", "c skipped step a failed|", "d warned well|look",
+		"e skipped not needed|", "f ok well|", "g skipped not asked for|", "h skipped not asked for|", "i failed |",
+		"j failed well|in general: canceled",
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
+	}
+	if got := tree.Without("i"); got != "step i failed" {
+		t.Errorf("i: got %q", got)
+	}
+	if _, err := tree.Report(); !errors.Is(err, connection.ErrNetwork) {
+		t.Errorf("got error %v", err)
 	}
 }
