@@ -70,7 +70,7 @@ func brokenBy(t *testing.T, harness func() Harness, only []string) map[string]st
 		wg.Go(func() {
 			defer func() { <-places }()
 			h := harness()
-			h.big, h.Soon, h.wait, h.limit = 70<<10, time.Second, 3*time.Second, 20*time.Second
+			h.big, h.Soon, h.wait, h.limit = 70<<10, 3*time.Second, 5*time.Second, time.Minute
 			failures, _ := r.run(t, &h)
 			mu.Lock()
 			defer mu.Unlock()

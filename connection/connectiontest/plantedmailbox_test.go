@@ -236,7 +236,7 @@ var plantedFetches = []planted{
 	{
 		bug: "leaks a goroutine", rule: NoGoroutineLeft,
 		harness: onAppend(func(b *bent, ctx context.Context, folder string, r io.Reader, opts *connection.AppendOptions) (connection.Ref, error) {
-			go func() { <-time.After(3 * time.Second) }()
+			go func() { <-time.After(time.Minute) }()
 			return b.Mailbox.Append(ctx, folder, r, opts)
 		}),
 	},
