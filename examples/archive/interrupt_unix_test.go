@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,7 +52,12 @@ func start(t *testing.T, args ...string) *child {
 	t.Helper()
 	c := &child{Cmd: command(t, args...), done: make(chan struct{})}
 	c.Stdout, c.Stderr = shared{c, &c.out}, shared{c, &c.errOut}
-	if err := c.Start(); err != nil {
+	// A shell has its background jobs ignore interrupts, and what is ignored here would be ignored there.
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGINT)
+	err := c.Start()
+	signal.Stop(heard)
+	if err != nil {
 		t.Fatal(err)
 	}
 	go func() {
