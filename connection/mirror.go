@@ -180,9 +180,10 @@ type mirrorRun struct {
 	saves  int
 	stored int
 
-	held    error  // a message could not be read: no Checkpoint beyond it may be saved
-	failed  []Ref  // such messages, while nobody knows whether they alone are at fault
-	givenUp *error // the last message that was given up
+	held    error         // a message could not be read: no Checkpoint beyond it may be saved
+	failed  []Ref         // such messages, while nobody knows whether they alone are at fault
+	owed    map[Ref]error // messages that the driver tries again by itself, until it told them
+	givenUp *error        // the last message that was given up
 }
 
 // errHeld marks a sync that went through but for messages that are to be tried again.
@@ -200,6 +201,7 @@ func (r *mirrorRun) from(ctx context.Context, since Checkpoint) error {
 	if l, ok := r.sink.(RefLister); ok {
 		opts.Refs = func(ctx context.Context) iter.Seq2[Ref, error] { return l.Refs(ctx, r.name) }
 	}
+	defer r.unrecovered()
 	var folder error
 	for c, err := range r.src.Sync(ctx, since, opts) {
 		if err != nil {
@@ -252,11 +254,26 @@ func (r *mirrorRun) unread(ctx context.Context, ref Ref, err error) {
 // settled notes that ref could not be read, which the driver bears in mind: no Checkpoint is held back.
 func (r *mirrorRun) settled(ctx context.Context, ref Ref, err error) {
 	r.report(ctx, r.name, err)
-	*r.givenUp = err
+	if len(r.owed) >= maxTroubled {
+		*r.givenUp = err
+	} else {
+		if r.owed == nil {
+			r.owed = make(map[Ref]error)
+		}
+		r.owed[ref] = err
+	}
 	if !Temporary(err) {
 		r.emit(Event{Kind: EventPoisoned, Mailbox: r.name, Ref: ref, Err: err, Detail: err.Error()})
 		r.count(func(s *MirrorStats) { s.Skipped++ })
 	}
+}
+
+// unrecovered makes the error of a message that is still to come the mailbox's: the driver may have told it after all.
+func (r *mirrorRun) unrecovered() {
+	for _, err := range r.owed {
+		*r.givenUp = err
+	}
+	r.owed = nil
 }
 
 // blame counts the tries of the messages that could not be read, once the sync has gone on behind them: until then the
@@ -284,13 +301,18 @@ func (r *mirrorRun) store(ctx context.Context, c *Change) error {
 		switch {
 		case body != nil && body.err != nil:
 			// Whatever the sink made of it, it did not see the whole message.
-			r.unread(ctx, c.Ref, body.err)
+			if e := new(Error); errors.As(body.err, &e) && e.Settled && ctx.Err() == nil {
+				r.settled(ctx, c.Ref, body.err)
+			} else {
+				r.unread(ctx, c.Ref, body.err)
+			}
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 		case err != nil:
 			return fmt.Errorf("storing a change: %w", err)
 		default:
+			delete(r.owed, c.Ref)
 			r.stored++
 			r.count(func(s *MirrorStats) { s.add(c.Op) })
 		}

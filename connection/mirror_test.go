@@ -578,3 +578,40 @@ func TestMirrorSettledMessage(t *testing.T) {
 		}
 	}
 }
+
+// oneBox is a mailbox that tells the same changes in each Sync.
+type oneBox []*connection.Change
+
+func (oneBox) Mailboxes(context.Context, *connection.MailboxOptions) iter.Seq2[*connection.Mailbox, error] {
+	return func(yield func(*connection.Mailbox, error) bool) { yield(&connection.Mailbox{Name: "alice"}, nil) }
+}
+
+func (b oneBox) Sync(context.Context, connection.Checkpoint, *connection.SyncOptions) iter.Seq2[*connection.Change, error] {
+	return func(yield func(*connection.Change, error) bool) {
+		for _, c := range b {
+			if !yield(c, nil) {
+				return
+			}
+		}
+	}
+}
+
+// A body that breaks with an error that is Settled holds no Checkpoint back either, and is forgotten if the message comes
+// again in the same Sync.
+func TestMirrorSettledBody(t *testing.T) {
+	cut := &connection.Error{Kind: connection.ErrNetwork, Settled: true}
+	added := func(body io.Reader) *connection.Change {
+		ref := connection.Ref{Mailbox: "alice", ID: "1"}
+		return &connection.Change{Op: connection.Added, Ref: ref, Message: &connection.Message{Ref: ref, Body: body}}
+	}
+	for name, again := range map[string]io.Reader{"never": iotest.ErrReader(cut), "recovered": strings.NewReader("whole")} {
+		v, cps := newMirrorVault(), &connection.MemoryCheckpoints{}
+		told := 0
+		src := oneBox{added(io.MultiReader(strings.NewReader("wh"), iotest.ErrReader(cut))), {Checkpoint: "1"}, added(again), {Checkpoint: "2"}}
+		stats, err := connection.Mirror(t.Context(), src, v, cps, &connection.MirrorOptions{OnError: func(string, error) { told++ }})
+		lost := name == "never"
+		if errors.Is(err, connection.ErrNetwork) != lost || (err != nil) != lost || stats.Checkpoints != 2 || stats.Failed > 0 || told == 0 || (len(v.got) == 0) != lost {
+			t.Errorf("%s: error %v, told %d times, %+v, got %v", name, err, told, stats, v.got)
+		}
+	}
+}

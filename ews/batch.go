@@ -65,9 +65,6 @@ type batch struct {
 	dead      int  // items in a row about which no answer came at all
 }
 
-// maxDead is after how many such items the server is taken to be out of order rather than the items.
-const maxDead = 2
-
 var errStopped = errors.New("nobody wants more")
 
 // run asks until the queue is empty. An error means that the server cannot be asked any more; what is left in the queue
@@ -325,10 +322,10 @@ func (b *batch) failed(ctx context.Context, ws []*wanted, err error) error {
 	if !errors.As(err, &e) {
 		switch connection.KindOf(err) {
 		case connection.ErrNetwork, connection.ErrTimeout, connection.ErrUnavailable:
-			return b.suspect(ws, err)
+			return b.suspect(ctx, ws, err)
 		case connection.ErrProtocol, connection.ErrInvalid:
 			if inner := new(connection.Error); errors.As(err, &inner) && inner.Driver == "" {
-				return b.suspect(ws, err) // an answer that cannot be read, or an id that cannot be written: no web page
+				return b.suspect(ctx, ws, err) // an answer that cannot be read, or an id that cannot be written: no web page
 			}
 		}
 		return err
@@ -340,7 +337,7 @@ func (b *batch) failed(ctx context.Context, ws []*wanted, err error) error {
 		b.back(ws...)
 		return nil
 	case v.class == transient, v.class == unclear, v.class == moved:
-		return b.suspect(ws, err)
+		return b.suspect(ctx, ws, err)
 	case itemCode(e.code) && len(ws) > 1:
 		return b.singly(ws)
 	case itemCode(e.code):
@@ -375,16 +372,27 @@ func (b *batch) singly(ws []*wanted) error {
 }
 
 // suspect looks for the item because of which no answer came: each is asked about by itself, and one that fails then is
-// lost, unless that goes on.
-func (b *batch) suspect(ws []*wanted, err error) error {
+// lost, unless the server does not answer otherwise either, or that goes on.
+func (b *batch) suspect(ctx context.Context, ws []*wanted, err error) error {
 	if len(ws) > 1 {
 		return b.singly(ws)
 	}
-	if b.dead++; b.dead >= maxDead {
+	b.dead++
+	switch {
+	case b.dead == 1:
+	case !b.conn.answers(ctx, b.t):
 		return err
+	case b.dead > mostInARow:
+		return tooMany(b.dead, err)
 	}
 	if !b.lost(ws[0], fmt.Errorf("no answer about this item: %w", err)) {
 		return errStopped
 	}
 	return nil
+}
+
+// answers reports whether the server answers a question about a mailbox that concerns none of its items.
+func (c *Conn) answers(ctx context.Context, t target) bool {
+	_, err := c.one(ctx, t, soap.GetFolder{Folders: []soap.FolderID{c.distinguished(t, c.rootNames(t)[0])}})
+	return err == nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/mailconn/mailconn/connection"
@@ -45,6 +46,7 @@ type folderHistory struct {
 	Role   string `json:"role,omitempty"` // its distinguished name: "inbox"
 	Told   string `json:"told,omitempty"` // the path that was told last; "" = never
 	State  string `json:"state,omitempty"`
+	Owed   []owed `json:"owed,omitempty"`
 }
 
 // Limits of a Checkpoint. The server's SyncStates, which grow with what is in a folder, are most of it.
@@ -148,10 +150,15 @@ func (h *history) sound() bool {
 			return false
 		}
 	}
+	owing := 0
 	for id, f := range h.Folders {
 		if id == "" || f == nil || len(f.State) > maxSyncState {
 			return false
 		}
+		owing += len(f.Owed)
+		if slices.ContainsFunc(f.Owed, func(o owed) bool { return o.ID == "" || o.Tries < 1 }) {
+			return false
+		}
 	}
-	return true
+	return owing <= maxOwed
 }

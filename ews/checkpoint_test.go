@@ -15,7 +15,7 @@ func sampleHistory() *history {
 	h := newHistory("Joe@corp.test")
 	h.Roots["msgfolderroot"] = &rootHistory{ID: "AQMk=", State: "c3RhdGU="}
 	h.Folders["AQMk+/a="] = &folderHistory{Root: "msgfolderroot", Parent: "AQMk=", Name: "In/box \x01\u2028", Class: "IPF.Note", Told: "In%2Fbox", State: "c3RhdGUy"}
-	h.Folders["aqmk+/A="] = &folderHistory{Root: "msgfolderroot", Kind: "SearchFolder", Told: "x"}
+	h.Folders["aqmk+/A="] = &folderHistory{Root: "msgfolderroot", Kind: "SearchFolder", Told: "x", Owed: []owed{{ID: "AAMk+/a=", Tries: 4, Next: 1_700_000_000, Known: true}}}
 	return h
 }
 
@@ -94,6 +94,9 @@ func TestCheckpointRefused(t *testing.T) {
 		"folder no id":    `{"mailbox":"joe@corp.test","folders":{"":{"root":"r"}}}`,
 		"endless state":   `{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","state":"` + long + `"}}}`,
 		"endless root":    `{"mailbox":"joe@corp.test","roots":{"r":{"id":"a","state":"` + long + `"}}}`,
+		"owed no id":      `{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","owed":[{"id":"","n":1,"next":0}]}}}`,
+		"owed not tried":  `{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","owed":[{"id":"x","n":0,"next":0}]}}}`,
+		"owed too many":   `{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","owed":[{"id":"x","n":1,"next":0}` + strings.Repeat(`,{"id":"x","n":1,"next":0}`, maxOwed) + `]}}}`,
 		"not an object":   `[]`,
 		"bomb":            `{"mailbox":"` + strings.Repeat("x", maxHistory) + `"}`,
 		"nothing at all":  ``,

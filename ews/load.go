@@ -20,6 +20,8 @@ type loadOptions struct {
 	room    func() int                // how many more messages are wanted; nil = all
 	foreign bool                      // items that are no mail are wanted too
 	patient bool                      // wait however long the server asks for
+	settled bool                      // what breaks a body is an error that is Settled
+	well    func()                    // called, before errors of properties, if there were some of other messages; nil = nobody
 }
 
 // A loaded is a message that was found, and what it is made of.
@@ -57,6 +59,9 @@ func (c *Conn) load(ctx context.Context, t target, ids []soap.ItemID, o loadOpti
 			}
 			found, bad, err := c.metadata(ctx, t, chunk, o)
 			for _, e := range bad {
+				if len(found) > 0 && o.well != nil {
+					o.well()
+				}
 				if !yield(nil, e) {
 					return
 				}

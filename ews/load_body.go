@@ -57,7 +57,9 @@ func (b *content) Read(p []byte) (int, error) {
 	case b.l.ctx.Err() != nil:
 		b.err = b.l.conn.ended(b.l.ctx, b.l.o.op, b.ref)
 	default:
-		b.err = b.l.conn.fail(b.l.o.op, b.l.t, b.ref, err)
+		e := b.l.conn.fail(b.l.o.op, b.l.t, b.ref, err)
+		e.Settled = b.l.o.settled
+		b.err = e
 	}
 	return n, b.err
 }

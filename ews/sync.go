@@ -29,6 +29,10 @@ import (
 // has: these are Updated, with their flags and without a Body. From "" with Known, whatever the host has in a folder that
 // was told, and that was itself neither Added nor Updated when Sync ends without an error, is gone.
 //
+// A message that cannot be read, or whose Body breaks, is tried again at the end of this Sync, once what is new was told,
+// and by later ones from the Checkpoints that follow, less and less often: its error, with its Ref, is Settled. One that is
+// too large is given up. Where very many in a row cannot be read Sync ends, and the next one goes on behind them.
+//
 // Message.Folder is the path under which the folder was told. The public folders have no history: ErrUnsupported.
 func (c *Conn) Sync(ctx context.Context, since connection.Checkpoint, opts *connection.SyncOptions) iter.Seq2[*connection.Change, error] {
 	const op = "sync"
@@ -81,6 +85,7 @@ type syncing struct {
 	meant   map[string]bool   // the ids of the folders that SyncOptions.Folders mean
 	missing []string          // names of those that are not there
 
+	row     int                   // messages in a row that could not be read
 	told    int                   // changes since the last Checkpoint
 	weight  int                   // its length
 	offered connection.Checkpoint // the last one
@@ -110,6 +115,13 @@ func (s *syncing) run(since connection.Checkpoint) error {
 		if err := s.folder(id); err != nil {
 			return err
 		}
+	}
+	// What is new does not wait for this: what could not be read for long takes long, and may never be.
+	if err := s.checkpoint(true); err != nil {
+		return err
+	}
+	if err := s.retry(); err != nil {
+		return err
 	}
 	return s.checkpoint(true)
 }

@@ -115,8 +115,13 @@ func (s *syncing) page(id string, changes []soap.Change) error {
 		last[change.Item.ID] = change
 	}
 	var created, updated []soap.ItemID
+	f := s.history.Folders[id]
 	for _, item := range order {
 		change := last[item]
+		if i := f.owes(item); i >= 0 && change.Op != soap.Deleted && (change.Op != soap.Created || !f.Owed[i].Known) {
+			continue // it is told as it is when it can be read
+		}
+		f.settle(item)
 		var tell *connection.Change
 		switch change.Op {
 		case soap.Deleted:
@@ -151,17 +156,22 @@ func (s *syncing) updates(id string, items []soap.ItemID) error {
 	}
 	found, bad, err := s.conn.metadata(s.ctx, s.t, items, s.load(id))
 	for _, e := range bad {
-		if err := s.report(e); err != nil {
+		if len(found) > 0 {
+			s.well()
+		}
+		if err := s.unread(id, e, true); err != nil {
 			return err
 		}
 	}
 	if err != nil {
-		return err
+		return s.ending(err)
 	}
 	for _, l := range found {
+		s.well()
 		if err := s.tell(&connection.Change{Op: connection.Updated, Ref: l.msg.Ref, Message: l.msg}); err != nil {
 			return err
 		}
+		s.history.Folders[id].settle(l.id.ID)
 	}
 	return nil
 }
@@ -193,35 +203,62 @@ func (s *syncing) arrivals(id string, items []soap.ItemID) error {
 		}
 		items = others
 	}
+	return s.read(id, items)
+}
+
+// read hands over messages whole.
+func (s *syncing) read(id string, items []soap.ItemID) error {
 	if len(items) == 0 {
 		return nil
 	}
 	for l, err := range s.conn.load(s.ctx, s.t, items, s.load(id)) {
-		if err != nil {
-			if !ofMessage(err) {
-				return err
-			}
-			if err := s.report(err); err != nil {
+		if e := new(connection.Error); errors.As(err, &e) && e.Ref.ID != "" { // the others go on
+			if err := s.unread(id, e, false); err != nil {
 				return err
 			}
 			continue
 		}
+		if err != nil {
+			return s.ending(err)
+		}
 		if err := s.tell(&connection.Change{Op: connection.Added, Ref: l.msg.Ref, Message: l.msg}); err != nil {
 			return err
 		}
-		if err := l.failed(); connection.Temporary(err) || err != nil && s.ctx.Err() != nil {
-			return err // the next Sync brings it again: no Checkpoint may follow
+		if err := s.handed(id, l); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (s *syncing) load(id string) loadOptions {
-	return loadOptions{op: "sync", folder: s.paths[id]}
+// handed decides about a message after its loop step.
+func (s *syncing) handed(id string, l *loaded) error {
+	err := l.failed()
+	switch {
+	case err == nil:
+		s.well()
+		s.history.Folders[id].settle(l.id.ID)
+		return nil
+	case s.ctx.Err() != nil:
+		return err
+	}
+	if _, err := s.owe(id, l.id.ID, false, err); err != nil {
+		return err
+	}
+	return s.inARow(err)
 }
 
-// ofMessage reports whether err is about one message, so that the others may go on.
-func ofMessage(err error) bool {
-	var e *connection.Error
-	return errors.As(err, &e) && e.Ref.ID != ""
+// ending is called with the error that ends a Sync while messages are read.
+func (s *syncing) ending(err error) error {
+	if !errors.Is(err, errTooMany) {
+		return err
+	}
+	if err := s.checkpoint(true); err != nil { // see inARow
+		return err
+	}
+	return err
+}
+
+func (s *syncing) load(id string) loadOptions {
+	return loadOptions{op: "sync", folder: s.paths[id], settled: true, well: s.well}
 }
