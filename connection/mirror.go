@@ -64,10 +64,10 @@ type MirrorStats struct {
 // the sink has stored everything up to it. A crash brings the changes since the last saved Checkpoint again.
 //
 // A mailbox whose Checkpoint is lost is read from the beginning, asking sink.Known what is there already: by the driver
-// itself, or by Mirror where Sync returns ErrStale. A message
-// that cannot be read (an *Error with a Ref) is reported, holds back the mailbox's Checkpoint and is tried again; after
-// MaxAttempts it is given up, so that it does not hold back the others for ever, and the mailbox's error says so. An error
-// that is Settled holds back nothing.
+// itself, or by Mirror where Sync returns ErrStale. A message that cannot be read (an *Error with a Ref, or from its Body)
+// is reported, holds back the mailbox's Checkpoint and is tried again; after MaxAttempts it is given up, so that it does not
+// hold back the others for ever, and the mailbox's error says so. An error that is Settled holds back nothing, and is the
+// mailbox's unless the same Sync tells the message after all.
 //
 // A mailbox that fails does not stop the others: it is reported to OnError, and without Interval the error joins one for
 // each. Nor does one whose server asks for a long wait: the others go on, and it is tried again when it is due. With Interval the mailboxes are listed anew each round, and only the end of ctx ends Mirror.

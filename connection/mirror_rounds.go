@@ -29,7 +29,7 @@ func (m *mirror) rounds(ctx context.Context) error {
 func (m *mirror) round(ctx context.Context) error {
 	failed := make(map[string]error)
 	var listErr error
-	later := m.work(ctx, failed, func(jobs chan<- *errand) { listErr = m.list(ctx, jobs) })
+	later := m.work(ctx, failed, func(give func(*errand)) { listErr = m.list(ctx, give) })
 	if listErr != nil {
 		m.report(ctx, "", listErr)
 	}
@@ -51,9 +51,9 @@ func (m *mirror) round(ctx context.Context) error {
 			now = len(later)
 		}
 		due := later[:now]
-		later = append(slices.Clone(later[now:]), m.work(ctx, failed, func(jobs chan<- *errand) {
+		later = append(slices.Clone(later[now:]), m.work(ctx, failed, func(give func(*errand)) {
 			for _, e := range due {
-				jobs <- e
+				give(e)
 			}
 		})...)
 	}
@@ -67,17 +67,21 @@ func (m *mirror) round(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// work does the errands that give sends, by as many workers as the options say, notes the mailboxes that failed, and
-// returns the errands that are to go on later.
-func (m *mirror) work(ctx context.Context, failed map[string]error, give func(jobs chan<- *errand)) (later []*errand) {
+// work does the errands that list gives, by as many workers as the options say, notes the mailboxes that failed, and
+// returns the errands that are to go on later. list does not wait for the workers: the first Sync of many mailboxes takes
+// days, and by then no server knows where in its list it was.
+func (m *mirror) work(ctx context.Context, failed map[string]error, list func(give func(*errand))) (later []*errand) {
 	var (
 		mu   sync.Mutex
-		jobs = make(chan *errand)
 		pool sync.WaitGroup
+		jobs = newErrands()
 	)
 	for range m.opts.Workers {
 		pool.Go(func() {
-			for e := range jobs {
+			for e := jobs.next(); e != nil && ctx.Err() == nil; e = jobs.next() {
+				if !m.due(e.name) {
+					continue
+				}
 				done := m.run(ctx, e)
 				mu.Lock()
 				switch {
@@ -90,30 +94,71 @@ func (m *mirror) work(ctx context.Context, failed map[string]error, give func(jo
 			}
 		})
 	}
-	give(jobs)
-	close(jobs)
+	list(jobs.add)
+	jobs.close()
 	pool.Wait()
 	return later
 }
 
-func (m *mirror) list(ctx context.Context, jobs chan<- *errand) error {
+// errands is a queue that takes as many as there are.
+type errands struct {
+	mu     sync.Mutex
+	change sync.Cond
+	all    []*errand
+	closed bool
+}
+
+func newErrands() *errands {
+	q := new(errands)
+	q.change.L = &q.mu
+	return q
+}
+
+func (q *errands) add(e *errand) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.all = append(q.all, e)
+	q.change.Signal()
+}
+
+// close says that no more come.
+func (q *errands) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.change.Broadcast()
+}
+
+// next waits for an errand; nil means that there will be none.
+func (q *errands) next() *errand {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.all) == 0 && !q.closed {
+		q.change.Wait()
+	}
+	if len(q.all) == 0 {
+		return nil
+	}
+	e := q.all[0]
+	q.all[0] = nil
+	q.all = q.all[1:]
+	return e
+}
+
+func (m *mirror) list(ctx context.Context, give func(*errand)) error {
 	seen := make(map[string]bool) // a mailbox listed twice must not be synced by two workers at once
 	for mb, err := range m.src.Mailboxes(ctx, m.opts.Mailboxes) {
 		if err != nil {
 			return err
 		}
+		if ctx.Err() != nil {
+			return canceled(ctx, "mirror")
+		}
 		if seen[mb.Name] || m.opts.Match != nil && !m.opts.Match(mb) {
 			continue
 		}
 		seen[mb.Name] = true
-		if !m.due(mb.Name) {
-			continue
-		}
-		select {
-		case jobs <- &errand{name: mb.Name}:
-		case <-ctx.Done():
-			return canceled(ctx, "mirror")
-		}
+		give(&errand{name: mb.Name})
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -615,3 +615,45 @@ func TestMirrorSettledBody(t *testing.T) {
 		}
 	}
 }
+
+// patient is a source of mailboxes whose Sync waits until all of them were listed.
+type patient struct {
+	names  []string
+	listed chan struct{}
+}
+
+func (p patient) Mailboxes(context.Context, *connection.MailboxOptions) iter.Seq2[*connection.Mailbox, error] {
+	return func(yield func(*connection.Mailbox, error) bool) {
+		for _, name := range p.names {
+			if !yield(&connection.Mailbox{Name: name}, nil) {
+				return
+			}
+		}
+		close(p.listed)
+	}
+}
+
+func (p patient) Sync(ctx context.Context, _ connection.Checkpoint, opts *connection.SyncOptions) iter.Seq2[*connection.Change, error] {
+	return func(yield func(*connection.Change, error) bool) {
+		select {
+		case <-p.listed:
+			yield(&connection.Change{Checkpoint: connection.Checkpoint(opts.Mailbox)}, nil)
+		case <-ctx.Done():
+			yield(nil, ctx.Err())
+		}
+	}
+}
+
+// The list of mailboxes is read to its end at once: a server forgets where in it a Mirror was that needs days for the first
+// mailboxes.
+func TestMirrorListsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := patient{names: []string{"alice", "bob", "carol", "dave"}, listed: make(chan struct{})}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		stats, err := connection.Mirror(ctx, src, newMirrorVault(), &connection.MemoryCheckpoints{}, &connection.MirrorOptions{Workers: 2})
+		if err != nil || stats.Mailboxes != 4 || stats.Checkpoints != 4 {
+			t.Errorf("got %+v, %v", stats, err)
+		}
+	})
+}
