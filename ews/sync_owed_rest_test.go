@@ -20,8 +20,11 @@ func TestOwedDue(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
 	f := &folderHistory{Owed: []owed{
-		{ID: "often", Tries: 9, Next: at(0)}, {ID: "rarely", Tries: 2, Next: at(-time.Hour)}, {ID: "later", Tries: 4, Next: at(time.Second)},
-		{ID: "wrong clock", Tries: 3, Next: at(longestRest + time.Second)}, {ID: "told", Tries: 1, Next: at(0), told: true},
+		{ID: "often", Tries: 9, Next: at(0)},
+		{ID: "rarely", Tries: 2, Next: at(-time.Hour)},
+		{ID: "later", Tries: 4, Next: at(time.Second)},
+		{ID: "wrong clock", Tries: 3, Next: at(longestRest + time.Second)},
+		{ID: "told", Tries: 1, Next: at(0), told: true},
 		{ID: "soon", Tries: 1, Next: at(0), told: true, soon: true},
 	}}
 	due, later := f.due(now)
