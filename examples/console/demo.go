@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/imapclient/imaptest"
@@ -19,12 +20,15 @@ const (
 
 // A demo holds the servers that run in this process. They are new, and full, at each start.
 type demo struct {
+	mu      sync.Mutex // somebody may click twice
 	mailbox *imaptest.Server
 	outbox  *smtptest.Server
 }
 
 // start makes the connections of the demonstration, or points those that are there already at the new servers.
 func (d *demo) start(s *state) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.mailbox == nil {
 		mailbox, err := imaptest.Listen(nil)
 		if err != nil {
@@ -79,6 +83,8 @@ func (d *demo) resume(s *state) error {
 }
 
 func (d *demo) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.mailbox != nil {
 		d.mailbox.Close()
 		d.outbox.Close()
