@@ -156,7 +156,7 @@ func (h *history) sound() bool {
 			return false
 		}
 		owing += len(f.Owed)
-		if slices.ContainsFunc(f.Owed, func(o owed) bool { return o.ID == "" || o.Tries < 1 }) {
+		if f.Owed != nil && len(f.Owed) == 0 || slices.ContainsFunc(f.Owed, func(o owed) bool { return o.ID == "" || o.Tries < 1 }) {
 			return false
 		}
 	}

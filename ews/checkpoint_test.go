@@ -94,6 +94,7 @@ func TestCheckpointRefused(t *testing.T) {
 		"folder no id":    `{"mailbox":"joe@corp.test","folders":{"":{"root":"r"}}}`,
 		"endless state":   `{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","state":"` + long + `"}}}`,
 		"endless root":    `{"mailbox":"joe@corp.test","roots":{"r":{"id":"a","state":"` + long + `"}}}`,
+		"owed nothing":    `{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","owed":[]}}}`,
 		"owed no id":      `{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","owed":[{"id":"","n":1,"next":0}]}}}`,
 		"owed not tried":  `{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","owed":[{"id":"x","n":0,"next":0}]}}}`,
 		"owed too many":   `{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","owed":[{"id":"x","n":1,"next":0}` + strings.Repeat(`,{"id":"x","n":1,"next":0}`, maxOwed) + `]}}}`,
@@ -119,6 +120,7 @@ func FuzzCheckpoint(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(string(cp), []byte(`{"mailbox":"joe@corp.test","roots":{"r":{"id":"i","state":"s"}},"folders":{"a":{"root":"r","state":"s"}}}`))
+	f.Add(string(cp), []byte(`{"mailbox":"joe@corp.test","folders":{"a":{"root":"r","owed":[{"id":"x","n":1,"next":0}]}}}`))
 	f.Add("ews1:", []byte(`{"mailbox":"joe@corp.test"}`))
 	f.Fuzz(func(t *testing.T, cp string, data []byte) {
 		for _, cp := range []connection.Checkpoint{connection.Checkpoint(cp), checkpointOf(t, data)} {
