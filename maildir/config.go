@@ -132,5 +132,17 @@ func (c *Config) moveFolder() string {
 	return c.MoveTo
 }
 
+// movePath returns the path of the Maildir that deleted messages of a mailbox go to, "" if there is none; ok is false if
+// the mailbox's name cannot be part of it.
+func (c *Config) movePath(mailbox string) (target string, ok bool) {
+	if c.DeleteMode != DeleteMove || !filepath.IsAbs(c.MoveTo) {
+		return "", true
+	}
+	if strings.Contains(c.MoveTo, "{mailbox}") && !filepath.IsLocal(filepath.FromSlash(mailbox)) {
+		return "", false
+	}
+	return strings.ReplaceAll(c.MoveTo, "{mailbox}", mailbox), true
+}
+
 // Driver returns the driver "maildir".
 func Driver() connection.Driver { return connection.NewDriver(driverName, Open) }

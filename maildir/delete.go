@@ -5,15 +5,16 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/mailconn/mailconn/connection"
 )
 
 // Delete implements [connection.Deleter] as Config.DeleteMode says. The file is found by its unique part in new and cur
 // of its folder; what this Conn remembers of it must still be true, else the error is ErrChanged and nothing is done.
+// With delete_mode move a message of the very folder that move_to names is left alone, and the error is ErrConfig.
 // The directories are synced once a call.
 func (c *Conn) Delete(ctx context.Context, refs ...connection.Ref) error {
 	newAction := c.removal
@@ -23,7 +24,7 @@ func (c *Conn) Delete(ctx context.Context, refs ...connection.Ref) error {
 	case DeleteTrash:
 		newAction = func(*tree, folder) (action, error) { return &flagging{c: c, letters: "T"}, nil }
 	case DeleteMove:
-		newAction = func(t *tree, _ folder) (action, error) { return c.relocation(ctx, t) }
+		newAction = func(t *tree, f folder) (action, error) { return c.relocation(ctx, t, f) }
 	}
 	return c.changeAll(ctx, "delete", refs, newAction, &connection.Error{
 		Kind: connection.ErrConfig, Err: errors.New("delete_mode is none"),
@@ -141,7 +142,7 @@ type relocating struct {
 	dirs touch
 }
 
-func (c *Conn) relocation(ctx context.Context, t *tree) (action, error) {
+func (c *Conn) relocation(ctx context.Context, t *tree, from folder) (action, error) {
 	m := &relocating{c: c, ctx: ctx}
 	root, dir := t.root, "."
 	hint := "move_to: " + quoted(c.cfg.MoveTo) + " must exist and hold new, cur and tmp"
@@ -152,12 +153,12 @@ func (c *Conn) relocation(ctx context.Context, t *tree) (action, error) {
 		}
 		dir = fo.dir
 	} else {
-		mailbox := t.mailbox
-		if strings.Contains(c.cfg.MoveTo, "{mailbox}") && !filepath.IsLocal(filepath.FromSlash(mailbox)) {
-			return nil, &connection.Error{Kind: connection.ErrConfig, Hint: hint, Err: errors.New("the mailbox's name " + quoted(mailbox) + " cannot be part of a path")}
+		target, ok := c.cfg.movePath(t.mailbox)
+		if !ok {
+			return nil, &connection.Error{Kind: connection.ErrConfig, Hint: hint, Err: errors.New("the mailbox's name " + quoted(t.mailbox) + " cannot be part of a path")}
 		}
 		var err error
-		m.root, err = os.OpenRoot(strings.ReplaceAll(c.cfg.MoveTo, "{mailbox}", mailbox) + string(filepath.Separator) + ".")
+		m.root, err = os.OpenRoot(target + string(filepath.Separator) + ".")
 		if err != nil {
 			return nil, &connection.Error{Kind: connection.ErrConfig, Hint: hint, Err: err}
 		}
@@ -169,7 +170,26 @@ func (c *Conn) relocation(ctx context.Context, t *tree) (action, error) {
 		return nil, &connection.Error{Kind: connection.ErrConfig, Hint: hint, Err: err}
 	}
 	m.cur = cur
+	if m.isAlready(t, from) {
+		m.close()
+		return nil, &connection.Error{
+			Kind: connection.ErrConfig, Hint: "move_to: name another folder, or another Maildir, than the one that the messages are in",
+			Err: errors.New("the message is in " + quoted(c.cfg.MoveTo) + " already"),
+		}
+	}
 	return m, nil
+}
+
+// isAlready reports whether messages of the folder from are where they are to go: what looks like the second link of a
+// message is the message itself there.
+func (m *relocating) isAlready(t *tree, from folder) bool {
+	to, err := m.cur.file.Stat()
+	for _, sub := range []string{"cur", "new"} {
+		if is, errFrom := t.root.Stat(path.Join(from.dir, sub)); err == nil && errFrom == nil && os.SameFile(is, to) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *relocating) touched() (staged, finished []*directory) { return []*directory{m.cur}, m.dirs }

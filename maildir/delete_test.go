@@ -1,6 +1,7 @@
 package maildir_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -178,6 +179,76 @@ func TestDeleteMoveToNowhere(t *testing.T) {
 	}
 	if len(tree.Names("INBOX")) != 1 {
 		t.Error("the message is gone")
+	}
+}
+
+// A message that is where it is to go stays: what looks like its second link there is the message itself.
+func TestDeleteMoveOntoItself(t *testing.T) {
+	for _, how := range []string{"path", "link", "placeholder", "mailbox", "folder"} {
+		t.Run(how, func(t *testing.T) {
+			tree := maildirtest.New(t)
+			tree.AddFolder("Archived")
+			cfg := tree.Config()
+			cfg.DeleteMode, cfg.MoveTo = maildir.DeleteMove, tree.Path
+			folder, mailbox := "INBOX", ""
+			switch how {
+			case "link":
+				cfg.MoveTo = filepath.Join(t.TempDir(), "link")
+				if err := os.Symlink(tree.Path, cfg.MoveTo); err != nil {
+					t.Skipf("no symbolic links here: %v", err)
+				}
+			case "placeholder":
+				mailbox = filepath.Base(tree.Path)
+				cfg.Path, cfg.MoveTo = filepath.Join(filepath.Dir(tree.Path), "*"), filepath.Join(filepath.Dir(tree.Path), "{mailbox}")
+			case "mailbox":
+				mailbox = filepath.Base(tree.Path)
+				cfg.Path = filepath.Join(filepath.Dir(tree.Path), "*")
+			case "folder":
+				cfg.MoveTo, folder = "Archived", "Archived"
+			}
+			tree.Put(folder, "new", "1.a", []byte("one"))
+			tree.Put(folder, "cur", "2.b:2,S", []byte("two"))
+			refs := []connection.Ref{{Mailbox: mailbox, Folder: folder, ID: "1.a"}, {Mailbox: mailbox, Folder: folder, ID: "2.b"}}
+			err := open(t, cfg).Delete(t.Context(), refs...)
+			if !errors.Is(err, connection.ErrConfig) || !strings.Contains(err.Error(), "move_to") {
+				t.Errorf("got %v, want ErrConfig that names move_to", err)
+			}
+			if got, want := tree.Names(folder), []string{"cur/2.b:2,S", "new/1.a"}; !slices.Equal(got, want) {
+				t.Errorf("got %q left, want %q", got, want)
+			}
+		})
+	}
+}
+
+// What deleted messages go to is not read, also where path matches it.
+func TestMoveTargetIsNotRead(t *testing.T) {
+	for _, how := range []string{"a mailbox", "a folder by its path"} {
+		t.Run(how, func(t *testing.T) {
+			base := t.TempDir()
+			source := maildirtest.At(t, filepath.Join(base, "user"))
+			cfg := maildir.Config{Path: filepath.Join(base, "*"), DeleteMode: maildir.DeleteMove}
+			if how == "a mailbox" {
+				cfg.MoveTo = maildirtest.At(t, filepath.Join(base, "archive")).Path
+			} else {
+				source.AddFolder("Archived")
+				cfg.MoveTo = filepath.Join(source.Path, ".Archived")
+			}
+			source.Deliver("INBOX", []byte("one"))
+			c := open(t, cfg)
+			store := func(context.Context, *connection.Message) error { return nil }
+			for want := int64(1); want >= 0; want-- {
+				stats, err := connection.Drain(t.Context(), c, store, nil)
+				if err != nil || stats.Stored != want || stats.Deleted != want {
+					t.Errorf("got %+v, %v, want %d stored and deleted", stats, err, want)
+				}
+			}
+			if entries, err := os.ReadDir(filepath.Join(cfg.MoveTo, "cur")); err != nil || len(entries) != 1 {
+				t.Errorf("got %v, %v there, want the message", entries, err)
+			}
+			if _, err := c.Test(t.Context(), &connection.TestOptions{Write: true}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"os"
 	"slices"
 	"strings"
 
@@ -123,7 +124,7 @@ func (f *fetch) mailbox(t *tree) error {
 		return f.c.noMaildir(t)
 	}
 	delete(f.trouble, ref)
-	wanted, absent := f.c.selectFolders(all, f.opts.Folders)
+	wanted, absent := f.c.selectFolders(t, all, f.opts.Folders)
 	if f.opts.Mailbox != "" || !f.c.pattern.many() {
 		for _, name := range absent {
 			if err := f.tell(&connection.Error{Kind: connection.ErrNotFound, Ref: connection.Ref{Mailbox: t.mailbox, Folder: name}, Err: errors.New("no such folder")}); err != nil {
@@ -140,19 +141,40 @@ func (f *fetch) mailbox(t *tree) error {
 }
 
 // selectFolders returns those of all that names ask for, or without names the settings; and the names that are none.
-func (c *Conn) selectFolders(all []folder, names []string) (wanted []folder, absent []string) {
+func (c *Conn) selectFolders(t *tree, all []folder, names []string) (wanted []folder, absent []string) {
 	for _, name := range names {
 		if !slices.ContainsFunc(all, func(f folder) bool { return f.name == name }) {
 			absent = append(absent, name)
 		}
 	}
+	isTarget := c.moveTarget(t)
 	for _, f := range all {
 		if len(names) > 0 && slices.Contains(names, f.name) ||
-			len(names) == 0 && c.cfg.wants(f.name) && f.name != c.cfg.moveFolder() {
+			len(names) == 0 && c.cfg.wants(f.name) && !isTarget(f) {
 			wanted = append(wanted, f)
 		}
 	}
 	return wanted, absent
+}
+
+// moveTarget returns what reports whether a folder of t is the one that deleted messages go to: it is not read, or they
+// would come again.
+func (c *Conn) moveTarget(t *tree) func(folder) bool {
+	name := c.cfg.moveFolder()
+	target, _ := c.cfg.movePath(t.mailbox)
+	if target == "" {
+		return func(f folder) bool { return name != "" && f.name == name }
+	}
+	to, err := os.Stat(target)
+	// A mailbox that is to move its INBOX onto itself is read, so that Delete says so.
+	itself := !c.pattern.many() || strings.Contains(c.cfg.MoveTo, "{mailbox}")
+	return func(f folder) bool {
+		if err != nil || itself && f.name == inbox {
+			return false
+		}
+		is, statErr := t.root.Stat(f.dir)
+		return statErr == nil && os.SameFile(is, to)
+	}
 }
 
 // folder reads one folder until a pass has overlooked nothing, within reason.

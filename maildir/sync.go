@@ -90,7 +90,7 @@ func (s *syncing) mailbox(t *tree) error {
 		// Rather a file system that is not mounted than a mailbox that lost all its folders at once.
 		return s.c.noMaildir(t)
 	}
-	wanted, absent := s.c.selectFolders(all, s.opts.Folders)
+	wanted, absent := s.c.selectFolders(t, all, s.opts.Folders)
 	for _, name := range absent {
 		if s.state.folders[name] != nil {
 			continue // it is told as removed, below

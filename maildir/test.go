@@ -98,8 +98,8 @@ func (r *tester) run(ctx context.Context) {
 			r.step("open", began, "", "", err)
 			return
 		}
-		if s.mailboxes == 0 {
-			first = t.mailbox
+		if s.folders == 0 {
+			first = t.mailbox // one that has no folder to be read has none to be written to
 		}
 		if err := r.mailbox(ctx, t, s, began); err != nil {
 			if s.mailboxes == 0 && !r.c.pattern.many() {
@@ -153,7 +153,7 @@ func (r *tester) mailbox(ctx context.Context, t *tree, s *survey, began time.Tim
 	if len(all) == 0 {
 		return r.c.noMaildir(t)
 	}
-	wanted, _ := r.c.selectFolders(all, nil)
+	wanted, _ := r.c.selectFolders(t, all, nil)
 	for _, fo := range wanted {
 		if s.partial {
 			return nil
@@ -241,7 +241,7 @@ func (r *tester) write(ctx context.Context, mailbox string) {
 			return
 		}
 		all, err := r.c.folders(t)
-		wanted, _ := r.c.selectFolders(all, nil)
+		wanted, _ := r.c.selectFolders(t, all, nil)
 		if err == nil && len(wanted) == 0 {
 			err = r.c.noMaildir(t)
 		}
