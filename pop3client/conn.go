@@ -34,6 +34,8 @@ type Conn struct {
 	facts     map[string]fact // under turn; by id: what was read, where delete_mode deletes
 	pending   map[string]fact // under turn; by id: Delete accepted it, and no QUIT was answered since
 
+	expireTold bool // under turn; an event has told of EXPIRE 0
+
 	committed map[string]struct{} // under turn; ids that a QUIT has deleted since the last Sync began; nil without a Sync
 
 	mu     sync.Mutex

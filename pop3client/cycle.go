@@ -89,7 +89,7 @@ func (f *fetch) sweep() (found int, err error) {
 		c.turn.give()
 		return 0, err
 	}
-	f.reached = true
+	f.reached, f.lent = true, s.loans != nil
 	number, count, octets := s.number, s.count, s.octets
 	if count != int64(len(s.entries)) {
 		count = -1 // STAT is not to be relied upon here
@@ -263,6 +263,7 @@ func (fl *flight) send(most int) error {
 		if fl.opts.Limit > 0 && fl.sent+len(fl.inAir) >= fl.opts.Limit || !fl.queue.reserve(costOf(e.size)) {
 			break
 		}
+		fl.s.loans.add(e.num)
 		fl.inAir = append(fl.inAir, fl.next)
 		lines = append(lines, "RETR "+decimal(e.num))
 	}
@@ -287,6 +288,7 @@ func (fl *flight) receive(e entry) error {
 		return fl.broke(e, err)
 	}
 	if !r.ok {
+		fl.s.loans.settle(e.num)
 		fl.queue.release(costOf(e.size))
 		fl.refused = append(fl.refused, refused{e, r})
 		return nil
@@ -339,7 +341,11 @@ func (fl *flight) receive(e entry) error {
 	b := fl.queue.hold(spooled, lead, costOf(e.size))
 	m.Body = b
 	fl.sent++
-	fl.queue.stage(item{msg: m, body: b})
+	it := item{msg: m, body: b}
+	if !c.cfg.deletes() {
+		it.loan = loan{fl.s.loans, e.num}
+	}
+	fl.queue.stage(it)
 	if fl.sync != nil {
 		fl.sync.added(e, known.header)
 	}

@@ -209,6 +209,7 @@ func (s *session) mark(ctx context.Context, op string, there []*entry, fail func
 					f = fact{session: s.number, size: e.size}
 				}
 				c.pending[e.id], s.marked[e.id] = f, true
+				s.loans.settle(e.num)
 				continue
 			}
 			refused, doubt = append(refused, r), append(doubt, e)

@@ -18,6 +18,10 @@
 // session is marked again and not fetched again. See [Conn.Delete] and Config.ExpungeEvery for when QUIT is sent. The
 // mind does not outlive the process: after a crash such messages come again, and no mail is lost.
 //
+// A server that says EXPIRE 0 may delete at QUIT whatever was read (RFC 2449, 6.7), and Gmail, which says so, hides it
+// from then on. There a session ends without QUIT as long as it holds a message that was read and not deleted by Delete,
+// or with delete_mode none, that the host was not done with: the loop over Fetch or Sync was left at it or before.
+//
 // # Leaving mail on the server
 //
 // [connection.Mirror] over a Conn fetches what is new, at each start of a program and at each interval, and nothing

@@ -62,6 +62,7 @@ func (f *fetch) each(ctx context.Context, yield func(item) bool) {
 		if !yield(it) {
 			return
 		}
+		it.loan.settle()
 		it.end()
 	}
 }
@@ -97,6 +98,7 @@ type fetch struct {
 	culprits map[string]int      // sessions that broke at a message
 	failures retry
 	reached  bool // a session was had before
+	lent     bool // the server deletes at QUIT what was read
 	warned   bool // of UIDLs that stand for one message and then for another
 }
 
@@ -170,8 +172,9 @@ func (f *fetch) follow() error {
 		if err != nil || f.full() {
 			return err
 		}
-		// The caller may delete what it was given: in this session, rather than each in another one.
-		if f.conn.cfg.deletes() && found > 0 && !f.queue.settled(f.ctx) {
+		// The caller may delete what it was given: in this session, rather than each in another one. And what a QUIT is
+		// to wait for must be done with.
+		if (f.conn.cfg.deletes() || f.lent) && found > 0 && !f.queue.settled(f.ctx) {
 			return f.ctx.Err()
 		}
 		switch {

@@ -220,7 +220,11 @@ func (s *session) header(num uint32) (sum digest, ok bool, err error) {
 		}
 		s.noTop = s.l.caps.known && !s.l.caps.has("TOP")
 	}
-	return s.hash("RETR " + n)
+	s.loans.add(num)
+	if sum, ok, err = s.hash("RETR " + n); !ok && err == nil {
+		s.loans.settle(num)
+	}
+	return sum, ok, err
 }
 
 func (s *session) hash(command string) (sum digest, ok bool, err error) {

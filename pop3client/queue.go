@@ -38,6 +38,7 @@ type item struct {
 	err    error
 	body   *body
 	change *connection.Change // of a Sync, if it is not an Added
+	loan   loan               // settled when the host was done with it
 }
 
 func (it item) end() {

@@ -23,6 +23,7 @@ type session struct {
 	agrees         bool           // STAT, UIDL and LIST tell the same number of messages
 	noTop          bool           // the server has no TOP, or use_top is off
 	marked         map[string]bool
+	loans          *loans // nil if QUIT deletes only what is marked
 }
 
 // find returns the entry of an id.
@@ -66,7 +67,7 @@ func (c *Conn) enterMaildrop(ctx context.Context, op string) (*session, error) {
 		return nil, c.fault(op, connection.Ref{}, err)
 	}
 	c.sessions++
-	return &session{conn: c, l: l, number: c.sessions, noTop: c.cfg.UseTop == Off, marked: make(map[string]bool)}, nil
+	return &session{conn: c, l: l, number: c.sessions, noTop: c.cfg.UseTop == Off, marked: make(map[string]bool), loans: newLoans(&l.caps)}, nil
 }
 
 // adopt makes a session the Conn's. What is pending is marked again if it is still there, and forgotten if not. The turn
@@ -155,11 +156,16 @@ func (c *Conn) drop() {
 }
 
 // quit ends the session with QUIT, which deletes what is marked (RFC 1939, 6). An error means that what was marked may
-// or may not be deleted: it stays pending. The turn must be held.
+// or may not be deleted: it stays pending. A session whose QUIT would delete more than that is given up, and what it has
+// marked stays pending. The turn must be held.
 func (c *Conn) quit(ctx context.Context, op string) error {
 	s := c.sess
 	defer c.drop()
 	if s.dead {
+		return nil
+	}
+	if s.loans.due() {
+		c.withoutQuit()
 		return nil
 	}
 	if len(s.marked) == 0 { // a courtesy, which may not take long
@@ -196,8 +202,14 @@ func (c *Conn) commit(ctx context.Context, op string) error {
 	if c.sess != nil && c.sess.broken() {
 		c.drop()
 	}
+	begun := c.sessions
 	for r := (retry{conn: c, op: op}); c.sess != nil || len(c.pending) > 0; {
-		_, err := c.current(ctx, op)
+		s, err := c.current(ctx, op)
+		if err == nil && s.number > begun && s.loans.due() {
+			e := c.problem(op, connection.Ref{}, connection.ErrUnsupported, "the server deletes at QUIT what was read (EXPIRE 0), and its messages cannot be told apart without reading them")
+			e.Hint = "use_top: auto, if it is off; a server without UIDL and TOP that says EXPIRE 0 cannot delete one message and keep another"
+			return e
+		}
 		if err == nil {
 			err = c.quit(ctx, op)
 		}

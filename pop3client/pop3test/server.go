@@ -70,6 +70,7 @@ type Quirks struct {
 	TopSendsAll bool              // TOP does not count lines
 	FreshUIDL   bool              // each session gives all messages other UIDLs
 	NumberUIDL  bool              // a message's UIDL is its number
+	ReadIsGone  bool              // QUIT also deletes what RETR has read, and CAPA says so: EXPIRE 0
 	Size        func(int64) int64 // what LIST tells, from the true size
 	Commit      func(n int) bool  // QUIT deletes the n-th marked message, from 0, only if this is true, and else answers -ERR
 }
@@ -337,7 +338,7 @@ func (s *Server) commit(session *session) bool {
 	s.locked, session.holds = false, false
 	n, whole := -1, true
 	for _, l := range session.list {
-		if !l.deleted {
+		if !l.deleted && !(l.read && s.opts.Quirks.ReadIsGone) {
 			continue
 		}
 		if n++; s.opts.Quirks.Commit != nil && !s.opts.Quirks.Commit(n) {

@@ -35,6 +35,7 @@ type listed struct {
 	uidl    string
 	size    int64
 	deleted bool
+	read    bool // by RETR
 }
 
 var errQuit = errors.New("the session is over")
@@ -207,6 +208,9 @@ func (s *session) capa() {
 	if d := s.server.opts.LoginDelay; d > 0 {
 		s.say(fmt.Sprintf("LOGIN-DELAY %d", int64(d.Seconds())))
 	}
+	if s.server.opts.Quirks.ReadIsGone {
+		s.say("EXPIRE 0")
+	}
 	s.say(s.server.opts.Advertise...)
 	if s.holds {
 		s.say(s.server.opts.AdvertiseLate...)
@@ -273,6 +277,7 @@ func (s *session) retrieve(args string) {
 		s.say("-ERR the message cannot be read")
 		return
 	}
+	l.read = true
 	s.say("+OK message follows")
 	s.send(l.message.Raw)
 }
