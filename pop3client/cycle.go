@@ -165,8 +165,9 @@ func (f *fetch) work(s *session) (work []entry, err error) {
 			work = nil
 		}
 	}
-	if len(f.seen) > 2*len(s.entries)+forgetOver {
-		// A Follow of years must not remember every message that was ever there.
+	if len(f.seen) > 2*len(s.entries)+forgetOver || f.opts.Follow && f.conn.cfg.deletes() && s.agrees && len(f.seen) > len(s.entries)-len(work) {
+		// A Follow of years must not remember every message that was ever there. And what was deleted may come again as
+		// another message: without UIDL one of the same header and size, and UIDLs can be hashes (RFC 1939, 7).
 		kept := make(map[string]struct{}, len(s.entries))
 		for _, e := range s.entries {
 			if _, ok := f.seen[e.key()]; ok {

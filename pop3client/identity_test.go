@@ -151,6 +151,58 @@ func TestChangedUIDLs(t *testing.T) {
 	}
 }
 
+// Without UIDL a message whose header and size are those of one that was deleted has its id. A Follow that saw the
+// maildrop without the old one fetches the new one.
+func TestFollowForgetsWhatWasDeleted(t *testing.T) {
+	srv := pop3test.NewServer(t, &pop3test.Options{Without: []string{"UIDL"}})
+	cfg := emptying(srv.Config())
+	cfg.PollingIdleMax = connection.Duration(50 * time.Millisecond)
+	c := open(t, cfg, nil)
+	want := []string{"Subject: alarm\r\n\r\n1\r\n", "Subject: alarm\r\n\r\n2\r\n", "Subject: alarm\r\n\r\n3\r\n"}
+	srv.Deliver([]byte(want[0]))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	done := make(chan struct{})
+	defer func() { <-done }()
+	go func() {
+		defer close(done)
+		for _, next := range want[1:] {
+			for emptySince := -1; emptySince < 0 || srv.Logins() < emptySince+2; { // a session has listed nothing
+				if emptySince < 0 && len(srv.Messages()) == 0 {
+					emptySince = srv.Logins()
+				}
+				select {
+				case <-time.After(time.Millisecond):
+				case <-ctx.Done():
+					return
+				}
+			}
+			srv.Deliver([]byte(next))
+		}
+	}()
+	var got []string
+	for m, err := range c.Fetch(ctx, &connection.FetchOptions{Follow: true}) {
+		if err != nil {
+			t.Errorf("after %d messages: %v", len(got), err)
+			break
+		}
+		raw, err := io.ReadAll(m.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if err := c.Delete(ctx, m.Ref); err != nil {
+			t.Error(err)
+		}
+		if got = append(got, string(raw)); len(got) == len(want) {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	cancel()
+}
+
 // UIDLs that are numbers, and messages of one size: the next message has number and size of one that was deleted. A Follow
 // fetches it all the same, whether it or somebody else deletes.
 func TestFollowOfNumberUIDLs(t *testing.T) {
@@ -162,7 +214,7 @@ func TestFollowOfNumberUIDLs(t *testing.T) {
 		c := open(t, cfg, env)
 		deliver := func(n int) []string { return srv.Deliver(fmt.Appendf(nil, "Subject: %d\r\n\r\nx\r\n", n)) }
 		uidls := deliver(0)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		n := 0
 		for m, err := range c.Fetch(ctx, &connection.FetchOptions{Follow: true}) {
 			if err != nil {
