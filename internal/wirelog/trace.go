@@ -105,15 +105,27 @@ func (t *Trace) sent(line []byte) string {
 func (t *Trace) received(line []byte) string {
 	first, _, _ := strings.Cut(string(line[:min(len(line), maxLine)]), " ")
 	if t.secret {
-		switch {
-		case first == "+" || first == "334":
+		switch mark := t.challenges(first); {
+		case mark != "":
 			// A challenge may be derived from the credential; RFC 5802's last one is.
-			return first + " " + hidden(max(0, len(line)-len(first)-1))
+			return mark + " " + hidden(max(0, len(line)-len(mark)-1))
 		case t.tag == "" && first != "*", t.tag != "" && first == t.tag:
 			t.secret, t.tag = false, ""
 		}
 	}
 	return t.clean(line)
+}
+
+// challenges returns what marks a line of the server's that begins with a word as a challenge, "" if it is none. Some
+// servers write no space behind the mark, and SMTP has replies of several lines.
+func (t *Trace) challenges(word string) string {
+	switch {
+	case strings.HasPrefix(word, "334"):
+		return "334"
+	case strings.HasPrefix(word, "+") && (t.tag != "" || len(word) < 3 || !strings.EqualFold(word[:3], "+OK")):
+		return "+"
+	}
+	return ""
 }
 
 // clean returns what is logged of a line.

@@ -114,6 +114,35 @@ func TestScrubberRemovesEveryForm(t *testing.T) {
 	}
 }
 
+// TestTraceOddChallenges: a challenge that is written in an odd way, and that the drivers understand, does not end the
+// exchange for the trace: what answers it is as good as a password, or lets one guess it.
+func TestTraceOddChallenges(t *testing.T) {
+	const answer = "anVzZXIgYjkxM2E2MDJjN2VkYTdhNDk1YjRlNmU3MzM0ZDM4OTA="
+	for name, tt := range map[string]struct {
+		command, final string
+		challenges     []string
+	}{
+		"pop3 without a space":     {"AUTH CRAM-MD5", "+OK", []string{"+PDE4OTZAeD4="}},
+		"pop3 with a tab":          {"AUTH CRAM-MD5", "-ERR no", []string{"+\tPDE4OTZAeD4="}},
+		"imap without a space":     {"a1 AUTHENTICATE CRAM-MD5", "a1 OK", []string{"+OKE4OTZAeD4="}},
+		"smtp of several lines":    {"AUTH CRAM-MD5", "235 ok", []string{"334-PDE4OTZAeD4=", "334 PDE4OTZAeD4="}},
+		"smtp without a challenge": {"AUTH CRAM-MD5", "535 no", []string{"334"}},
+	} {
+		var out bytes.Buffer
+		trace := New(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: connection.LevelTrace})), "x", nil)
+		trace.Sent([]byte(tt.command))
+		for _, challenge := range tt.challenges {
+			trace.Received([]byte(challenge))
+		}
+		trace.Sent([]byte(answer))
+		trace.Received([]byte(tt.final))
+		trace.Sent([]byte("STAT"))
+		if text := out.String(); strings.Contains(text, answer) || strings.Contains(text, "OTZAeD4=") || !strings.Contains(text, "STAT") {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+}
+
 func TestScrubberSparesOtherTexts(t *testing.T) {
 	if got := (*Scrubber)(nil).Text("x"); got != "x" {
 		t.Errorf("nil Scrubber: got %q", got)
