@@ -40,10 +40,11 @@ func (l *link) offer() saslx.Offer {
 	if l.cfg.AllowAPOP && l.timestamp != "" {
 		o.Commands = append(o.Commands, saslx.APOP)
 	}
-	if !l.caps.known || l.caps.has("USER") {
+	o.Mechanisms, _ = l.caps.find("SASL")
+	if !l.caps.known || l.caps.has("USER") || len(o.Mechanisms) == 0 {
+		// A server that offers nothing at all is taken for one that has what was there before CAPA.
 		o.Commands = append(o.Commands, saslx.UserPass)
 	}
-	o.Mechanisms, _ = l.caps.find("SASL")
 	if !l.caps.known {
 		// What the settings name is tried by use.
 		o.Mechanisms = l.cfg.AuthMechanisms
@@ -149,6 +150,10 @@ func (l *link) verdict(r reply) error {
 		hint = "" // the session is refused, not the credential
 	}
 	e := l.refusal(r, connection.ErrAuth, hint)
+	if e.Kind == connection.ErrAuth && r.code == "" && unwellWords.MatchString(r.text) {
+		e.Kind, e.Hint = connection.ErrUnavailable, "" // to take that for a wrong password would end an archive for good
+		return e
+	}
 	if e.Kind == connection.ErrAuth && r.code == "" && !l.caps.has("RESP-CODES") && lockWords.MatchString(r.text) {
 		// A server without codes that may mean: another session holds the maildrop. Conn.login tries once more.
 		e.Code = codeLock

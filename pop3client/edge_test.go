@@ -216,6 +216,61 @@ func TestLockedWithoutCodes(t *testing.T) {
 	}
 }
 
+// A server without a code for it that says it is not well does not refuse the credential: an archive must not end for good.
+func TestUnwellWithoutCodes(t *testing.T) {
+	for text, want := range map[string]connection.Kind{
+		"Server Unavailable. 21":                            connection.ErrUnavailable, // Exchange 2010
+		"Server temporarily unavailable":                    connection.ErrUnavailable,
+		"Temporary authentication failure":                  connection.ErrUnavailable,
+		"Logon failure: unknown user name or bad password.": connection.ErrAuth,
+		"[AUTH] mailbox unavailable to this user":           connection.ErrAuth,
+	} {
+		srv := pop3test.NewServer(t, nil)
+		srv.Fail("PASS", "-ERR "+text)
+		cfg := srv.Config()
+		cfg.AuthMechanisms = []string{"user-pass"}
+		r, err := open(t, cfg, nil).Test(t.Context(), nil)
+		if connection.KindOf(err) != want || connection.Temporary(err) != (want == connection.ErrUnavailable) {
+			t.Errorf("%s: got %v, want %v", text, err, want)
+		}
+		if blames := strings.Contains(r.String(), "username, password:"); blames != (want == connection.ErrAuth) {
+			t.Errorf("%s: the password is blamed: %v\n%s", text, blames, r)
+		}
+		if n := len(srv.Transcript("PASS")); n != 1 {
+			t.Errorf("%s: the password was sent %d times", text, n)
+		}
+	}
+}
+
+// Some servers offer neither USER nor a mechanism, and know USER and PASS, as every server did before there was CAPA.
+func TestNoWayToLogInIsOffered(t *testing.T) {
+	for name, tt := range map[string]struct {
+		offer string
+		plain bool
+		want  connection.Kind
+	}{
+		"neither":          {"UIDL", true, connection.ErrUnknown},
+		"SASL of nothing":  {"SASL", true, connection.ErrUnknown},
+		"SASL of others":   {"SASL GSSAPI", true, connection.ErrAuth},
+		"not in the clear": {"UIDL", false, connection.ErrTLS},
+	} {
+		srv := pop3test.NewScript(t, &pop3test.ScriptOptions{Mode: connection.ModeInsecure, Lenient: true, Patience: time.Minute}, pop3test.Script{
+			pop3test.Answer("CAPA", "+OK", tt.offer, "."), pop3test.Answer("QUIT", "+OK"), pop3test.Send("+OK ready"),
+			pop3test.Expect("USER"), pop3test.Send("+OK"), pop3test.Expect("PASS"), pop3test.Send("+OK"),
+			pop3test.Expect("STAT"), pop3test.Send("+OK 0 0"),
+		})
+		cfg := srv.Config()
+		cfg.AllowPlaintextAuth = tt.plain
+		r, err := open(t, cfg, srv.Env()).Test(t.Context(), nil)
+		if connection.KindOf(err) != tt.want {
+			t.Errorf("%s: got %v, want %v\n%s", name, err, tt.want, r)
+		}
+		if sent := len(srv.Transcript("USER", "PASS", "AUTH")); (sent == 2) != (tt.want == connection.ErrUnknown) || sent == 1 {
+			t.Errorf("%s: %d commands of a login", name, sent)
+		}
+	}
+}
+
 // A maildrop that another session holds is waited for.
 func TestInUse(t *testing.T) {
 	srv := pop3test.NewServer(t, nil)

@@ -92,5 +92,9 @@ func (r reply) kind(otherwise connection.Kind) (connection.Kind, time.Duration) 
 // lockWords are what servers without response codes say of a maildrop that another session holds.
 var lockWords = regexp.MustCompile(`(?i)\block(ed)?\b|\bbusy\b|\bin use\b|already (open|logged)`)
 
+// unwellWords are what servers without a code for it say of themselves when they cannot let anybody in: Exchange has
+// "Server Unavailable. 21".
+var unwellWords = regexp.MustCompile(`(?i)\b(server|service|system|backend)\b.{0,20}\bunavailable\b|\btemporary\b.{0,20}\b(failure|error|problem)\b`)
+
 // goneWords are what servers say of a number that stands for no message any more.
 var goneWords = regexp.MustCompile(`(?i)no such|not exist|doesn't exist|already deleted|is deleted|deleted message|expunged|not found|no message`)
