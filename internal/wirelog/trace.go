@@ -26,6 +26,7 @@ type Trace struct {
 	mu     sync.Mutex
 	secret bool   // a credential is under way until the server's final reply
 	tag    string // the IMAP tag of the command that carries it, "" without tags
+	ntlm   bool   // the next reply may be the consent of [MS-POP3], 2.2.1, which reads as if all was done
 }
 
 // New returns a Trace that logs to log with the endpoint as an attribute, or nil if log is nil or does not take
@@ -86,6 +87,7 @@ func (t *Trace) sent(line []byte) string {
 			continue
 		}
 		t.secret = true
+		t.ntlm = i == 0 && len(words) == 2 && strings.EqualFold(words[1], "NTLM")
 		if i == 1 {
 			t.tag = words[0]
 		}
@@ -105,6 +107,10 @@ func (t *Trace) sent(line []byte) string {
 func (t *Trace) received(line []byte) string {
 	first, _, _ := strings.Cut(string(line[:min(len(line), maxLine)]), " ")
 	if t.secret {
+		consent := t.ntlm && strings.EqualFold(first, "+OK")
+		if t.ntlm = false; consent {
+			return t.clean(line)
+		}
 		switch mark := t.challenges(first); {
 		case mark != "":
 			// A challenge may be derived from the credential; RFC 5802's last one is.

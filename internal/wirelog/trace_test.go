@@ -124,6 +124,8 @@ func TestTraceOddChallenges(t *testing.T) {
 	}{
 		"pop3 without a space":     {"AUTH CRAM-MD5", "+OK", []string{"+PDE4OTZAeD4="}},
 		"pop3 with a tab":          {"AUTH CRAM-MD5", "-ERR no", []string{"+\tPDE4OTZAeD4="}},
+		"pop3 of [MS-POP3]":        {"AUTH NTLM", "+OK", []string{"+OK", "+ PDE4OTZAeD4="}},
+		"pop3 NTLM of others":      {"AUTH NTLM", "+OK", []string{"+", "+ PDE4OTZAeD4="}},
 		"imap without a space":     {"a1 AUTHENTICATE CRAM-MD5", "a1 OK", []string{"+OKE4OTZAeD4="}},
 		"smtp of several lines":    {"AUTH CRAM-MD5", "235 ok", []string{"334-PDE4OTZAeD4=", "334 PDE4OTZAeD4="}},
 		"smtp without a challenge": {"AUTH CRAM-MD5", "535 no", []string{"334"}},
