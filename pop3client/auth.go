@@ -92,7 +92,8 @@ func (l *link) exchange(x *saslx.Exchange) error {
 	l.scrub = wirelog.NewScrubber(l.cfg.Username, l.cfg.Password, x.Secret())
 	l.trace = wirelog.New(l.env.Log(), l.peer.Endpoint(), l.scrub)
 	command := "AUTH " + x.Command(true)
-	if len(command)+len("\r\n") > maxCommand {
+	ntlm := x.Name() == saslx.NTLM // [MS-POP3], 2.2.1: its first message never goes with the command
+	if len(command)+len("\r\n") > maxCommand || ntlm {
 		command = "AUTH " + x.Command(false)
 	}
 	var final reply
@@ -105,6 +106,9 @@ func (l *link) exchange(x *saslx.Exchange) error {
 			return "", false, err
 		}
 		if r, ok := parseReply(text); ok {
+			if ntlm && r.ok && line == command {
+				return "", true, nil // Exchange 2003 consents by +OK, as [MS-POP3] has it
+			}
 			final = r
 			return "", false, nil
 		}

@@ -33,6 +33,20 @@ func stepOf(r *connection.Report, name string) connection.Step {
 	return connection.Step{}
 }
 
+// Exchange takes NTLM's first message behind its consent alone, which Exchange 2003 words as if all was done.
+func TestBareNTLM(t *testing.T) {
+	for _, quirk := range []bool{true, false} {
+		for password, want := range map[string]connection.Kind{pop3test.DefaultPassword: connection.ErrUnknown, "wrong": connection.ErrAuth} {
+			srv := pop3test.NewServer(t, &pop3test.Options{Mechanisms: []string{"NTLM"}, Without: []string{"USER"}, Quirks: pop3test.Quirks{BareNTLM: quirk}})
+			cfg := srv.Config()
+			cfg.Username, cfg.Password = `DOM\`+cfg.Username, connection.NewSecret(password)
+			if r, err := tested(t, cfg, nil); connection.KindOf(err) != want {
+				t.Errorf("quirk %v, password %s: got %v, want %v\n%s", quirk, password, err, want, r)
+			}
+		}
+	}
+}
+
 // What can go wrong with STLS, and with what comes before it: never a credential in the clear.
 func TestSTLS(t *testing.T) {
 	capa := func(caps ...string) pop3test.Step {

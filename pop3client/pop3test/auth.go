@@ -109,6 +109,11 @@ func (s *session) authenticate(args string) error {
 	if err != nil {
 		return err
 	}
+	bare := s.server.opts.Quirks.BareNTLM && strings.EqualFold(name, "NTLM")
+	if bare && given {
+		s.say("-ERR protocol error")
+		return nil
+	}
 	var response []byte
 	if given {
 		if response, err = decode(initial); err != nil {
@@ -122,7 +127,11 @@ func (s *session) authenticate(args string) error {
 			s.admit(err == nil && s.sameUser(mech.Identity()))
 			return nil
 		}
-		s.say("+ " + base64.StdEncoding.EncodeToString(challenge))
+		next := "+ " + base64.StdEncoding.EncodeToString(challenge)
+		if bare && len(challenge) == 0 {
+			next = "+OK"
+		}
+		s.say(next)
 		if err := s.w.Flush(); err != nil {
 			return err
 		}

@@ -70,6 +70,7 @@ type Quirks struct {
 	TopSendsAll bool              // TOP does not count lines
 	FreshUIDL   bool              // each session gives all messages other UIDLs
 	NumberUIDL  bool              // a message's UIDL is its number
+	BareNTLM    bool              // AUTH NTLM takes no first message, and is answered "+OK": [MS-POP3], 2.2.1
 	ReadIsGone  bool              // QUIT also deletes what RETR has read, and CAPA says so: EXPIRE 0
 	Size        func(int64) int64 // what LIST tells, from the true size
 	Commit      func(n int) bool  // QUIT deletes the n-th marked message, from 0, only if this is true, and else answers -ERR
