@@ -19,7 +19,7 @@ import (
 // tested returns what Test says.
 func tested(t *testing.T, cfg pop3client.Config, env *connection.Env) (*connection.Report, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return open(t, cfg, env).Test(ctx, nil)
 }

@@ -55,7 +55,7 @@ func plainServer(t testing.TB, change func(*smtptest.Options)) (*smtptest.Server
 
 func send(t testing.TB, c *smtpclient.Conn, env connection.Envelope, raw string) (*connection.Receipt, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return c.Send(ctx, env, strings.NewReader(raw), nil)
 }
