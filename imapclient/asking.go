@@ -22,6 +22,7 @@ type asking struct {
 	box  *box
 	bare bool
 	uids []uint32 // asked for, ascending
+	void []uint32 // of uids: proved to be empty. nil: that was not asked
 
 	mu     sync.Mutex // guards what follows, and f.push
 	gone   []bool     // of uids: handed over or reported
@@ -30,6 +31,8 @@ type asking struct {
 	near   item       // of the guard, likewise
 	live   *live      // of the body that went to the caller last
 	over   bool       // nothing is taken any more
+	hollow bool       // a message without an octet came
+	doubt  bool       // over is set because of one that is not proved to be empty
 	long   bool       // the guard gives no more: the order would be lost
 	count  int64
 	octets int64
@@ -41,6 +44,11 @@ func (f *fetch) ask(s *session, b *box, uids []uint32, bare bool) (left []uint32
 	a := &asking{f: f, s: s, box: b, bare: bare, uids: uids, gone: make([]bool, len(uids)), left: len(uids)}
 	if s.broken() {
 		return uids, a.explain(io.ErrUnexpectedEOF)
+	}
+	if f.wary {
+		if a.void, err = s.void(f.ctx, f.op, uids); err != nil {
+			return uids, err
+		}
 	}
 	release := s.watch(f.ctx)
 	s.strays.expect(min(len(uids), f.conn.cfg.messagesPerCycle()), false)
@@ -75,6 +83,10 @@ func (f *fetch) ask(s *session, b *box, uids []uint32, bare bool) (left []uint32
 	}
 	if err != nil && !isFinal(err) && !errors.Is(err, errCrowded) {
 		err = a.explain(err)
+	}
+	f.wary = a.hollow
+	if err == nil && a.doubt {
+		err = errHollow
 	}
 	return a.open(), err
 }
@@ -314,9 +326,10 @@ func (a *asking) collectStrays() error {
 	return err
 }
 
-// push hands over a message, unless it was already. a.mu must be held.
+// push hands over a message, unless it was already, or is in doubt. a.mu must be held.
 func (a *asking) push(it item) {
-	if _, uid, _ := parseID(it.msg.Ref.ID); !a.done(uid) {
+	_, uid, _ := parseID(it.msg.Ref.ID)
+	if a.over || it.body.empty() && a.doubtful(uid) || !a.done(uid) {
 		it.end()
 		return
 	}
@@ -344,7 +357,7 @@ func (a *asking) awaits(uid uint32) bool {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return !a.gone[i]
+	return !a.gone[i] && !a.over
 }
 
 // open returns the UIDs that are still to come.

@@ -36,7 +36,7 @@ func (f *fetch) deliverWhole(folder string, uids []uint32) error {
 		switch {
 		case isFinal(err) || errors.Is(err, errRenumbered):
 			return err
-		case errors.Is(err, errCrowded):
+		case errors.Is(err, errCrowded), errors.Is(err, errHollow):
 			uids = slices.Concat(open, uids)
 			continue
 		case len(open) == 0:
@@ -164,6 +164,8 @@ func (f *fetch) single(folder string, uid uint32, cause error) error {
 		switch {
 		case isFinal(err) || errors.Is(err, errRenumbered):
 			return err
+		case errors.Is(err, errHollow):
+			continue
 		case err == nil && len(left) == 0:
 			f.failures = 0
 			return nil

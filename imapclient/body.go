@@ -92,6 +92,9 @@ func (b *body) Read(p []byte) (int, error) {
 	return 0, b.err
 }
 
+// empty implements octets.
+func (b *body) empty() bool { return b.left == 0 }
+
 // pieces keeps the memory that live bodies are copied through.
 var pieces = sync.Pool{New: func() any { p := make([]byte, 128<<10); return &p }}
 

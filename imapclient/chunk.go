@@ -69,10 +69,8 @@ func (c *chunking) empty(s *session, b *box, r chunk) (end bool, err error) {
 	switch {
 	case c.offset == 0 && r.missing:
 		return false, errNoChunk
-	case c.offset == 0 && c.about.size > 0:
-		return false, errMuddled // an empty message with a size: asking for the whole tells
 	case c.offset == 0:
-		return true, nil
+		return false, errMuddled // an empty message? Asking for the whole tells
 	}
 	there, err := s.searchSet(c.f.ctx, c.f.op, []uint32{c.uid}, goimap.SearchCriteria{})
 	switch {

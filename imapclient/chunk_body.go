@@ -74,6 +74,9 @@ func (b *chunkBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// empty implements octets: what may be empty is not read in chunks.
+func (b *chunkBody) empty() bool { return false }
+
 // end makes every later Read fail, since the caller has gone on.
 func (b *chunkBody) end() {
 	b.failed = b.conn.problem("fetch", b.ref, connection.ErrInvalid, "%w", errBodyOver)

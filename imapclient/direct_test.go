@@ -71,6 +71,11 @@ func TestBodiesOfAllKindsInOrder(t *testing.T) {
 	big := strings.Repeat("0123456789abcdef", 40<<10) // read by the caller
 	date := `INTERNALDATE "17-Jul-2024 02:44:25 +0000"`
 	fetch, ok := imaptest.Expect("UID FETCH"), imaptest.Send("$TAG OK done")
+	last := []string{
+		`* 6 FETCH (UID 6 BODY[] ""` + `)`,
+		`* 7 FETCH (UID 7 BODY[] ` + literal("") + `)`,
+		`* 8 FETCH (uid 8 body[] ` + literal(big) + `)`,
+	}
 	srv := imaptest.NewScript(t, &imaptest.ScriptOptions{Mode: connection.ModeInsecure}, served("1 2 3 4 5 6 7 8", fetch, imaptest.Send(
 		`* 1 FETCH (UID 1 FLAGS (\seen $Junk \Recent) `+date+` BODY[] `+literal("one")+`)`,
 		`* 2 FETCH (UID 2 FLAGS () `+date+` BODY[] "two \"2\" \\")`,
@@ -81,10 +86,7 @@ func TestBodiesOfAllKindsInOrder(t *testing.T) {
 		`* 5 EXISTS`,
 		`* 4 FETCH (UID 4 BODY[] `+literal("four again")+`)`,
 		`* 9 FETCH (UID 9 BODY[] `+literal("not asked for")+`)`,
-		`* 6 FETCH (UID 6 BODY[] ""`+`)`,
-		`* 7 FETCH (UID 7 BODY[] `+literal("")+`)`,
-		`* 8 FETCH (uid 8 body[] `+literal(big)+`)`,
-	), ok))
+	), imaptest.Send(last...), ok, imaptest.Expect("UID SEARCH UID 6:8 SMALLER 1"), imaptest.Send("* SEARCH 6 7"), ok, fetch, imaptest.Send(last...), ok))
 	all := collect(t, open(t, srv.Config(), srv.Env()), nil)
 	wantBodies(t, bodies(t, all), "one", `two "2" \`, big, "four", "five", "", "", big)
 	if len(all) == 8 {

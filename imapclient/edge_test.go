@@ -38,6 +38,9 @@ func TestEdges(t *testing.T) {
 	gone := func(left string) imaptest.Step {
 		return imaptest.Do(imaptest.Expect("UID SEARCH"), imaptest.Send(strings.TrimSpace("* SEARCH "+left), "$TAG OK done"))
 	}
+	refused := imaptest.Do(imaptest.Expect("UID SEARCH"), imaptest.Send("$TAG BAD no such key"))
+	empties := imaptest.Send(`* 1 FETCH (UID 1 BODY[] "")`, "* 2 FETCH (UID 2 BODY[] {0}\r\n)", `* 3 FETCH (UID 3 BODY[] "three")`)
+	hollow := imaptest.Send("* 1 FETCH (UID 1 BODY[] {0}\r\n)", reply(2, "two"), reply(3, "three"))
 	for _, test := range []struct {
 		name    string
 		scripts []imaptest.Script
@@ -102,8 +105,17 @@ func TestEdges(t *testing.T) {
 			served("1 2", fetch, imaptest.Send(reply(1, "one"), reply(1, "one"), reply(2, "two")), ok),
 		}, []string{"one", "two"}, 0},
 		{"quoted and empty bodies", []imaptest.Script{
-			served("1 2 3", fetch, imaptest.Send(`* 1 FETCH (UID 1 BODY[] "")`, "* 2 FETCH (UID 2 BODY[] {0}\r\n)", `* 3 FETCH (UID 3 BODY[] "three")`), ok),
+			served("1 2 3", fetch, empties, ok, imaptest.Expect("UID SEARCH UID 1:3 SMALLER 1"), imaptest.Send("* SEARCH 1 2"), ok, fetch, empties, ok),
 		}, []string{"", "", "three"}, 0},
+		{"empty bodies of messages that are not", []imaptest.Script{
+			served("1 2 3", fetch, hollow, ok, gone(""), fetch, hollow, ok, gone("1"), gone(""), fetch, imaptest.Send(`* 1 FETCH (UID 1 BODY[] "")`), ok),
+			again(gone(""), fetch, imaptest.Send(`* 1 FETCH (UID 1 BODY[] "")`), ok),
+			again(gone(""), fetch, imaptest.Send("* 1 FETCH (UID 1 BODY[] {0}\r\n)"), ok, gone("1")),
+		}, []string{"two", "three"}, connection.ErrProtocol},
+		{"an empty body, where the server cannot be asked", []imaptest.Script{
+			served("1 2", fetch, imaptest.Send(`* 1 FETCH (UID 1 BODY[] "")`, reply(2, "two")), ok, refused, fetch, imaptest.Send(`* 1 FETCH (UID 1 BODY[] "")`, reply(2, "two")), ok,
+				gone("1"), refused, fetch, imaptest.Send(reply(1, "one")), ok),
+		}, []string{"two", "one"}, 0},
 		{"INTERNALDATE NIL", []imaptest.Script{
 			served("1", fetch, imaptest.Send("* 1 FETCH (UID 1 INTERNALDATE NIL BODY[] {3}\r\none)"), ok),
 		}, []string{"one"}, 0},

@@ -103,6 +103,7 @@ type fetch struct {
 	pushed   func(*connection.Message) // told of each message handed over; may be nil
 	reached  bool                      // a session was had before
 	alarmed  bool                      // mail was announced, and not looked for yet
+	wary     bool                      // messages without an octet came
 }
 
 // An item is what one loop step yields: a message, a change of another kind, or an error.
@@ -116,6 +117,7 @@ type item struct {
 // octets are a Message.Body, until end is called.
 type octets interface {
 	io.Reader
+	empty() bool // asked before anybody reads
 	end()
 }
 
