@@ -56,47 +56,6 @@ func splitList(text []byte) (list, after []byte) {
 	return text[:n], text[n:]
 }
 
-// filterFlags removes from a list what go-imap does not take for a flag.
-func (g *guard) filterFlags(list []byte) []byte {
-	if len(list) < 2 || list[0] != '(' || list[len(list)-1] != ')' {
-		return list
-	}
-	inner := list[1 : len(list)-1]
-	good := true
-	for flag := range bytes.FieldsSeq(inner) {
-		good = good && validFlag(flag)
-	}
-	if good && !bytes.Contains(inner, []byte("  ")) && !bytes.HasSuffix(inner, []byte(" ")) {
-		return list
-	}
-	kept := []byte{'('}
-	for flag := range bytes.FieldsSeq(inner) {
-		if !validFlag(flag) {
-			g.quirk("flag")
-			continue
-		}
-		if len(kept) > 1 {
-			kept = append(kept, ' ')
-		}
-		kept = append(kept, flag...)
-	}
-	return append(kept, ')')
-}
-
-// validFlag reports whether go-imap takes the octets for a flag.
-func validFlag(flag []byte) bool {
-	if string(flag) == `\*` {
-		return true
-	}
-	flag = bytes.TrimPrefix(flag, []byte(`\`))
-	for _, c := range flag {
-		if !isAtomChar(c) && c < 0xa0 {
-			return false
-		}
-	}
-	return len(flag) > 0
-}
-
 // repairStatus takes notes of a status response, and removes or repairs the codes that go-imap dies of.
 func (g *guard) repairStatus(line []byte) ([]byte, error) {
 	text, end := splitEnd(line)
@@ -380,7 +339,7 @@ func (g *guard) repairItem(name, value []byte) ([]byte, bool) {
 	case is("UID"), is("MODSEQ"):
 		return value, true
 	case is("FLAGS"):
-		return g.filterFlags(value), true
+		return g.fewFlags(g.filterFlags(value)), true
 	case is("INTERNALDATE"):
 		if _, err := parseDate(value); err == nil {
 			return value, true

@@ -40,6 +40,7 @@ var quirks = []Quirk{
 	{"id", "NetEase (163.com, 126.com) refuses clients that have not sent ID: it is sent before the login. What servers say in ID themselves is for the report only", "send_id: off"},
 	{"internaldate", "INTERNALDATE that is no date: the arrival is not known", refuse},
 	{"lsub", "LSUB that was not asked for: dropped", refuse},
+	{"many-flags", "over 512 flags, or 16 KiB of them, at one message: the others are left out", refuse},
 	{"nil", "nil in lower case: NIL", refuse},
 	{"partial-ignored", "the whole message in answer to a part of it: taken, and parts are not asked for any more", "partial_fetch: false"},
 	{"response-code", "a response code that is none: left out", refuse},
