@@ -244,6 +244,36 @@ func TestSyncLyingServer(t *testing.T) {
 	wantTold(t, syncInto(t, c, sink, cp, nil))
 }
 
+// A SELECT that calls a folder empty is not enough to tell that all its messages are gone.
+func TestSyncNotEmpty(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		there   []string
+		removed int
+	}{
+		{"all are there", []string{"* 1 FETCH (UID 1)", "* 2 FETCH (UID 2)", "$TAG OK done"}, 0},
+		{"one is there", []string{"* 1 FETCH (UID 2)", "$TAG OK done"}, 1},
+		{"none is there", []string{"$TAG OK done"}, 2},
+		{"nothing is told", []string{"$TAG BAD the folder is empty"}, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			before := imaptest.NewServer(t, nil)
+			before.Deliver(letters(2)...)
+			cp := syncInto(t, open(t, before.Config(), nil), newReplica(), "", nil).last
+			script := imaptest.Script{imaptest.Welcome(caps), imaptest.Answer("LIST", `* LIST () "/" INBOX`, "$TAG OK done")}
+			script = append(script, imaptest.Answer("UID FETCH", "$TAG OK done"), imaptest.Answer("UID FETCH 1:2 (UID)", test.there...))
+			for range 2 {
+				script = append(script, imaptest.Select(0, before.UIDValidity("INBOX"), 3))
+			}
+			srv := imaptest.NewScript(t, &imaptest.ScriptOptions{Lenient: true}, script)
+			got := syncInto(t, open(t, srv.Config(), nil), newReplica(), cp, nil)
+			if len(got.errs) > 0 || len(got.ops) != test.removed {
+				t.Errorf("got %q, %v; want %d removed", got.ops, got.errs, test.removed)
+			}
+		})
+	}
+}
+
 // Servers may give each folder the same UIDVALIDITY and UIDs from 1. A folder that looks like one that is gone is not that
 // one unless its messages have the same dates and sizes.
 func TestSyncLookAlike(t *testing.T) {

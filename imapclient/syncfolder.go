@@ -190,15 +190,15 @@ func (s *syncing) uidsFrom(name string, b *box, lo, hi uint32) ([]uint32, error)
 }
 
 // confirm returns those of missing that FETCH does not know of either: a mirror deletes them, so the server has to say so
-// twice, in different words.
+// twice, in different words. Of a folder that SELECT calls empty it may also refuse to tell anything.
 func (s *syncing) confirm(name string, b *box, missing []uint32) ([]uint32, error) {
-	if len(missing) == 0 || b.exists == 0 {
-		return missing, nil
-	}
 	alive := make(map[uint32]bool)
 	for some := range slices.Chunk(missing, askKnown) {
 		err := s.facts(name, uidSet(some), &goimap.FetchOptions{UID: true}, func(about facts) { alive[about.uid] = true })
-		if err != nil {
+		switch {
+		case err == nil:
+		case b.exists == 0 && !isFinal(err) && !connection.Temporary(err) && s.sess != nil && !s.sess.broken():
+		default:
 			return nil, err
 		}
 	}
