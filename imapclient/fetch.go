@@ -365,7 +365,7 @@ func (f *fetch) since() time.Time {
 	if f.opts.Since.IsZero() {
 		return time.Time{}
 	}
-	return f.opts.Since.AddDate(0, 0, -1)
+	return f.opts.Since.UTC().AddDate(0, 0, -1) // no zone is more than a day from UTC, but two may be from each other
 }
 
 // A final error ends the fetch: it is not one message's, and trying again is no use or was of none.

@@ -82,6 +82,17 @@ func TestFetchOptions(t *testing.T) {
 	}
 }
 
+// A server compares dates as its own zone has them, which may be 12 hours behind UTC while the caller's is 14 ahead.
+func TestSinceInAnotherZone(t *testing.T) {
+	srv := imaptest.NewServer(t, nil)
+	srv.Deliver([]byte("now"))
+	since := time.Date(2024, 7, 17, 11, 0, 0, 0, time.UTC).In(time.FixedZone("", 14*60*60))
+	wantBodies(t, bodies(t, collect(t, open(t, srv.Config(), srv.Env()), &connection.FetchOptions{Since: since})), "now")
+	if got := fmt.Sprint(srv.Transcript("UID SEARCH")); !strings.Contains(got, `SINCE "16-Jul-2024"`) {
+		t.Errorf("got %s, want a search from 16 July", got)
+	}
+}
+
 // 9, 34: a size policy holds for what the server says of a size and for what a size is; a wrong size harms nothing.
 func TestMaxMessage(t *testing.T) {
 	for _, test := range []struct {
