@@ -20,6 +20,7 @@ type place struct {
 	next     uint64 // the lowest UID not dealt with
 	uidNext  uint32 // as the server told it when all was dealt with; 0: not yet
 	exists   uint32
+	vain     uint32 // of so many messages FETCH told no more than SEARCH
 }
 
 // errRenumbered says that the UIDs in hand are void. The place is set back already.
@@ -39,9 +40,17 @@ func (f *fetch) follow() error {
 			}
 			picked = time.Now()
 		}
+		f.open = f.open[:0]
 		for _, folder := range f.folders {
+			if time.Now().Before(f.aside[folder]) {
+				continue
+			}
 			n, err := f.cycle(folder)
-			if err != nil {
+			switch {
+			case err == nil:
+				f.open = append(f.open, folder)
+				delete(f.reported, folder)
+			case !f.setAside(folder, err):
 				return err
 			}
 			f.conn.judgeIdle(wait, folder, n)
@@ -104,6 +113,10 @@ func (f *fetch) cycle(folder string) (found int, err error) {
 			return found, nil
 		case errors.Is(err, errRenumbered):
 		default:
+			if !isFinal(err) && ofFolder(connection.KindOf(err)) {
+				f.refused = true // what is refused here may be well elsewhere
+				err = f.conn.fault(f.op, connection.Ref{Mailbox: f.conn.cfg.mailbox, Folder: folder}, err)
+			}
 			if err := f.again(err); err != nil {
 				return found, err
 			}
@@ -129,6 +142,8 @@ func (f *fetch) again(err error) error {
 		return &final{err} // a refused login above all: trying again locks accounts
 	case kind == connection.ErrProtocol && f.failures > maxFailures, asked > limit:
 		return &final{err}
+	case f.refused && f.opts.Follow && f.failures > maxFailures && len(f.folders) > 1 && alone(err):
+		return &final{err} // of this folder, for a while
 	case f.opts.Follow:
 	case f.failures > maxFailures, !f.reached && !busy:
 		return &final{err}
@@ -182,16 +197,19 @@ func (f *fetch) do(folder string, anew bool, fn func(*session, *box) error) erro
 // ready makes sure of a session with folder selected, anew or since earlier, and of the folder's UIDs being those of
 // the place.
 func (f *fetch) ready(folder string, anew bool) (*box, error) {
+	f.refused = false
 	if err := f.connected(); err != nil {
 		return nil, err
 	}
 	b, err := f.look(folder, anew)
 	if err != nil {
-		return nil, err
+		f.refused = !f.sess.broken()
+		return nil, f.patient(folder, err)
 	}
 	if b.readOnly && f.op == "fetch" && f.conn.cfg.deletes() {
 		e := f.conn.problem(f.op, connection.Ref{Folder: folder}, connection.ErrPermission, "the folder is read-only, and delete_mode is %s", f.conn.cfg.DeleteMode)
 		e.Hint = "delete_mode: none reads without removing; or give the user the right to delete in this folder"
+		f.refused = true
 		return nil, e
 	}
 	p := f.places[folder]
@@ -254,90 +272,6 @@ func (f *fetch) look(folder string, anew bool) (*box, error) {
 	return s.open(f.ctx, f.op, folder)
 }
 
-const (
-	smallFolder = 10_000  // messages that one SEARCH may list
-	firstWindow = 5_000   // UIDs in a window of a larger folder
-	lastWindow  = 1 << 30 // the most that a window grows to while it finds nothing
-	askAtOnce   = 5_000   // UIDs that Skip is asked about in one go
-)
-
-// sweep deals with the messages of folder from its place on.
-func (f *fetch) sweep(folder string) (found int, err error) {
-	var b *box
-	if err := f.do(folder, true, func(_ *session, now *box) error { b = now; return nil }); err != nil {
-		return 0, err
-	}
-	p := f.places[folder]
-	p.box = b
-	if b.exists == 0 || b.uidNext != 0 && b.uidNext == p.uidNext && b.exists == p.exists {
-		return 0, nil
-	}
-	for width := uint64(firstWindow); p.next <= math.MaxUint32; {
-		lo, hi := uint32(p.next), uint32(0)
-		if end := p.next + width - 1; b.exists > smallFolder && end+1 < uint64(b.uidNext) {
-			hi = uint32(end)
-		}
-		uids, err := f.search(folder, lo, hi)
-		if err != nil {
-			return found, err
-		}
-		n, err := f.window(folder, b, uids)
-		found += n
-		if err != nil || f.full() {
-			return found, err
-		}
-		if hi == 0 {
-			break
-		}
-		p.next = uint64(hi) + 1
-		if width = min(2*width, lastWindow); len(uids) > 0 {
-			width = firstWindow
-		}
-	}
-	p.uidNext, p.exists = b.uidNext, b.exists
-	return found, nil
-}
-
-func (f *fetch) search(folder string, lo, hi uint32) (uids []uint32, err error) {
-	criteria := goimap.SearchCriteria{Since: f.since()}
-	if f.unseen {
-		criteria.NotFlag = []goimap.Flag{goimap.FlagSeen}
-	}
-	err = f.do(folder, false, func(s *session, _ *box) error {
-		var err error
-		uids, err = s.search(f.ctx, f.op, lo, hi, criteria)
-		return err
-	})
-	return uids, err
-}
-
-// window hands over the messages of uids, and moves the place behind them.
-func (f *fetch) window(folder string, b *box, uids []uint32) (found int, err error) {
-	p := f.places[folder]
-	for some := range slices.Chunk(uids, askAtOnce) {
-		wanted, err := f.pass(b, f.conn.unflagged(folder, some))
-		if err != nil {
-			return found, err
-		}
-		found += len(wanted)
-		for len(wanted) > 0 {
-			n := len(wanted)
-			if f.opts.Limit > 0 {
-				n = min(n, f.opts.Limit-f.sent)
-			}
-			if err := f.batch(folder, b, wanted[:n]); err != nil {
-				return found, err
-			}
-			p.next = uint64(wanted[n-1]) + 1
-			if wanted = wanted[n:]; f.full() {
-				return found, nil
-			}
-		}
-		p.next = uint64(some[len(some)-1]) + 1
-	}
-	return found, nil
-}
-
 // batch hands over those of uids that the policies let through.
 func (f *fetch) batch(folder string, b *box, uids []uint32) error {
 	uids, err := f.judge(folder, b, uids)
@@ -355,19 +289,8 @@ func (f *fetch) judge(folder string, b *box, uids []uint32) ([]uint32, error) {
 		return uids, nil
 	}
 	known := make(map[uint32]facts, len(uids))
-	err := f.do(folder, false, func(s *session, _ *box) error {
-		return s.run(f.ctx, f.op, func() error {
-			cmd := s.client.Fetch(uidSet(uids), &goimap.FetchOptions{UID: true, RFC822Size: most > 0, InternalDate: !since.IsZero()})
-			for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-				about := facts{size: -1}
-				for item := msg.Next(); item != nil; item = msg.Next() {
-					about.note(item)
-				}
-				known[about.uid] = about
-			}
-			return cmd.Close()
-		})
-	})
+	opts := &goimap.FetchOptions{UID: true, RFC822Size: most > 0, InternalDate: !since.IsZero()}
+	err := f.about(folder, uids, opts, func(about facts) { known[about.uid] = about })
 	if isFinal(err) || errors.Is(err, errRenumbered) || errors.Is(err, context.Canceled) {
 		return nil, err
 	}
@@ -383,6 +306,37 @@ func (f *fetch) judge(folder string, b *box, uids []uint32) ([]uint32, error) {
 		}
 	}
 	return wanted, nil
+}
+
+// about asks for what opts names of the messages of uids, in commands of a length that all servers take.
+func (f *fetch) about(folder string, uids []uint32, opts *goimap.FetchOptions, each func(facts)) error {
+	for some := range slices.Chunk(uids, storeAtOnce) {
+		if err := f.facts(folder, uidSet(some), opts, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// facts asks for what opts names of set.
+func (f *fetch) facts(folder string, set goimap.UIDSet, opts *goimap.FetchOptions, each func(facts)) error {
+	return f.do(folder, false, func(s *session, _ *box) error { return s.facts(f.ctx, f.op, set, opts, each) })
+}
+
+func (s *session) facts(ctx context.Context, op string, set goimap.UIDSet, opts *goimap.FetchOptions, each func(facts)) error {
+	return s.run(ctx, op, func() error {
+		cmd := s.client.Fetch(set, opts)
+		for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+			about := facts{size: -1}
+			for item := msg.Next(); item != nil; item = msg.Next() {
+				about.note(item)
+			}
+			if about.uid != 0 {
+				each(about)
+			}
+		}
+		return cmd.Close()
+	})
 }
 
 func (f *fetch) tooLarge(ref connection.Ref, size int64) {

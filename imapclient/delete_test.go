@@ -3,6 +3,7 @@ package imapclient_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -337,5 +338,36 @@ func TestFollowExpungesWhenQuiet(t *testing.T) {
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// However many messages are in doubt, no command is longer than servers need to take (RFC 7162, 4).
+func TestManyInDoubt(t *testing.T) {
+	srv := imaptest.NewServer(t, nil)
+	srv.Deliver(letters(5000)...)
+	cfg := srv.Config()
+	cfg.DeleteMode, cfg.ExpungeEvery = imapclient.DeleteExpunge, 5000
+	c := open(t, cfg, srv.Env())
+	var odd []connection.Ref
+	for _, m := range srv.Messages() {
+		if m.UID%2 == 1 {
+			odd = append(odd, connection.Ref{Folder: "INBOX", ID: fmt.Sprintf("%d:%d", srv.UIDValidity("INBOX"), m.UID)})
+		}
+	}
+	srv.LoseReply("STORE", 1)
+	wantKind(t, c.Delete(t.Context(), odd...), connection.ErrUncertain)
+	if err := c.Delete(t.Context(), odd...); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(srv.Messages()); n != 2500 {
+		t.Errorf("%d messages are left, want 2500", n)
+	}
+	for _, line := range srv.Transcript("UID SEARCH", "UID STORE", "UID EXPUNGE") {
+		if n := len(fmt.Sprint(line)); n > 8192 {
+			t.Errorf("a %s of %d octets", line.Name, n)
+		}
 	}
 }

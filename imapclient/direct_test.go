@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/mailconn/mailconn/connection"
+	"github.com/mailconn/mailconn/imapclient"
 	"github.com/mailconn/mailconn/imapclient/imaptest"
 )
 
@@ -38,31 +39,40 @@ func TestWindowGrows(t *testing.T) {
 
 // A command line is no longer than servers must take, also where no two UIDs are neighbours.
 func TestLongSets(t *testing.T) {
-	srv := imaptest.NewServer(t, nil)
-	srv.Deliver(letters(3000)...)
-	cfg := emptying(srv.Config())
-	c := open(t, cfg, srv.Env())
-	var odd []connection.Ref
-	for i, f := range collect(t, c, nil) {
-		if i%2 == 0 {
-			odd = append(odd, f.Ref)
-		}
-	}
-	if err := c.Delete(t.Context(), odd...); err != nil {
-		t.Fatal(err)
-	}
-	before := len(srv.Transcript("UID FETCH"))
-	if got := len(bodies(t, collect(t, c, nil))); got != 1500 {
-		t.Errorf("got %d messages, want 1500", got)
-	}
-	lines := srv.Transcript("UID FETCH")[before:]
-	if len(lines) < 3 {
-		t.Errorf("%d FETCHes, want several", len(lines))
-	}
-	for _, line := range lines {
-		if n := len(fmt.Sprint(line)); n > 8192 {
-			t.Errorf("a command of %d octets", n)
-		}
+	for name, set := range map[string]func(*imapclient.Config){
+		"whole":       func(*imapclient.Config) {},
+		"max_message": func(c *imapclient.Config) { c.MaxMessage = 1 << 20 },
+		"in chunks":   func(c *imapclient.Config) { c.PartialFetch = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := imaptest.NewServer(t, nil)
+			srv.Deliver(letters(3000)...)
+			cfg := emptying(srv.Config())
+			set(&cfg)
+			c := open(t, cfg, srv.Env())
+			var odd []connection.Ref
+			for i, f := range collect(t, c, nil) {
+				if i%2 == 0 {
+					odd = append(odd, f.Ref)
+				}
+			}
+			if err := c.Delete(t.Context(), odd...); err != nil {
+				t.Fatal(err)
+			}
+			before := len(srv.Transcript("UID FETCH"))
+			if got := len(bodies(t, collect(t, c, nil))); got != 1500 {
+				t.Errorf("got %d messages, want 1500", got)
+			}
+			lines := srv.Transcript("UID FETCH")[before:]
+			if len(lines) < 3 {
+				t.Errorf("%d FETCHes, want several", len(lines))
+			}
+			for _, line := range lines {
+				if n := len(fmt.Sprint(line)); n > 8192 {
+					t.Errorf("a command of %d octets", n)
+				}
+			}
+		})
 	}
 }
 

@@ -22,6 +22,11 @@ import (
 // progress the error is final. With Follow, only an error that is not temporary is. A folder that is renumbered
 // (UIDVALIDITY) is read from its beginning.
 //
+// A folder that cannot be read does not keep the others from it if only a pattern of the settings means it, if it could
+// be read before, or if the server calls that temporary: it is reported with Ref.Folder alone. Follow tries it again
+// after a minute, and reports it again only when it could be read meanwhile. Where there is no other folder, and none of
+// a pattern, the error is final.
+//
 // Messages that Delete has marked and not yet expunged are not fetched. Others that carry \Deleted are.
 func (c *Conn) Fetch(ctx context.Context, opts *connection.FetchOptions) iter.Seq2[*connection.Message, error] {
 	var o connection.FetchOptions
@@ -77,8 +82,12 @@ type fetch struct {
 	cancel func()
 	leave  func()
 
-	folders []string
-	unseen  bool
+	folders  []string
+	unseen   bool
+	open     []string             // of folders: those that the last look could read
+	aside    map[string]time.Time // folders that are left alone until then
+	reported map[string]bool      // folders that were reported since they could be read last
+	refused  bool                 // the last failure is one folder's, and the session is well
 
 	items  chan item
 	half   chan struct{} // told when items, which was full, is half empty
@@ -137,17 +146,19 @@ const (
 func (c *Conn) newFetch(ctx context.Context, op string, o connection.FetchOptions) (*fetch, error) {
 	f := &fetch{
 		conn: c, op: op, opts: o,
-		folders: o.Folders,
-		unseen:  o.Unseen || c.cfg.UnreadOnly,
-		items:   make(chan item, aheadItems),
-		half:    make(chan struct{}, 1),
-		asks:    make(chan func()),
-		done:    make(chan struct{}),
-		budget:  newBudget(readAhead),
-		turn:    newTurn(),
-		wanted:  make(chan struct{}, 1),
-		places:  make(map[string]*place),
-		most:    mostAtOnce,
+		folders:  o.Folders,
+		unseen:   o.Unseen || c.cfg.UnreadOnly,
+		items:    make(chan item, aheadItems),
+		half:     make(chan struct{}, 1),
+		asks:     make(chan func()),
+		done:     make(chan struct{}),
+		budget:   newBudget(readAhead),
+		turn:     newTurn(),
+		wanted:   make(chan struct{}, 1),
+		places:   make(map[string]*place),
+		aside:    make(map[string]time.Time),
+		reported: make(map[string]bool),
+		most:     mostAtOnce,
 	}
 	if c.cfg.deletes() {
 		f.most = c.cfg.messagesPerCycle()

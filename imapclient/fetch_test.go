@@ -375,7 +375,7 @@ func TestOpenOverAnOldSession(t *testing.T) {
 		return imaptest.Do(imaptest.Expect(pattern), imaptest.Send(append(lines, "$TAG OK done")...))
 	}
 	srv := imaptest.NewScript(t, nil, append(served(""),
-		imaptest.Select(1, 7, 101), cmd("UID FETCH 100", reply(100, "later")),
+		cmd("UID FETCH 1:* (UID)"), imaptest.Select(1, 7, 101), cmd("UID FETCH 100", reply(100, "later")),
 	))
 	c := open(t, srv.Config(), srv.Env())
 	bodies(t, collect(t, c, nil))

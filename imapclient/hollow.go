@@ -19,16 +19,12 @@ var errHollow = errors.New("a message without an octet")
 // void returns those of uids, ascending, of which the server says that they are empty: none if it does not understand
 // the question. It is not nil.
 func (s *session) void(ctx context.Context, op string, uids []uint32) ([]uint32, error) {
-	empty := []uint32{}
-	for some := range slices.Chunk(uids, storeAtOnce) {
-		// RFC 9051, 6.4.4: SMALLER goes by RFC822.SIZE. A server at a loss finds nothing, and so proves nothing.
-		found, err := s.searchSet(ctx, op, some, goimap.SearchCriteria{Smaller: 1})
-		if err != nil && (s.broken() || ctx.Err() != nil) {
-			return nil, err
-		}
-		empty = append(empty, found...)
+	// RFC 9051, 6.4.4: SMALLER goes by RFC822.SIZE. A server at a loss finds nothing, and so proves nothing.
+	empty, err := s.searchSet(ctx, op, uids, goimap.SearchCriteria{Smaller: 1})
+	if err != nil && (s.broken() || ctx.Err() != nil) {
+		return nil, err
 	}
-	return empty, nil
+	return append([]uint32{}, empty...), nil
 }
 
 // doubtful reports whether the message, which came without an octet, may not be empty. If the server was not asked,

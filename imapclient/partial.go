@@ -78,18 +78,8 @@ func (f *fetch) fitting(folder string, uids []uint32) (map[uint32]bool, error) {
 	if len(uids) == 1 {
 		return small, nil // the first chunk will tell
 	}
-	err := f.do(folder, false, func(s *session, _ *box) error {
-		return s.run(f.ctx, f.op, func() error {
-			cmd := s.client.Fetch(uidSet(uids), &goimap.FetchOptions{UID: true, RFC822Size: true})
-			for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-				about := facts{size: -1}
-				for item := msg.Next(); item != nil; item = msg.Next() {
-					about.note(item)
-				}
-				small[about.uid] = about.size >= 0 && about.size <= int64(f.conn.cfg.chunkSize())
-			}
-			return cmd.Close()
-		})
+	err := f.about(folder, uids, &goimap.FetchOptions{UID: true, RFC822Size: true}, func(about facts) {
+		small[about.uid] = about.size >= 0 && about.size <= int64(f.conn.cfg.chunkSize())
 	})
 	if isFinal(err) || errors.Is(err, errRenumbered) {
 		return nil, err

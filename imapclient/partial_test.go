@@ -172,7 +172,7 @@ func TestPartialReplies(t *testing.T) {
 		}, connection.ErrChanged},
 		{"cut, and another UIDVALIDITY behind it", []imaptest.Script{
 			served("1", ask(0, part("<0>", first)), imaptest.Expect("UID FETCH"), imaptest.Cut()),
-			{imaptest.Welcome(caps), imaptest.Answer("UID SEARCH", "* SEARCH", "$TAG OK done"), imaptest.Answer("EXAMINE", "* 1 EXISTS", "* OK [UIDVALIDITY 8] valid", "$TAG OK [READ-ONLY] done")},
+			{imaptest.Welcome(caps), imaptest.Answer("UID SEARCH", "* SEARCH", "$TAG OK done"), imaptest.Answer("EXAMINE", "* 0 EXISTS", "* OK [UIDVALIDITY 8] valid", "$TAG OK [READ-ONLY] done")},
 		}, connection.ErrStale},
 		{"refused in the middle", []imaptest.Script{
 			served("1", ask(0, part("<0>", first)), imaptest.Expect("UID FETCH"), imaptest.Send("$TAG NO [CORRUPTION] cannot read it")),

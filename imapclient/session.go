@@ -262,12 +262,21 @@ func validityOf(n note) string {
 	return strings.TrimLeft(n.Arg, "0")
 }
 
+// unexplained is a refusal to open a folder for which the server gave no reason that is known.
+type unexplained struct{ err error }
+
+func (u *unexplained) Error() string { return u.err.Error() }
+func (u *unexplained) Unwrap() error { return u.err }
+
 // folderError adds to the error of a SELECT what the settings have to do with it.
 func (c *Conn) folderError(op, folder string, err error) error {
 	e := c.fault(op, connection.Ref{Folder: folder}, err)
 	switch e.Kind {
 	case connection.ErrRejected, connection.ErrNotFound:
 		// RFC 9051, 6.3.2: NO is "no such mailbox, can't access mailbox"; the code is optional.
+		if e.Kind == connection.ErrRejected {
+			e.Err = &unexplained{e.Err}
+		}
 		e.Kind = connection.ErrNotFound
 		e.Hint = fmt.Sprintf("folders: is %q spelled as on the server? Folders lists what there is", folder)
 	case connection.ErrPermission:
@@ -292,7 +301,19 @@ func (s *session) search(ctx context.Context, op string, lo, hi uint32, criteria
 }
 
 // searchSet returns those of uids that the server still has.
-func (s *session) searchSet(ctx context.Context, op string, uids []uint32, criteria goimap.SearchCriteria) ([]uint32, error) {
+func (s *session) searchSet(ctx context.Context, op string, uids []uint32, criteria goimap.SearchCriteria) (found []uint32, err error) {
+	for some := range slices.Chunk(uids, storeAtOnce) {
+		there, err := s.searchFew(ctx, op, some, criteria)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, there...)
+	}
+	return found, nil
+}
+
+// searchFew is searchSet for as many UIDs as one command may name.
+func (s *session) searchFew(ctx context.Context, op string, uids []uint32, criteria goimap.SearchCriteria) ([]uint32, error) {
 	criteria.UID = []goimap.UIDSet{uidSet(uids)}
 	var data *goimap.SearchData
 	err := s.run(ctx, op, func() error {

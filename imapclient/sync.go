@@ -233,7 +233,12 @@ func (s *syncing) ofFolder(err error) bool {
 	if s.ctx.Err() != nil || !errors.As(err, &e) || e.Ref.Folder == "" {
 		return false
 	}
-	switch e.Kind {
+	return ofFolder(e.Kind)
+}
+
+// ofFolder reports whether an error of that kind, in answer to a command about a folder, may be that folder's alone.
+func ofFolder(kind connection.Kind) bool {
+	switch kind {
 	case connection.ErrNotFound, connection.ErrPermission, connection.ErrUnavailable, connection.ErrCorrupt, connection.ErrUnsupported, connection.ErrRejected:
 		return true
 	}

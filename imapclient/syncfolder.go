@@ -111,11 +111,12 @@ func (s *syncing) compare(name string, b *box, st *folderHistory) (fresh, late [
 		next = b.uidNext // no server may do that; then the UIDs from there on are not what they were
 	}
 	if b.exists > 0 && (b.uidNext == 0 || b.uidNext > next) {
-		if fresh, err = s.uidsFrom(name, b, next, 0); err != nil {
+		if fresh, err = s.uidsFrom(name, b, next, 0, s.search); err != nil {
 			return nil, nil, err
 		}
-		fresh = slices.DeleteFunc(s.conn.unflagged(name, fresh), st.has) // after a UIDNEXT that shrank, or a repeated try
 	}
+	listed := len(fresh)
+	fresh = slices.DeleteFunc(s.conn.unflagged(name, fresh), st.has) // after a UIDNEXT that shrank, or a repeated try
 	// UIDs only ascend: if the older ones are as many as were told, they are the same.
 	older := 0
 	for _, uid := range st.uids {
@@ -128,11 +129,29 @@ func (s *syncing) compare(name string, b *box, st *folderHistory) (fresh, late [
 	}
 	var now []uint32
 	if b.exists > 0 && st.uidNext > 1 {
-		if now, err = s.uidsFrom(name, b, 1, st.uidNext-1); err != nil {
+		if now, err = s.uidsFrom(name, b, 1, st.uidNext-1, s.search); err != nil {
 			return nil, nil, err
 		}
-		now = s.conn.unflagged(name, now)
+		listed += len(now)
 	}
+	if listed < int(b.exists) {
+		// SEARCH tells fewer than there are, as in fetch.short: FETCH may know of the others.
+		all, err := s.uidsFrom(name, b, 1, 0, s.listed)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, uid := range all {
+			if uid < st.uidNext {
+				now = append(now, uid)
+			} else if !st.has(uid) {
+				fresh = append(fresh, uid)
+			}
+		}
+		slices.Sort(now)
+		slices.Sort(fresh)
+		now, fresh = slices.Compact(now), s.conn.unflagged(name, slices.Compact(fresh))
+	}
+	now = s.conn.unflagged(name, now)
 	for _, uid := range now {
 		if !st.has(uid) && uid < next {
 			late = append(late, uid)
@@ -154,8 +173,8 @@ func (s *syncing) compare(name string, b *box, st *folderHistory) (fresh, late [
 	return fresh, late, s.flush()
 }
 
-// uidsFrom returns the UIDs from lo to hi (0: no end), ascending. A large folder is searched in windows.
-func (s *syncing) uidsFrom(name string, b *box, lo, hi uint32) ([]uint32, error) {
+// uidsFrom returns the UIDs from lo to hi (0: no end), ascending, as list tells them. A large folder is listed in windows.
+func (s *syncing) uidsFrom(name string, b *box, lo, hi uint32, list func(folder string, lo, hi uint32) ([]uint32, error)) ([]uint32, error) {
 	var all []uint32
 	last := uint64(math.MaxUint32)
 	if hi != 0 {
@@ -170,7 +189,7 @@ func (s *syncing) uidsFrom(name string, b *box, lo, hi uint32) ([]uint32, error)
 		case hi != 0:
 			end = hi
 		}
-		uids, err := s.search(name, uint32(from), end)
+		uids, err := list(name, uint32(from), end)
 		if err != nil {
 			return nil, err
 		}
@@ -207,25 +226,6 @@ func (s *syncing) confirm(name string, b *box, missing []uint32) ([]uint32, erro
 		_, ours := slices.BinarySearch(flagged, uid)
 		return alive[uid] && !ours
 	}), nil
-}
-
-// facts asks for what opts names of set.
-func (s *syncing) facts(name string, set goimap.UIDSet, opts *goimap.FetchOptions, each func(facts)) error {
-	return s.do(name, false, func(sess *session, _ *box) error {
-		return sess.run(s.ctx, s.op, func() error {
-			cmd := sess.client.Fetch(set, opts)
-			for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-				about := facts{size: -1}
-				for item := msg.Next(); item != nil; item = msg.Next() {
-					about.note(item)
-				}
-				if about.uid != 0 {
-					each(about)
-				}
-			}
-			return cmd.Close()
-		})
-	})
 }
 
 // gone tells that messages are gone.

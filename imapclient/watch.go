@@ -41,7 +41,7 @@ type waiting struct {
 // pause waits between two looks, of which so many found nothing.
 func (f *fetch) pause(idle int) (waiting, error) {
 	cfg := &f.conn.cfg
-	if !cfg.Idle || f.conn.idleOff() || len(f.folders) == 0 {
+	if !cfg.Idle || f.conn.idleOff() || len(f.open) == 0 {
 		if backoff.Wait(f.ctx, cfg.pollDelay(idle)) != nil {
 			return waiting{}, f.endedNow()
 		}
@@ -54,7 +54,7 @@ func (f *fetch) pause(idle int) (waiting, error) {
 			return waiting{}, f.endedNow()
 		}
 	}
-	wait := waiting{folder: f.folders[0]}
+	wait := waiting{folder: f.open[0]}
 	most := min(cfg.idleSafetyPoll(), cfg.idleRenew(), longestRound)
 	if len(f.folders) > 1 || cfg.listed() {
 		most = min(most, cfg.pollingIdleMax()) // the server tells of one folder only
@@ -171,7 +171,7 @@ func (f *fetch) idleFailed(err error, lasted time.Duration) error {
 		return err
 	case errors.As(err, new(*refusedIdle)):
 		if !connection.Temporary(err) {
-			c.giveUpIdle(f.ctx, connection.EventQuirk, f.folders[0], "the server refuses IDLE: "+cause(err).Error())
+			c.giveUpIdle(f.ctx, connection.EventQuirk, f.open[0], "the server refuses IDLE: "+cause(err).Error())
 			return nil
 		}
 	case lasted < idleBrief:
@@ -180,7 +180,7 @@ func (f *fetch) idleFailed(err error, lasted time.Duration) error {
 		enough := c.idling.troubles >= idleChances
 		c.mu.Unlock()
 		if enough {
-			c.giveUpIdle(f.ctx, connection.EventStalledIdle, f.folders[0], "the connection ends soon after IDLE: "+cause(err).Error())
+			c.giveUpIdle(f.ctx, connection.EventStalledIdle, f.open[0], "the connection ends soon after IDLE: "+cause(err).Error())
 		}
 	}
 	return f.again(err)

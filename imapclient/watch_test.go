@@ -173,13 +173,13 @@ func idled() imaptest.Step {
 func polled(n int) imaptest.Step {
 	return imaptest.Do(
 		imaptest.Answer("EXAMINE", "* "+string(rune('0'+n))+" EXISTS", "* OK [UIDVALIDITY 7] valid", "$TAG OK [READ-ONLY] done"),
-		imaptest.Answer("UID SEARCH", "* SEARCH", "$TAG OK done"),
+		imaptest.Answer("UID SEARCH", "* SEARCH", "$TAG OK done"), imaptest.Answer("UID FETCH", "$TAG OK done"),
 	)
 }
 
 // 23, 24: whatever a server does with IDLE, mail is found, and one that does not tell of it is polled.
 func TestIdleTroubles(t *testing.T) {
-	welcome := imaptest.Do(imaptest.Welcome(idleCaps), imaptest.Answer("LOGOUT", "$TAG OK bye"))
+	welcome := imaptest.Do(imaptest.Welcome(idleCaps), imaptest.Answer("LOGOUT", "$TAG OK bye"), imaptest.Answer("UID FETCH 1:* (UID)", "$TAG OK done"))
 	for _, test := range []struct {
 		name    string
 		patient bool // only IDLE makes the client look
