@@ -18,7 +18,11 @@ func TestSearchIncomplete(t *testing.T) {
 		"nothing":        "OK done",
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, folder := range []int{10, 10_020} { // the latter is searched in windows
+			sizes := []int{10}
+			if name == "the first ones" {
+				sizes = append(sizes, 10_020) // searched in windows
+			}
+			for _, folder := range sizes {
 				srv := imaptest.NewServer(t, nil)
 				srv.Deliver(letters(folder)...)
 				srv.Fail("UID SEARCH", answer, 1)
