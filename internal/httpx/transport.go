@@ -66,10 +66,11 @@ func (c *Client) Transport() http.RoundTripper { return transport{c} }
 type transport struct{ c *Client }
 
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	var wrote atomic.Bool
+	var connected, wrote atomic.Bool
 	w := t.c.watch(req)
 	ctx := httptrace.WithClientTrace(w.ctx, &httptrace.ClientTrace{
-		GotConn:      func(httptrace.GotConnInfo) { w.connected() },
+		GetConn:      func(string) { connected.Store(false) }, // perhaps another one, behind one that was lost
+		GotConn:      func(httptrace.GotConnInfo) { connected.Store(true); w.connected() },
 		WroteRequest: func(info httptrace.WroteRequestInfo) { wrote.Store(info.Err == nil) },
 	})
 	resp, err := t.c.inner.RoundTrip(w.request(ctx))
@@ -85,7 +86,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case stalled != nil:
 		err = stalled
 	default:
-		err = t.c.explain(req, err, wrote.Load())
+		err = t.c.explain(req, err, connected.Load(), wrote.Load())
 	}
 	if err != nil {
 		w.end()
@@ -110,10 +111,11 @@ func (c *Client) clock(h http.Header) {
 	}
 }
 
-// explain says what became of a request, and which setting is at fault.
-func (c *Client) explain(req *http.Request, err error, wrote bool) error {
+// explain says what became of a request, and which setting is at fault. connected says that there was a connection, with
+// TLS if there is to be any.
+func (c *Client) explain(req *http.Request, err error, connected, wrote bool) error {
 	e := &connection.Error{Driver: c.opts.Driver, Endpoint: req.URL.Host, Kind: connection.ErrNetwork, Err: err}
-	if hint, ok := c.tlsHint(req, err); ok {
+	if hint, ok := c.tlsHint(req, err, connected); ok {
 		e.Kind, e.Hint = connection.ErrTLS, hint
 		return e
 	}
@@ -146,8 +148,16 @@ func changes(req *http.Request) bool {
 	return req.Method != http.MethodGet && req.Method != http.MethodHead
 }
 
-// tlsHint reports whether err is for want of a trusted TLS connection.
-func (c *Client) tlsHint(req *http.Request, err error) (hint string, ok bool) {
+// refusesClient reports whether a server has refused the client's certificate, or the want of one. It says so when the
+// client believes TLS to be up: in TLS 1.3 (RFC 8446, section 4.4.2.4), and by a second handshake in older versions.
+func refusesClient(text string) bool {
+	return strings.Contains(text, "remote error: tls: ") && (strings.Contains(text, "certificate") || strings.Contains(text, "access denied")) ||
+		strings.Contains(text, "tls: no renegotiation")
+}
+
+// tlsHint reports whether err is for want of a trusted TLS connection. On one that was connected already a failure of TLS
+// means damage on the way, as a reset does: octets that were changed, or cut.
+func (c *Client) tlsHint(req *http.Request, err error, connected bool) (hint string, ok bool) {
 	var (
 		verify   *tls.CertificateVerificationError
 		hostname x509.HostnameError
@@ -171,6 +181,8 @@ func (c *Client) tlsHint(req *http.Request, err error) (hint string, ok bool) {
 		return "the server's certificate has expired or is not valid yet (check this machine's clock); the server's administrator must renew it", true
 	case verify != nil, strings.Contains(text, "pin_sha256:"):
 		return "pin_sha256: the server's certificate is refused; check that it is the right server" + pin, true
+	case connected && req.URL.Scheme == "https" && !refusesClient(text):
+		return "", false
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"), errors.As(err, &record):
 		return c.opts.Field + ": the server does not speak TLS on this port; write http:// if that is wanted, or give the TLS port", true
 	case strings.Contains(text, "malformed HTTP response \"\\x15\\x03"):
