@@ -119,14 +119,15 @@ func (b *backend) DeleteMany(ctx context.Context, keys []string) ([]error, error
 	return errs, b.missing(ctx, err)
 }
 
-// lacksBulk reports whether a server refuses a request for several keys as such.
+// lacksBulk reports whether a server refuses a request for several keys as such. Google Cloud Storage says InvalidArgument
+// ("Cannot create buckets using a POST"), Scality InvalidURI.
 func lacksBulk(err error) bool {
 	e := told(err)
 	if e == nil {
 		return false
 	}
 	switch e.Code {
-	case "NotImplemented", "MethodNotAllowed", "MissingContentMD5", "MalformedXML", "InvalidRequest", "InvalidDigest", "BadDigest", "400", "405", "501":
+	case "NotImplemented", "MethodNotAllowed", "MissingContentMD5", "MalformedXML", "InvalidRequest", "InvalidArgument", "InvalidURI", "InvalidDigest", "BadDigest", "400", "405", "501":
 		return true
 	}
 	return false

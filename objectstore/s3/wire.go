@@ -45,6 +45,9 @@ func (b *backend) newTarget(p place) *target {
 		EndpointResolverV2: resolver{p.url()},
 		APIOptions: []func(*middleware.Stack) error{func(stack *middleware.Stack) error {
 			_, err := stack.Finalize.Swap(payloadHash{}.ID(), payloadHash{always: b.cfg.UnsignedPayload == UnsignedAlways, tls: p.scheme == "https"})
+			if _, found := stack.Finalize.Get(acceptEncodingStep); found && err == nil {
+				_, err = stack.Finalize.Remove(acceptEncodingStep)
+			}
 			return err
 		}},
 		RequestChecksumCalculation:                aws.RequestChecksumCalculationWhenRequired,
@@ -54,6 +57,11 @@ func (b *backend) newTarget(p place) *target {
 		DisableClockSkewCorrection:                true,
 	})}
 }
+
+// acceptEncodingStep is the library's step that sets Accept-Encoding before the request is signed. The front ends of Google
+// Cloud Storage, and Cloudflare's, write another value into that header, by which the signature no longer fits: wire sets it,
+// unsigned.
+const acceptEncodingStep = "DisableAcceptEncodingGzip"
 
 // A resolver knows where the bucket is.
 type resolver struct{ bucket url.URL }
@@ -129,8 +137,9 @@ type wire struct{ rt http.RoundTripper }
 // Do implements sdk.HTTPClient.
 func (w wire) Do(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r.Context())
-	r.Header.Set("User-Agent", userAgent) // the library's tells much of the machine, also of its environment
-	resp, err := w.rt.RoundTrip(r)        //nolint:bodyclose // whoever gets it, the library or receive, closes it
+	r.Header.Set("User-Agent", userAgent)       // the library's tells much of the machine, also of its environment
+	r.Header.Set("Accept-Encoding", "identity") // else a transport of the host may ask for gzip, and unpack it
+	resp, err := w.rt.RoundTrip(r)              //nolint:bodyclose // whoever gets it, the library or receive, closes it
 	if err == nil {
 		err = x.receive(r, resp)
 	}
