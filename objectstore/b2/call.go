@@ -47,6 +47,9 @@ func reads(op string) bool {
 	return false
 }
 
+// decides reports whether an operation makes a file visible.
+func decides(op string) bool { return op == opUpload || op == opFinish || op == opCopy }
+
 // run makes one call by package base, and returns the true cause if it fails.
 func (b *backend) run(ctx context.Context, op string, x *exchange, call func(ctx context.Context) error) error {
 	return b.explain(op, x, call(context.WithValue(ctx, exchangeKey{}, x)))
@@ -92,6 +95,9 @@ func (b *backend) explain(op string, x *exchange, err error) error {
 		return unreadable(err)
 	default:
 		return &connection.Error{Kind: connection.ErrUncertain, Err: unreadable(err)}
+	}
+	if decides(op) && x.status == http.StatusOK && connection.KindOf(err) == connection.ErrProtocol {
+		return &connection.Error{Kind: connection.ErrUncertain, Err: err} // a success, of which only the answer makes no sense
 	}
 	if reads(op) && connection.KindOf(err) == connection.ErrUncertain {
 		return &connection.Error{Kind: connection.ErrNetwork, Err: err}

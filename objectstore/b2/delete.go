@@ -3,15 +3,21 @@ package b2
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/mailconn/mailconn/connection"
 )
 
-// maxRounds is how many listings of a key's versions one Delete makes.
-const maxRounds = 50
+// How many rounds one Delete makes, each of so many versions of the key and of so many pages at most.
+const (
+	maxRounds   = 50
+	maxPages    = 50
+	maxVersions = 1000
+)
 
-// Delete implements objectstore.Backend: all versions, or a marker if the application key may delete none.
+// Delete implements objectstore.Backend: all versions, or a marker if the application key may delete none. The oldest goes
+// first: a Delete that fails half-way must not bring an older version to light, nor one that was hidden.
 func (b *backend) Delete(ctx context.Context, key string) error {
 	return b.with(ctx, func(s *session) error {
 		if !s.can("deleteFiles") {
@@ -25,7 +31,7 @@ func (b *backend) Delete(ctx context.Context, key string) error {
 			if err := checkLocks(versions); err != nil {
 				return err
 			}
-			for _, f := range versions {
+			for _, f := range slices.Backward(versions) {
 				err := b.deleteVersion(ctx, s, f)
 				switch {
 				case connection.KindOf(err) == connection.ErrPermission && f.Action == actionUpload && s.mayLock():
@@ -44,11 +50,12 @@ func (b *backend) Delete(ctx context.Context, key string) error {
 	})
 }
 
-// versions returns versions of key, newest first, and whether there are more. Uploads that are not finished are none.
+// versions returns the newest versions of key, newest first, and whether there are more. Uploads that are not finished are
+// none.
 func (b *backend) versions(ctx context.Context, s *session, key string) (versions []file, more bool, err error) {
 	var out namesReply
 	in := namesRequest{BucketID: s.bucket.ID, Start: key, Count: 100, Prefix: key}
-	for {
+	for page := 1; ; page++ {
 		if err := b.api(ctx, s, opVersions, in, &out); err != nil {
 			return nil, false, err
 		}
@@ -57,7 +64,7 @@ func (b *backend) versions(ctx context.Context, s *session, key string) (version
 				versions = append(versions, f)
 			}
 		}
-		if len(versions) > 0 || out.NextName != key || out.NextID == in.StartID {
+		if len(versions) >= maxVersions || page == maxPages || out.NextName != key || out.NextID == in.StartID {
 			return versions, out.NextName == key, nil
 		}
 		in.StartID = out.NextID

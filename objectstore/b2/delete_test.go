@@ -1,6 +1,7 @@
 package b2_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -51,6 +52,40 @@ func TestDelete(t *testing.T) {
 		if n := len(srv.Versions("k")); n != 3 || !slices.Equal(markers, []string{"k"}) {
 			t.Errorf("%s: %d versions, markers %q", how, n, markers)
 		}
+	}
+}
+
+// A Delete that fails half-way leaves the key as it was: no older version comes to light, nor one that was hidden.
+func TestDeleteThatFailsHalfWay(t *testing.T) {
+	for name, hidden := range map[string]bool{"overwritten": false, "hidden": true} {
+		t.Run(name, func(t *testing.T) {
+			srv := objecttest.NewB2(t, &objecttest.B2Options{PageSize: 2})
+			c := open(t, srv, nil, map[string]any{"max_attempts": 1})
+			for i := range 5 {
+				put(t, c, "k", fmt.Sprint(i), nil)
+			}
+			if hidden {
+				srv.Fail("b2_delete_file_version", 1, refusal(401, "unauthorized", "no"))
+				if err := c.Delete(t.Context(), "k"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := len(srv.Versions("k"))
+			for range before - 1 {
+				srv.FailAfter("b2_delete_file_version", 1, -1, refusal(503, "service_unavailable", "busy"))
+				wantKind(t, "a delete that fails", c.Delete(t.Context(), "k"), connection.ErrThrottled)
+				srv.ClearFaults()
+				if got, err := get(t, c, "k", nil); !hidden && got != "4" || hidden && !errors.Is(err, connection.ErrNotFound) {
+					t.Fatalf("with %d of %d versions the key holds %q, error %v", len(srv.Versions("k")), before, got, err)
+				}
+			}
+			if n := len(srv.Versions("k")); n != 1 {
+				t.Errorf("%d versions are left, want 1", n)
+			}
+			if err := c.Delete(t.Context(), "k"); err != nil || len(srv.Versions("k")) != 0 {
+				t.Errorf("error %v, %d versions are left", err, len(srv.Versions("k")))
+			}
+		})
 	}
 }
 

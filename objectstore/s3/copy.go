@@ -74,7 +74,7 @@ func (b *backend) copyWhole(ctx context.Context, dst, src string, from connectio
 	}
 	in.Metadata, in.CacheControl = metadata(put.Meta, put.SHA256)
 	in.ObjectLockMode, in.ObjectLockRetainUntilDate, in.ObjectLockLegalHoldStatus = b.lock(put.Lock)
-	err = b.do(ctx, exchange{root: "CopyObjectResult"}, func(ctx context.Context, c *sdk.Client) error {
+	err = b.do(ctx, exchange{root: "CopyObjectResult", decides: true}, func(ctx context.Context, c *sdk.Client) error {
 		out, err := c.CopyObject(ctx, in)
 		if err != nil {
 			return err

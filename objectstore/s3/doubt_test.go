@@ -3,8 +3,10 @@ package s3_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +33,68 @@ func TestPutThatAPageAnswers(t *testing.T) {
 				t.Errorf("the key holds %q", got)
 			}
 		})
+	}
+}
+
+// A liar hands on what a server does, and tells of it what it likes, so many times.
+type liar struct {
+	next   http.RoundTripper
+	about  func(r *http.Request) bool
+	times  atomic.Int64
+	status int
+	body   string
+}
+
+func (l *liar) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.next.RoundTrip(r)
+	if err != nil || !l.about(r) || l.times.Add(-1) < 0 {
+		return resp, err
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	resp.StatusCode, resp.Body, resp.ContentLength = l.status, io.NopCloser(strings.NewReader(l.body)), int64(len(l.body))
+	resp.Header.Del("Content-Length")
+	return resp, nil
+}
+
+// TestStoredWhateverTheAnswer: an object that is there has been put, even if the server's answer cannot be read or says that
+// it gave up half-way. What is under the key tells.
+func TestStoredWhateverTheAnswer(t *testing.T) {
+	const gaveUp = `<?xml version="1.0"?><Error><Code>InternalError</Code><Message>We encountered an internal error. Please try again.</Message></Error>`
+	single := func(r *http.Request) bool { return r.Method == http.MethodPut && !r.URL.Query().Has("uploadId") }
+	last := func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Query().Has("uploadId") }
+	for name, tt := range map[string]struct {
+		about  func(r *http.Request) bool
+		size   int
+		status int
+		body   string
+	}{
+		"put, 500":             {single, 100, http.StatusInternalServerError, gaveUp},
+		"complete, 500":        {last, 2 << 20, http.StatusInternalServerError, gaveUp},
+		"complete, 200, empty": {last, 2 << 20, http.StatusOK, ""},
+		"complete, 200, cut":   {last, 2 << 20, http.StatusOK, "<CompleteMultipartUploadResult><ETag>"},
+	} {
+		for _, opts := range []*connection.PutOptions{nil, ifAbsent} {
+			for _, attempts := range []int{1, 2} {
+				t.Run(fmt.Sprintf("%s, absent %t, %d attempts", name, opts != nil, attempts), func(t *testing.T) {
+					srv := objecttest.NewS3(t, nil)
+					transport := new(http.Transport)
+					t.Cleanup(transport.CloseIdleConnections)
+					l := &liar{next: transport, about: tt.about, status: tt.status, body: tt.body}
+					c := open(t, srv.Settings(), &connection.Env{HTTPClient: &http.Client{Transport: l}}, map[string]any{"max_attempts": attempts, "single_put_limit": 1 << 20})
+					put(t, c, "known", []byte("mail"), ifAbsent) // that the server obeys the condition
+					l.times.Store(int64(attempts))
+					want := bytes.Repeat([]byte("m"), tt.size)
+					put(t, c, "k", want, opts)
+					if got := srv.Objects()["k"]; !bytes.Equal(got, want) {
+						t.Errorf("the key holds %d octets, want %d", len(got), len(want))
+					}
+					if n := srv.Uploads(); n != 0 {
+						t.Errorf("%d uploads are left", n)
+					}
+				})
+			}
+		}
 	}
 }
 

@@ -116,7 +116,7 @@ func (b *backend) complete(ctx context.Context, key, upload string, parts []type
 			}
 		}
 	}
-	err = b.do(ctx, exchange{root: "CompleteMultipartUploadResult"}, func(ctx context.Context, c *sdk.Client) error {
+	err = b.do(ctx, exchange{root: "CompleteMultipartUploadResult", decides: true}, func(ctx context.Context, c *sdk.Client) error {
 		out, err := c.CompleteMultipartUpload(ctx, in)
 		if err != nil {
 			return err

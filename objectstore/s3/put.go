@@ -105,7 +105,7 @@ func (b *backend) put(ctx context.Context, key string, body io.ReadSeeker, req *
 		// Any ETag: RFC 9110, section 13.1.2.
 		in.IfNoneMatch = optional("*")
 	}
-	err = b.do(ctx, exchange{octets: true, sha256: req.SHA256}, func(ctx context.Context, c *sdk.Client) error {
+	err = b.do(ctx, exchange{octets: true, sha256: req.SHA256, decides: true}, func(ctx context.Context, c *sdk.Client) error {
 		if _, err := body.Seek(0, io.SeekStart); err != nil {
 			return err
 		}

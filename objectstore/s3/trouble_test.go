@@ -201,7 +201,8 @@ func TestRedirects(t *testing.T) {
 	}
 }
 
-// TestErrorsIn200 is E45: an answer that begins well may tell an error.
+// TestErrorsIn200 is E45: an answer that begins well may tell an error. One that makes no sense leaves in doubt whether the
+// object is there, where the request was to make it visible.
 func TestErrorsIn200(t *testing.T) {
 	const failed = `<?xml version="1.0"?><Error><Code>%s</Code><Message>We encountered an internal error.</Message></Error>`
 	once := map[string]any{"max_attempts": 1, "single_put_limit": 1 << 20}
@@ -226,11 +227,18 @@ func TestErrorsIn200(t *testing.T) {
 			srv := objecttest.NewS3(t, nil)
 			c := open(t, srv.Settings(), nil, once)
 			put(t, c, "k", []byte("mail"), nil)
+			senseless, uploads := connection.ErrProtocol, 0
+			switch op {
+			case "CompleteMultipartUpload":
+				senseless, uploads = connection.ErrUncertain, 5 // which may be objects by now: nobody removes them
+			case "CopyObject":
+				senseless = connection.ErrUncertain
+			}
 			for text, want := range map[string]connection.Kind{
 				fmt.Sprintf(failed, "InternalError"): connection.ErrUnavailable, fmt.Sprintf(failed, "SlowDown"): connection.ErrThrottled,
 				fmt.Sprintf(failed, "NeverHeardOf"): connection.ErrUnavailable, fmt.Sprintf(failed, "AccessDenied"): connection.ErrPermission,
-				"": connection.ErrProtocol, "<html></html>": connection.ErrProtocol, "<" + strings.Repeat("a><", 200) + "a>": connection.ErrProtocol,
-				"<ListBucketResult><Contents>": connection.ErrProtocol, "no XML": connection.ErrProtocol,
+				"": senseless, "<html></html>": senseless, "<" + strings.Repeat("a><", 200) + "a>": senseless,
+				"<ListBucketResult><Contents>": senseless, "no XML": senseless,
 			} {
 				srv.Fail(op, 1, objecttest.Status(http.StatusOK, text))
 				err := call(c)
@@ -246,8 +254,8 @@ func TestErrorsIn200(t *testing.T) {
 			if objects := srv.Objects(); len(objects) != 1 || string(objects["k"]) != "mail" {
 				t.Errorf("the bucket holds %d objects", len(objects))
 			}
-			if n := srv.Uploads(); n != 0 {
-				t.Errorf("%d uploads are left", n)
+			if n := srv.Uploads(); n != uploads {
+				t.Errorf("%d uploads are left, want %d", n, uploads)
 			}
 		})
 	}

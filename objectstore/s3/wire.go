@@ -100,9 +100,13 @@ type exchange struct {
 	body   bool   // the answer is an object's octets
 	octets bool   // the request carries an object's octets
 	sha256 string // of the request's body, in hex, if known
+	// decides says that the request makes an object visible: a success that cannot be read, and a server that gave up
+	// half-way, leave that in doubt.
+	decides bool
 
 	answer *answer // an error of the server's
 	err    error
+	passed bool // the library has a success to read
 }
 
 type exchangeKey struct{}
@@ -147,7 +151,16 @@ func (w wire) Do(r *http.Request) (*http.Response, error) {
 		x.err = err
 		return nil, err
 	}
+	x.passed = true
 	return resp, nil
+}
+
+// unreadable returns the error of a success that makes no sense.
+func (x *exchange) unreadable(err error) error {
+	if x.decides {
+		return &connection.Error{Kind: connection.ErrUncertain, Err: err}
+	}
+	return &connection.Error{Kind: connection.ErrProtocol, Err: err}
 }
 
 // receive reads an answer as far as the library is to have it in memory, and returns the error that it holds.
@@ -179,17 +192,17 @@ func (x *exchange) receive(r *http.Request, resp *http.Response) error {
 	case err != nil:
 		return &connection.Error{Kind: connection.ErrUncertain, Err: fmt.Errorf("the answer breaks off: %w", err)}
 	case len(raw) > maxDocument:
-		return &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("an answer of more than %d octets", maxDocument)}
+		return x.unreadable(fmt.Errorf("an answer of more than %d octets", maxDocument))
 	}
 	root, err := rootOf(raw)
 	switch {
 	case err != nil:
-		return &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("want a document %s: %w", x.root, err)}
+		return x.unreadable(fmt.Errorf("want a document %s: %w", x.root, err))
 	case root == "Error":
 		// S3 answers 200 before it knows, and tells in the body (CompleteMultipartUpload, CopyObject).
 		return x.refused(resp, raw)
 	case root != x.root:
-		return &connection.Error{Kind: connection.ErrProtocol, Err: fmt.Errorf("want a document %s, got %w", x.root, otherRoot(root))}
+		return x.unreadable(fmt.Errorf("want a document %s, got %w", x.root, otherRoot(root)))
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(raw))
 	return nil
@@ -207,7 +220,11 @@ func (x *exchange) refused(resp *http.Response, raw []byte) error {
 	if xml.Unmarshal(raw, &x.answer.xmlError) != nil {
 		x.answer.xmlError = xmlError{} // a proxy's page, say: the status speaks
 	}
-	return x.answer.error(resp.Request.Method, raw)
+	e := x.answer.error(resp.Request.Method, raw)
+	if x.decides && httpx.Doubtful(x.answer.status) && e.Kind == connection.ErrUnavailable {
+		e.Kind = connection.ErrUncertain // InternalError: the object may be there
+	}
+	return e
 }
 
 // maxDepth is how deep elements of an answer may be nested. The deepest that S3 knows has five.
@@ -284,7 +301,10 @@ func (b *backend) once(ctx context.Context, t *target, x exchange, ask func(ctx 
 		err = ctx.Err()
 	case errors.Is(err, errKeys):
 		err = &connection.Error{Kind: connection.ErrAuth, Err: err, Hint: "the program's source of keys gives none"}
-	case !errors.As(err, &known):
+	case errors.As(err, &known):
+	case x.passed:
+		err = x.unreadable(err)
+	default:
 		err = &connection.Error{Kind: connection.ErrProtocol, Err: err}
 	}
 	return x.answer, b.hint(t, x.answer, err)
