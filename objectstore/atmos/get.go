@@ -28,6 +28,9 @@ func (b *backend) head(ctx context.Context, rel string) (node, error) {
 	}
 	n := nodeOf(h)
 	n.rel = rel
+	if n.id == "" && !n.dir {
+		return n, noObject()
+	}
 	return n, nil
 }
 
@@ -136,6 +139,8 @@ func (b *backend) open(ctx context.Context, rel string, req *objectstore.GetRequ
 	switch {
 	case n.dir:
 		err = &connection.Error{Kind: connection.ErrNotFound}
+	case n.id == "":
+		err = noObject()
 	case resp.StatusCode == http.StatusPartialContent:
 		reply.Offset, reply.Size, err = contentRange(resp.Header.Get("Content-Range"), n.Size)
 	case resp.ContentLength >= 0:

@@ -1,6 +1,7 @@
 package atmos
 
 import (
+	"bytes"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -72,9 +73,20 @@ func (b *backend) call(ctx context.Context, q request) (http.Header, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = httpx.ReadLimited(resp.Body)
+	text := httpx.ReadLimited(resp.Body)
 	_ = resp.Body.Close() // nothing more is wanted
+	if q.method != http.MethodGet && bytes.HasPrefix(bytes.TrimSpace(text), []byte("<")) {
+		return nil, &connection.Error{Kind: connection.ErrUncertain, Err: errors.New("a success with a page, which Atmos has not: something else has answered")}
+	}
 	return resp.Header, nil
+}
+
+// noObject is the error for a success that does not name the object.
+func noObject() error {
+	return &connection.Error{
+		Kind: connection.ErrProtocol, Err: errors.New("the answer does not tell an object's ID"),
+		Hint: "location: what answers there is no Atmos",
+	}
 }
 
 // A loan is a body that is the transport's until end: the transport may go on reading when it has an answer already.

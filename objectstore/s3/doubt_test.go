@@ -36,6 +36,25 @@ func TestPutThatAPageAnswers(t *testing.T) {
 	}
 }
 
+// TestPageIsNoObject: what answers everything by a page makes nobody believe that an object is there. Who hears that a key is
+// taken deletes the mail that it is named by.
+func TestPageIsNoObject(t *testing.T) {
+	srv := objecttest.NewS3(t, nil)
+	srv.Fail("", -1, objecttest.Status(http.StatusOK, page, "Content-Type: text/html"))
+	c := open(t, srv.Settings(), nil, map[string]any{"max_attempts": 1, "single_put_limit": 1 << 20})
+	for _, size := range []int{100, 2 << 20} {
+		_, err := c.Put(t.Context(), "k", bytes.NewReader(make([]byte, size)), ifAbsent)
+		wantKind(t, fmt.Sprintf("put if absent of %d octets", size), err, connection.ErrProtocol)
+	}
+	_, err := c.Stat(t.Context(), "k")
+	wantKind(t, "stat", err, connection.ErrProtocol)
+	o, err := c.Get(t.Context(), "k", nil)
+	if err == nil {
+		_ = o.Body.Close()
+	}
+	wantKind(t, "get", err, connection.ErrProtocol)
+}
+
 // A liar hands on what a server does, and tells of it what it likes, so many times.
 type liar struct {
 	next   http.RoundTripper

@@ -35,6 +35,9 @@ func (b *backend) Get(ctx context.Context, key string, req *objectstore.GetReque
 		if err != nil {
 			return err
 		}
+		if text(out.ETag) == "" {
+			return errors.Join(noObject(), out.Body.Close())
+		}
 		info := describeObject(out.Metadata, out.CacheControl, out.LastModified, out.ETag, out.ContentType, out.StorageClass, out.VersionId, out.Restore)
 		info.Lock = lockOf(out.ObjectLockRetainUntilDate, out.ObjectLockLegalHoldStatus)
 		reply = &objectstore.Reply{ObjectInfo: info, Body: out.Body}
@@ -94,9 +97,21 @@ func (b *backend) Stat(ctx context.Context, key string) (connection.ObjectInfo, 
 func (b *backend) head(ctx context.Context, key string) (out *sdk.HeadObjectOutput, err error) {
 	err = b.do(ctx, exchange{}, func(ctx context.Context, c *sdk.Client) error {
 		out, err = c.HeadObject(ctx, &sdk.HeadObjectInput{Bucket: &b.cfg.Bucket, Key: &key})
+		if err == nil && text(out.ETag) == "" {
+			err = noObject()
+		}
 		return err
 	})
 	return out, err
+}
+
+// noObject is the error for a success without an ETag, which every S3 gives to an object: a page to log in, say, which must
+// not pass for one that is there.
+func noObject() error {
+	return &connection.Error{
+		Kind: connection.ErrProtocol, Err: errors.New("the answer has no ETag, as that of an object has"),
+		Hint: "location: what answers there is no S3",
+	}
 }
 
 // describeObject is what GET and HEAD have in common.
