@@ -119,8 +119,8 @@ func (b *backend) answered(resp *azcore.ResponseError, unmet connection.Kind) er
 		e.Kind = connection.ErrChanged
 	case known:
 		e.Kind = kind
-	case httpx.Doubtful(resp.StatusCode) && changes(resp.RawResponse):
-		e.Kind = connection.ErrUncertain
+	case (httpx.Doubtful(resp.StatusCode) || resp.StatusCode/100 == 2) && changes(resp.RawResponse):
+		e.Kind = connection.ErrUncertain // of a success that is not the service's own too: a proxy's page, say
 	case strings.HasPrefix(resp.ErrorCode, "BlobImmutable"):
 		e.Kind = connection.ErrLocked
 	case resp.StatusCode == http.StatusConflict:
