@@ -90,3 +90,24 @@ func TestGatewayTroubleOfBlocks(t *testing.T) {
 		}
 	}
 }
+
+// What answers everything by a page makes nobody believe that an object is there: who hears that a key is taken deletes the
+// mail that it is named by.
+func TestPageIsNoObject(t *testing.T) {
+	srv := newFake(t, nil)
+	c := openWith(t, srv, inParts, nil)
+	put(t, c, "there", "text", nil) // the container is known from here on
+	srv.Fail("", -1, objecttest.Status(http.StatusOK, "<!DOCTYPE html><html>Please log in</html>", "Content-Type: text/html"))
+	for name, text := range map[string]string{"put": "text", "put in parts": long} {
+		_, err := c.Put(t.Context(), "key", strings.NewReader(text), &connection.PutOptions{IfAbsent: true})
+		if err == nil || connection.KindOf(err) == connection.ErrExists {
+			t.Errorf("%s if absent: got error %v", name, err)
+		}
+	}
+	wants(t, "stat", second(c.Stat(t.Context(), "there")), connection.ErrProtocol)
+	o, err := c.Get(t.Context(), "there", nil)
+	if err == nil {
+		_ = o.Body.Close()
+	}
+	wants(t, "get", err, connection.ErrProtocol)
+}

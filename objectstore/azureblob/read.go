@@ -68,8 +68,20 @@ func (b *backend) properties(ctx context.Context, key string) (*blob.GetProperti
 	if err != nil {
 		return nil, b.settle(ctx, b.fail(ctx, err, connection.ErrChanged))
 	}
+	if etag(resp.ETag) == "" {
+		return nil, noObject()
+	}
 	b.sawVersion(resp.VersionID)
 	return &resp, nil
+}
+
+// noObject is the error for a success without an ETag, which the service gives to every object: a page to log in, say, which
+// must not pass for one that is there.
+func noObject() error {
+	return &connection.Error{
+		Kind: connection.ErrProtocol, Err: errors.New("the answer has no ETag, as that of an object has"),
+		Hint: "location: the server does not answer as Azure's blob service does",
+	}
 }
 
 func statInfo(key string, p *blob.GetPropertiesResponse) connection.ObjectInfo {
@@ -92,6 +104,9 @@ func (b *backend) Get(ctx context.Context, key string, req *objectstore.GetReque
 	resp, err := b.blob(key).DownloadStream(policy.WithCaptureResponse(ctx, &raw), &blob.DownloadStreamOptions{Range: wanted, AccessConditions: ifMatch(req.IfMatch)})
 	if err != nil {
 		return nil, b.settle(ctx, b.fail(ctx, err, connection.ErrChanged))
+	}
+	if etag(resp.ETag) == "" {
+		return nil, errors.Join(noObject(), resp.Body.Close())
 	}
 	b.sawVersion(resp.VersionID)
 	r := &objectstore.Reply{
