@@ -239,7 +239,7 @@ func (s *syncing) handed(id string, l *loaded) error {
 		s.well()
 		s.history.Folders[id].settle(l.id.ID)
 		return nil
-	case s.ctx.Err() != nil:
+	case s.ctx.Err() != nil, s.conn.life.Err() != nil: // Close ends the context a moment later
 		return err
 	}
 	if _, err := s.owe(id, l.id.ID, false, err); err != nil {
