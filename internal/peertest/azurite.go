@@ -24,11 +24,11 @@ const azuriteVersion = "3.37.0"
 // AzuriteOptions are the options of [Azurite] and [StartAzurite].
 type AzuriteOptions struct {
 	Containers []string // that are there from the start; nil = {"mail"}
-	Dir        string   // where to keep everything; "" = os.TempDir
+	Dir        string   // its working directory is made there; "" = os.TempDir
 }
 
-// An AzuriteServer is a running Azurite, which speaks the protocol of Azure Blob Storage over plain HTTP. Its fields do not
-// change after the start.
+// An AzuriteServer is a running Azurite that keeps everything in memory. It speaks the protocol of Azure Blob Storage over
+// plain HTTP. Its fields do not change after the start.
 type AzuriteServer struct {
 	URL       string // with the account: "http://127.0.0.1:port/devstoreaccount1"
 	Account   string
@@ -102,8 +102,9 @@ func (s *AzuriteServer) start(ctx context.Context, node, main string) error {
 	}
 	port := strconv.Itoa(ports["blob"])
 	s.URL = "http://" + net.JoinHostPort(host, port) + "/" + s.Account
+	// On disk, a block that is cut off may land in the middle of the next one: it closes a file that is still being written.
 	// Without --skipApiVersionCheck it refuses versions of the protocol that are younger than itself, as other servers do.
-	cmd := exec.Command(node, main, "--blobHost", host, "--blobPort", port, "--location", s.dir, "--silent", "--disableTelemetry")
+	cmd := exec.Command(node, main, "--blobHost", host, "--blobPort", port, "--inMemoryPersistence", "--silent", "--disableTelemetry")
 	cmd.Dir = s.dir
 	if s.process, err = startProcess(cmd); err != nil {
 		return err
