@@ -70,7 +70,8 @@ type MirrorStats struct {
 // mailbox's unless the same Sync tells the message after all.
 //
 // A mailbox that fails does not stop the others: it is reported to OnError, and without Interval the error joins one for
-// each. Nor does one whose server asks for a long wait: the others go on, and it is tried again when it is due. With Interval the mailboxes are listed anew each round, and only the end of ctx ends Mirror.
+// each. Nor does one whose server asks for a long wait: the others go on, and it is tried again when it is due. With Interval
+// the mailboxes are listed anew each round, and only the end of ctx ends Mirror.
 // A Save that meets ErrChanged means that another process mirrors this mailbox: it fails, and nothing is overwritten.
 // opts may be nil.
 func Mirror(ctx context.Context, src MailboxSyncer, sink ChangeSink, cps CheckpointStore, opts *MirrorOptions) (MirrorStats, error) {

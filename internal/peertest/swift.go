@@ -39,7 +39,6 @@ type SwiftServer struct {
 	opts    SwiftOptions
 	dir     string
 	python  string
-	ports   map[string]int
 	servers []*process
 }
 
@@ -122,7 +121,6 @@ func (s *SwiftServer) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.ports = ports
 	if err := s.configure(host, ports); err != nil {
 		return err
 	}
@@ -153,7 +151,7 @@ func (s *SwiftServer) start(ctx context.Context) error {
 		}
 		s.servers = append(s.servers, p)
 	}
-	return s.wait(ctx)
+	return s.wait(ctx, ports)
 }
 
 // buildRings makes the rings, and finds out whether the directory has user xattrs.
@@ -172,12 +170,13 @@ func (s *SwiftServer) buildRings(ctx context.Context, ports map[string]int) erro
 	return nil
 }
 
-// wait returns when all servers take connections and have made the containers: the proxy says 503 in place of one that is not up.
-func (s *SwiftServer) wait(ctx context.Context) error {
+// wait returns when all servers take connections and have made the containers: the proxy says 503 in place of one that
+// is not up.
+func (s *SwiftServer) wait(ctx context.Context, ports map[string]int) error {
 	retry := time.NewTicker(100 * time.Millisecond)
 	defer retry.Stop()
 	for {
-		err := s.connect(ctx)
+		err := connect(ctx, ports)
 		if err == nil {
 			err = s.makeContainers(ctx)
 		}
@@ -198,8 +197,8 @@ func (s *SwiftServer) wait(ctx context.Context) error {
 }
 
 // connect reports whether each server takes a connection.
-func (s *SwiftServer) connect(ctx context.Context) error {
-	for name, port := range s.ports {
+func connect(ctx context.Context, ports map[string]int) error {
+	for name, port := range ports {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)

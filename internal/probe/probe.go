@@ -30,6 +30,11 @@ func (p *Probe) Step(name string, run func() (detail, hint string, err error)) {
 		p.Skip(name, "an earlier step failed")
 		return
 	}
+	p.add(try(name, run, general))
+}
+
+// try runs a step. hint is for an error that has none.
+func try(name string, run func() (detail, hint string, err error), hint func(connection.Kind) string) connection.Step {
 	began := time.Now()
 	s := connection.Step{Name: name, Status: connection.StatusOK}
 	s.Detail, s.Hint, s.Err = run()
@@ -42,12 +47,12 @@ func (p *Probe) Step(name string, run func() (detail, hint string, err error)) {
 			s.Hint = e.Hint
 		}
 		if s.Hint == "" {
-			s.Hint = general(connection.KindOf(s.Err))
+			s.Hint = hint(connection.KindOf(s.Err))
 		}
 	case s.Hint != "":
 		s.Status = connection.StatusWarned
 	}
-	p.add(s)
+	return s
 }
 
 // general is the hint for an error that names no setting.

@@ -3,7 +3,6 @@ package probe
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/mailconn/mailconn/connection"
 )
@@ -33,28 +32,15 @@ func (t *Tree) Step(ctx context.Context, name string, needs []string, run func()
 		t.Lack(name, t.without[needs[i]])
 		return
 	}
-	began := time.Now()
-	s := connection.Step{Name: name, Status: connection.StatusOK}
-	s.Detail, s.Hint, s.Err = run()
-	s.Elapsed = time.Since(began)
-	if s.Err == nil {
-		s.Err = ctx.Err()
-	}
-	switch {
-	case s.Err != nil:
-		s.Status = connection.StatusFailed
-		e := t.Explain(s.Err)
-		s.Err = e
-		if s.Hint == "" {
-			s.Hint = e.Hint
+	t.Add(try(name, func() (detail, hint string, err error) {
+		if detail, hint, err = run(); err == nil {
+			err = ctx.Err()
 		}
-		if s.Hint == "" {
-			s.Hint = t.Hint(e.Kind)
+		if err != nil {
+			err = t.Explain(err)
 		}
-	case s.Hint != "":
-		s.Status = connection.StatusWarned
-	}
-	t.Add(s)
+		return detail, hint, err
+	}, t.Hint))
 }
 
 // Lack adds a step that is not tried, nor are those that need it. [Probe.Skip] adds one that nobody lacks.
